@@ -1,0 +1,82 @@
+"""What makes a finding the same finding, whichever tool reports it (DESIGN rule 2).
+
+``component purl`` is compared in canonical form: type, namespace, name and version with the epoch folded into the
+version; qualifiers and subpath are attributes of where a package came from and differ between tools.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from enum import StrEnum
+from functools import lru_cache
+
+from packageurl import PackageURL
+
+from secguard.errors import Invalid
+
+
+class FindingKind(StrEnum):
+    VULNERABILITY = "vulnerability"
+    SECRET = "secret"
+    MALWARE = "malware"
+    MISCONFIGURATION = "misconfiguration"
+    HYGIENE = "hygiene"
+
+
+GENERIC = "generic"
+"""The purl type of a package of which a tool told no more than name and version."""
+
+_CVE = re.compile(r"CVE-(\d{4})-(\d{4,19})", re.I)
+_EPOCH_TYPES = frozenset({"deb", "rpm", "alpm"})
+
+
+@lru_cache(maxsize=65536)
+def canonical_purl(purl: str) -> str:
+    """The purl that identifies a component: no qualifiers, no subpath, epoch in the version.
+
+    Raises ``Invalid`` where ``purl`` is not a package URL (purl-spec, PURL-SPECIFICATION).
+    """
+    try:
+        p = PackageURL.from_string(purl)
+    except ValueError as e:
+        raise Invalid(f"{purl[:200]!r} is not a package URL: {e}", where="purl") from e
+    version = p.version or ""
+    epoch = (p.qualifiers or {}).get("epoch", "") if isinstance(p.qualifiers, dict) else ""
+    if p.type in _EPOCH_TYPES and epoch not in ("", "0") and ":" not in version:
+        version = f"{epoch}:{version}"
+    if p.type in _EPOCH_TYPES and version.startswith("0:"):
+        version = version[2:]
+    return PackageURL(p.type, p.namespace, p.name, version or None).to_string()
+
+
+def package_of(purl: str) -> str:
+    """The package: the purl without version, qualifiers and subpath."""
+    p = PackageURL.from_string(purl)
+    return PackageURL(p.type, p.namespace, p.name).to_string()
+
+
+def make_purl(type_: str, name: str, version: str, namespace: str = "") -> str:
+    """A canonical purl from what a tool says of a package when it gives no purl itself."""
+    return canonical_purl(PackageURL(type_, namespace or None, name, version or None).to_string())
+
+
+def canonical_vulnerability_id(id_: str, aliases: tuple[str, ...] = ()) -> str:
+    """The one id of a flaw among its names: the CVE where there is one, else the id itself.
+
+    Several CVEs among the aliases (a vendor's advisory that bundles flaws) are not one flaw: the id is kept.
+    """
+    own = _CVE.fullmatch(id_.strip())
+    if own:
+        return id_.strip().upper()
+    cves = sorted({a.strip().upper() for a in aliases if _CVE.fullmatch(a.strip())})
+    return cves[0] if len(cves) == 1 else id_.strip()
+
+
+def secret_fingerprint(rule: str, path: str, hint: str) -> str:
+    """Tells two secrets of one rule in one file apart without holding either.
+
+    ``hint`` is the tool's own fingerprint, else its *redacted* match, else the line number; never the secret's text
+    (an unkeyed hash of a short secret can be guessed).
+    """
+    return hashlib.sha256("\0".join((rule, path, hint)).encode()).hexdigest()[:32]

@@ -1,0 +1,140 @@
+"""A report as received, looked at only as deep as telling its format needs.
+
+The top level is split into raw pieces; a reader decodes just the fields it wants, so a 60 MB report with long
+descriptions never exists as a tree of Python objects.
+"""
+
+from __future__ import annotations
+
+import codecs
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from secguard.errors import Invalid
+
+T = TypeVar("T")
+MAX_DEPTH = 200
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_BOMS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+
+
+class Document:
+    """``keys`` of the top-level object, or ``items`` of the top-level array; the other is ``None``."""
+
+    __slots__ = ("items", "keys", "raw")
+
+    def __init__(self, raw: bytes, keys: dict[str, msgspec.Raw] | None, items: list[msgspec.Raw] | None) -> None:
+        self.raw = raw
+        self.keys = keys
+        self.items = items
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Document:
+        """Split ``raw``; raises ``Invalid`` naming what was found when it is not one JSON object or array."""
+        raw = _as_utf8(raw)
+        head = raw[:1]
+        if head == b"{":
+            return cls(raw, _decode(_OBJECT, raw), None)
+        if head == b"[":
+            return cls(raw, None, _decode(_ARRAY, raw))
+        raise Invalid(
+            f"The report is not JSON: it begins with {_shown(raw)}. Let the scanner write JSON and post its output "
+            "unchanged.",
+            code="not-json",
+            where="byte 0",
+        )
+
+    def has(self, *names: str) -> bool:
+        """True where the top level is an object that has every one of ``names``."""
+        return self.keys is not None and all(n in self.keys for n in names)
+
+    def text(self, name: str) -> str:
+        """The top-level string under ``name``, or ``""`` (also where it is something else)."""
+        value = self.value(name)
+        return value if isinstance(value, str) else ""
+
+    def value(self, name: str) -> Any:
+        """The top-level value under ``name`` as plain Python, or ``None``. For small parts only."""
+        if self.keys is None or name not in self.keys:
+            return None
+        return decode(self.keys[name], Any, f"$.{name}")
+
+    def decode(self, type_: type[T]) -> T:
+        """The whole document as ``type_``; raises ``Invalid`` with the JSON path of the first thing that differs."""
+        return decode(self.raw, type_, "$")
+
+    def describe(self) -> str:
+        """For messages: what the top level looks like."""
+        if self.keys is not None:
+            names = ", ".join(repr(k[:40]) for k in list(self.keys)[:8]) or "nothing"
+            return f"a JSON object with {names}"
+        return f"a JSON array of {len(self.items or ())} items"
+
+
+@lru_cache(maxsize=256)
+def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
+    # Lax: tools write numbers as strings and the other way round; what the text means is not in doubt.
+    return msgspec.json.Decoder(type_, strict=False)
+
+
+def decode(raw: bytes | msgspec.Raw, type_: Any, where: str) -> Any:
+    """``raw`` as ``type_``; raises ``Invalid`` with the place, relative to ``where``."""
+    return _decode(_decoder(type_), raw, where)
+
+
+def _decode(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw, where: str = "$") -> T:
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as e:
+        message, _, path = str(e).partition(" - at `")
+        place = where + path.rstrip("`").removeprefix("$")
+        raise Invalid(f"{message} at {place}.", code="wrong-shape", where=place) from e
+    except msgspec.DecodeError as e:
+        raise Invalid(
+            f"The report is not whole JSON: {e}. It was probably cut off or mixed with other output.",
+            code="not-json",
+            where=_byte_of(str(e)),
+        ) from e
+    except RecursionError as e:
+        raise Invalid("The report is nested too deeply.", code="too-deep", where="$") from e
+
+
+def _byte_of(message: str) -> str:
+    _, found, rest = message.partition("(byte ")
+    return f"byte {rest.rstrip(')')}" if found else "the end"
+
+
+def _as_utf8(raw: bytes) -> bytes:
+    for bom, name in _BOMS:
+        if raw.startswith(bom):
+            raise Invalid(
+                f"The report is encoded in {name}; JSON is UTF-8 (RFC 8259 section 8.1). Convert it, for example "
+                f"with: iconv -f {name} -t UTF-8.",
+                code="wrong-encoding",
+                where="byte 0",
+            )
+    raw = raw.removeprefix(codecs.BOM_UTF8).strip(b" \t\r\n")
+    if not raw:
+        raise Invalid("The report is empty: the scanner wrote nothing.", code="empty", where="byte 0")
+    try:
+        codecs.utf_8_decode(raw, "strict", True)
+    except UnicodeDecodeError as e:
+        raise Invalid(
+            f"The report is not UTF-8: byte {e.start} is 0x{raw[e.start]:02x}.",
+            code="wrong-encoding",
+            where=f"byte {e.start}",
+        ) from e
+    return raw
+
+
+def _shown(raw: bytes) -> str:
+    return repr(raw[:24].decode("utf-8", "replace"))

@@ -1,0 +1,66 @@
+"""Readers: a tool's raw report in, a :class:`~secguard.scans.report.ScanReport` out.
+
+One reader is one module here with one function, ``read(document) -> ScanReport | None``: ``None`` says "not my
+format", decided from the content alone; ``Invalid`` says "my format, but broken here". Adding a reader is adding a
+module; nothing else names it. No two readers may claim the same document (a test holds that for every real report).
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from types import ModuleType
+
+from secguard.errors import Invalid
+from secguard.scans.document import Document
+from secguard.scans.report import ScanReport
+
+MAX_FINDINGS = 200_000
+MAX_COMPONENTS = 200_000
+
+
+@cache
+def readers() -> tuple[ModuleType, ...]:
+    """Every reader module, by name."""
+    names = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return tuple(importlib.import_module(f"{__name__}.{n}") for n in names)
+
+
+def formats() -> tuple[str, ...]:
+    return tuple(m.__name__.rpartition(".")[2] for m in readers())
+
+
+def read_report(raw: bytes) -> ScanReport:
+    """Read a report of whatever known format.
+
+    Raises ``Invalid`` naming what was found and where: not JSON, unknown format, broken at a place, too many entries.
+    """
+    document = Document.parse(raw)
+    for module in readers():
+        report: ScanReport | None = module.read(document)
+        if report is not None:
+            _check_bounds(report)
+            return report
+    raise Invalid(
+        f"The report's format is not known: {document.describe()}. Known formats: {', '.join(formats())}; "
+        "a tool without one of these can post the format described in docs/report-format.md.",
+        code="unknown-format",
+        where="$",
+    )
+
+
+def _check_bounds(report: ScanReport) -> None:
+    if report.finding_count > MAX_FINDINGS:
+        raise Invalid(
+            f"The report has {report.finding_count:,} findings; one report may have {MAX_FINDINGS:,}. "
+            "Scan images one by one, or narrow the scan.",
+            code="too-many-findings",
+            where="$",
+        )
+    if len(report.components) > MAX_COMPONENTS:
+        raise Invalid(
+            f"The report lists {len(report.components):,} components; one report may list {MAX_COMPONENTS:,}.",
+            code="too-many-components",
+            where="$",
+        )

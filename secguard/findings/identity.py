@@ -80,3 +80,9 @@ def secret_fingerprint(rule: str, path: str, hint: str) -> str:
     (an unkeyed hash of a short secret can be guessed).
     """
     return hashlib.sha256("\0".join((rule, path, hint)).encode()).hexdigest()[:32]
+
+
+def risk_key(kind: FindingKind, *parts: str) -> str:
+    """The key of a risk: vulnerability: (canonical id, package); secret: (rule, path, fingerprint); malware:
+    (signature, sha256); misconfiguration and hygiene: (check id, target)."""
+    return hashlib.sha256("\0".join((kind.value, *parts)).encode()).hexdigest()

@@ -1,0 +1,177 @@
+"""Registries and what lies in them. An image is a manifest digest; tags only point (DESIGN rule 1)."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from secguard.accounts.models import Application, User, owner_filter
+
+
+class Registry(models.Model):
+    """Where images lie, by the host (and port) that references name."""
+
+    host = models.CharField(max_length=255, unique=True)
+    is_preferred = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name_plural = "registries"
+        ordering = ["host"]
+
+    def __str__(self) -> str:
+        return self.host
+
+
+class RepositoryQuerySet(models.QuerySet["Repository"]):
+    def visible_to(self, user: User) -> RepositoryQuerySet:
+        return self.filter(owner_filter(user, "application"))
+
+
+class Repository(models.Model):
+    """The lineage: images of one repository follow each other, and decisions follow them."""
+
+    registry = models.ForeignKey(Registry, models.PROTECT, related_name="repositories")
+    path = models.CharField(max_length=255)
+    name = models.CharField(max_length=511, help_text="host/path as people write it")
+    application = models.ForeignKey(Application, models.PROTECT, null=True, blank=True, related_name="repositories")
+    newest_image = models.ForeignKey("Image", models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = RepositoryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "repositories"
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["registry", "path"], name="repository_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ImageQuerySet(models.QuerySet["Image"]):
+    def visible_to(self, user: User) -> ImageQuerySet:
+        """Images that lie in at least one repository of the user's teams."""
+        if user.sees_everything:
+            return self
+        places = ImageRepository.objects.filter(
+            image=OuterRef("pk"), repository__application__team_id__in=user.team_ids
+        )
+        return self.filter(Exists(places))
+
+
+class Image(models.Model):
+    """One manifest digest. The counts are of its open findings, kept by ingestion in the same transaction."""
+
+    digest = models.CharField(max_length=135, unique=True)
+    is_digest_asserted = models.BooleanField(
+        default=True, help_text="False: no source told the manifest digest; the identity is the config digest."
+    )
+    config_digest = models.CharField(max_length=135, blank=True, db_index=True)
+    os_name = models.CharField(max_length=50, blank=True)
+    os_version = models.CharField(max_length=50, blank=True)
+    architecture = models.CharField(max_length=50, blank=True)
+    size_bytes = models.BigIntegerField(null=True, blank=True)
+    labels = models.JSONField(default=dict)
+    first_seen_at = models.DateTimeField(default=timezone.now)
+    last_scanned_at = models.DateTimeField(null=True, blank=True)
+    worst_severity = models.SmallIntegerField(default=0)
+    open_findings = models.PositiveIntegerField(default=0)
+    severity_counts = models.JSONField(default=dict, help_text="{severity word: open findings}")
+    is_sample = models.BooleanField(default=False)
+
+    objects = ImageQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            # The image list, newest first (its default order) and worst first.
+            models.Index(fields=["-first_seen_at", "-id"], name="image_newest"),
+            models.Index(fields=["-worst_severity", "-open_findings", "-id"], name="image_worst"),
+        ]
+
+    def __str__(self) -> str:
+        return self.digest
+
+
+class ImageRepository(models.Model):
+    """An image lies in a repository. The same digest in two registries is one image in two places."""
+
+    image = models.ForeignKey(Image, models.CASCADE, related_name="places")
+    repository = models.ForeignKey(Repository, models.CASCADE, related_name="places")
+    first_seen_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["image", "repository"], name="imagerepository_once")]
+        indexes = [
+            # The lineage of a repository: its images, newest first.
+            models.Index(fields=["repository", "-first_seen_at", "-id"], name="imagerepository_lineage"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.image_id} in {self.repository_id}"
+
+
+class Tag(models.Model):
+    """What a tag points to now."""
+
+    repository = models.ForeignKey(Repository, models.CASCADE, related_name="tags")
+    name = models.CharField(max_length=128)
+    image = models.ForeignKey(Image, models.CASCADE, related_name="tags")
+    moved_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["repository", "name"], name="tag_once")]
+        indexes = [models.Index(fields=["name"], name="tag_name")]  # search by tag
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TagMove(models.Model):
+    """What a tag pointed to, and since when: never changed, never deleted."""
+
+    repository = models.ForeignKey(Repository, models.CASCADE, related_name="tag_moves")
+    name = models.CharField(max_length=128)
+    image = models.ForeignKey(Image, models.CASCADE, related_name="tag_moves")
+    at = models.DateTimeField(default=timezone.now)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
+
+    class Meta:
+        indexes = [models.Index(fields=["repository", "name", "-at"], name="tagmove_history")]
+
+    def __str__(self) -> str:
+        return f"{self.name} -> {self.image_id}"
+
+
+class Component(models.Model):
+    """One package version, wherever it is installed: stored once, however many images carry it."""
+
+    purl = models.CharField(max_length=700, unique=True, help_text="canonical: no qualifiers, epoch in the version")
+    package = models.CharField(max_length=500, db_index=True, help_text="the purl without version")
+    type = models.CharField(max_length=30)
+    name = models.CharField(max_length=300)
+    version = models.CharField(max_length=300, blank=True)
+
+    def __str__(self) -> str:
+        return self.purl
+
+
+class ImageComponent(models.Model):
+    """A component in an image, as the latest inventory says."""
+
+    image = models.ForeignKey(Image, models.CASCADE, related_name="components")
+    component = models.ForeignKey(Component, models.PROTECT, related_name="occurrences")
+    purl = models.CharField(max_length=1000, help_text="as reported, with qualifiers")
+    layer = models.CharField(max_length=80, blank=True)
+    path = models.CharField(max_length=1000, blank=True)
+    licenses = models.JSONField(default=list)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["image", "component"], name="imagecomponent_once")]
+
+    def __str__(self) -> str:
+        return f"{self.component_id} in {self.image_id}"
+
+

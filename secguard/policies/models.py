@@ -1,0 +1,120 @@
+"""Versioned rules, and what they said of an image at an instant (DESIGN rule 7)."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from secguard.accounts.models import User
+from secguard.images.models import Image, ImageRepository
+from secguard.policies.facts import Gate
+
+GATE_CHOICES = [(g.value, g.value) for g in Gate]
+VERDICT_CHOICES = [(v, v) for v in ("pass", "warn", "block")]
+
+
+class Policy(models.Model):
+    """A named policy; one policy gates, and its active version is what counts."""
+
+    name = models.CharField(max_length=100, unique=True)
+    active_version = models.ForeignKey("PolicyVersion", models.PROTECT, null=True, blank=True, related_name="+")
+    is_gating = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name_plural = "policies"
+        constraints = [
+            models.UniqueConstraint(fields=["is_gating"], condition=Q(is_gating=True), name="policy_one_gating")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PolicyVersion(models.Model):
+    policy = models.ForeignKey(Policy, models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    source = models.TextField()
+    sha256 = models.CharField(max_length=64)
+    comment = models.CharField(max_length=300, blank=True)
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    activated_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [models.UniqueConstraint(fields=["policy", "number"], name="policyversion_once")]
+
+    def __str__(self) -> str:
+        return f"{self.policy_id} version {self.number}"
+
+
+class EvaluationInput(models.Model):
+    """The frozen facts of an evaluation, deflated JSON, stored once however many evaluations read them."""
+
+    sha256 = models.CharField(max_length=64, unique=True)
+    body = models.BinaryField()
+
+    def __str__(self) -> str:
+        return self.sha256
+
+
+class Evaluation(models.Model):
+    """One judgement, never changed: policy version, facts and instant in, verdict document out."""
+
+    image = models.ForeignKey(Image, models.CASCADE, related_name="evaluations")
+    stage = models.CharField(max_length=8, choices=GATE_CHOICES)
+    verdict = models.CharField(max_length=5, choices=VERDICT_CHOICES)
+    policy_version = models.ForeignKey(PolicyVersion, models.PROTECT, related_name="+")
+    input = models.ForeignKey(EvaluationInput, models.PROTECT, related_name="+")
+    document = models.BinaryField(help_text="the verdict document, deflated JSON")
+    scan_ids = models.JSONField(default=list)
+    decision_ids = models.JSONField(default=list)
+    evaluated_at = models.DateTimeField()
+    valid_until = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["image", "stage", "-id"], name="evaluation_history")]  # "why, on that day"
+
+    def __str__(self) -> str:
+        return f"{self.verdict} for {self.image_id} at {self.stage}"
+
+
+class VerdictQuerySet(models.QuerySet["Verdict"]):
+    def visible_to(self, user: User) -> VerdictQuerySet:
+        if user.sees_everything:
+            return self
+        places = ImageRepository.objects.filter(
+            image=OuterRef("image_id"), repository__application__team_id__in=user.team_ids
+        )
+        return self.filter(Exists(places))
+
+
+class Verdict(models.Model):
+    """The answer now, one indexed row per image and gate. Past ``valid_until`` it is asked again, never trusted."""
+
+    image = models.ForeignKey(Image, models.CASCADE, related_name="verdicts")
+    stage = models.CharField(max_length=8, choices=GATE_CHOICES)
+    verdict = models.CharField(max_length=5, choices=VERDICT_CHOICES)
+    evaluation = models.ForeignKey(Evaluation, models.PROTECT, related_name="+")
+    evaluated_at = models.DateTimeField()
+    valid_until = models.DateTimeField()
+
+    objects = VerdictQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["image", "stage"], name="verdict_once"),
+            models.CheckConstraint(condition=Q(verdict__in=["pass", "warn", "block"]), name="verdict_known"),
+        ]
+        indexes = [
+            # The figures by gate and verdict; what must be judged again.
+            models.Index(fields=["stage", "verdict", "image"], name="verdict_figures"),
+            models.Index(fields=["valid_until"], name="verdict_stale"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.verdict} for {self.image_id} at {self.stage}"

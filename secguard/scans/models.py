@@ -1,0 +1,96 @@
+"""Who looked at an image, when, and what it wrote down."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from secguard.accounts.models import Application, User
+from secguard.images.models import Image, ImageRepository
+from secguard.scans.lifecycle import OPEN_STATUSES, ScanStatus
+
+
+class Report(models.Model):
+    """A tool's output, kept as received (deflated), stored once however often it is posted."""
+
+    sha256 = models.CharField(max_length=64, unique=True)
+    body = models.BinaryField()
+    size_bytes = models.BigIntegerField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.sha256
+
+
+class ScanQuerySet(models.QuerySet["Scan"]):
+    def visible_to(self, user: User) -> ScanQuerySet:
+        """Scans of images the user may see, and the user's own that have not found their image yet."""
+        if user.sees_everything:
+            return self
+        places = ImageRepository.objects.filter(
+            image=OuterRef("image_id"), repository__application__team_id__in=user.team_ids
+        )
+        return self.filter(Q(Exists(places)) | Q(requested_by=user))
+
+
+class Scan(models.Model):
+    """One tool's look at one image."""
+
+    image = models.ForeignKey(Image, models.CASCADE, null=True, blank=True, related_name="scans")
+    reference = models.CharField(max_length=700, help_text="the image as it was named when the scan was asked for")
+    scanner = models.CharField(max_length=50)
+    scanner_version = models.CharField(max_length=100, blank=True)
+    format = models.CharField(max_length=30, blank=True)
+    status = models.CharField(max_length=10, default=ScanStatus.QUEUED, choices=[(s.value, s.value) for s in ScanStatus])
+    report = models.ForeignKey(Report, models.PROTECT, null=True, blank=True, related_name="scans")
+    dedup_key = models.CharField(max_length=64)
+    application = models.ForeignKey(Application, models.SET_NULL, null=True, blank=True, related_name="+")
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    job_id = models.BigIntegerField(null=True, blank=True)
+    is_complete = models.BooleanField(default=True)
+    covers = models.JSONField(default=list)
+    counts = models.JSONField(default=dict)
+    warnings = models.JSONField(default=list)
+    problem = models.JSONField(null=True, blank=True, help_text="why it failed, as a problem document")
+    database_updated_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ScanQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=[s.value for s in ScanStatus]), name="scan_status_known"),
+            # The same bytes about the same image, posted by many at once, are one scan.
+            models.UniqueConstraint(
+                fields=["dedup_key"], condition=Q(status__in=[s.value for s in OPEN_STATUSES]), name="scan_open_once"
+            ),
+        ]
+        indexes = [
+            # The latest scan of an image by a scanner; the scans of an image.
+            models.Index(fields=["image", "scanner", "-id"], name="scan_latest"),
+            models.Index(fields=["dedup_key"], name="scan_dedup"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.scanner} on {self.reference}"
+
+
+class IdempotencyKey(models.Model):
+    """A client's ``Idempotency-Key`` and the scan it made (draft-ietf-httpapi-idempotency-key-header)."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64, help_text="of the request: the same key with another body is refused")
+    scan = models.ForeignKey(Scan, models.CASCADE)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "key"], name="idempotencykey_once")]
+
+    def __str__(self) -> str:
+        return self.key

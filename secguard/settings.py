@@ -1,0 +1,251 @@
+"""Django's settings, from the environment alone (docs/configuration.md lists every variable).
+
+An odd value stops the start with words. There is no default secret: ``secguard up`` makes one and hands it to its
+processes; every other server needs SECGUARD_SECRET_KEY (``wsgi`` and ``celery`` refuse to start without it).
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from secguard import environment
+from secguard.logs import configuration as logging_configuration
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+try:
+    DATA_DIR = Path(environment.text(os.environ, "SECGUARD_DATA_DIR", str(BASE_DIR / "var"))).expanduser().resolve()
+    PORT = environment.integer(os.environ, "PORT", 8000, least=1, most=65535)
+    PUBLIC_URL = environment.web_url(os.environ, "SECGUARD_PUBLIC_URL", f"http://localhost:{PORT}")
+    DATABASE = environment.database(os.environ, "SECGUARD_DATABASE_URL", f"sqlite:///{DATA_DIR / 'secguard.sqlite3'}")
+    BROKER_URL = environment.broker(os.environ, "SECGUARD_BROKER_URL")
+    SECRET_KEY = environment.secret_key(os.environ)
+    SECRET_KEY_FALLBACKS = environment.items(os.environ, "SECGUARD_OLD_SECRET_KEYS", [])
+    ALLOWED_HOSTS = environment.items(os.environ, "SECGUARD_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+    CSRF_TRUSTED_ORIGINS = environment.items(os.environ, "SECGUARD_CSRF_TRUSTED_ORIGINS", [])
+    MAX_REPORT_BYTES = environment.integer(
+        os.environ, "SECGUARD_MAX_REPORT_BYTES", 64 * 2**20, least=2**10, most=2 * 2**30
+    )
+    LOG_LEVEL = environment.choice(os.environ, "SECGUARD_LOG_LEVEL", "info", environment.LOG_LEVELS)
+    LOG_FORMAT = environment.choice(os.environ, "SECGUARD_LOG_FORMAT", "text", ("text", "json"))
+    BEHIND_PROXY = environment.flag(os.environ, "SECGUARD_BEHIND_PROXY", default=False)
+    DEBUG = environment.flag(os.environ, "SECGUARD_DEBUG", default=False)
+except environment.BadEnvironment as error:
+    raise ImproperlyConfigured(str(error)) from error
+
+SECURE = PUBLIC_URL.startswith("https://")
+PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or "localhost"
+if PUBLIC_HOST not in ALLOWED_HOSTS and "*" not in ALLOWED_HOSTS:
+    ALLOWED_HOSTS.append(PUBLIC_HOST)
+
+# --- applications, from the lowest layer up (DESIGN section 4) ---
+APPLICATIONS = (
+    "web",
+    "jobs",
+    "audit",
+    "accounts",
+    "approvals",
+    "images",
+    "advisories",
+    "findings",
+    "workloads",
+    "scans",
+    "decisions",
+    "policies",
+    "dashboards",
+)
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django_filters",
+    "django_htmx",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    *(f"secguard.{name}" for name in APPLICATIONS if (BASE_DIR / "secguard" / name / "apps.py").exists()),
+]
+MIDDLEWARE = [
+    "secguard.web.middleware.RequestId",
+    "secguard.web.middleware.SecurityHeaders",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "secguard.urls"
+WSGI_APPLICATION = "secguard.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+# --- database ---
+SQLITE: dict[str, Any] = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": DATABASE.path,
+    "OPTIONS": {
+        # A writer waits for another instead of failing; IMMEDIATE takes the lock at BEGIN, where waiting works, and not
+        # at the first write, where SQLite answers "database is locked" at once (sqlite.org/lang_transaction.html, 2.2).
+        "timeout": 30,
+        "transaction_mode": "IMMEDIATE",
+        # WAL with synchronous=NORMAL loses nothing when a process is killed (sqlite.org/wal.html, section 3).
+        "init_command": (
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
+            "PRAGMA cache_size=-32768; PRAGMA mmap_size=134217728; PRAGMA journal_size_limit=67108864;"
+        ),
+    },
+}
+POSTGRESQL: dict[str, Any] = {
+    "ENGINE": "django.db.backends.postgresql",
+    "NAME": DATABASE.name,
+    "USER": DATABASE.user,
+    "PASSWORD": DATABASE.password,
+    "HOST": DATABASE.host,
+    "PORT": DATABASE.port,
+    "CONN_MAX_AGE": 600,
+    "CONN_HEALTH_CHECKS": True,
+    "OPTIONS": {"application_name": "secguard", **DATABASE.options},
+}
+DATABASES = {"default": SQLITE if DATABASE.engine == "sqlite" else POSTGRESQL}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- people ---
+AUTH_USER_MODEL = "accounts.User"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "login"
+SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+if SECURE:
+    # Only over https does a browser take the __Host- prefix, and then no sibling host can plant the cookie.
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-secguard-session", "__Host-secguard-csrf"
+    SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds())
+else:
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "secguard-session", "secguard-csrf"
+if BEHIND_PROXY:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# --- requests ---
+# A report's body is bounded by MAX_REPORT_BYTES where it is read; a form's by this.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 2**20
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 5_000
+FILE_UPLOAD_TEMP_DIR = None
+
+# --- language and time ---
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+# --- files ---
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(environment.text(os.environ, "SECGUARD_STATIC_DIR", str(DATA_DIR / "static")))
+STATICFILES_DIRS = [BASE_DIR / "static"] if (BASE_DIR / "static").is_dir() else []
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": DATA_DIR / "files"}},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+WHITENOISE_MAX_AGE = 0 if DEBUG else 3600
+
+# --- API ---
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "secguard.accounts.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_PAGINATION_CLASS": "secguard.web.pagination.CursorPages",
+    "PAGE_SIZE": 50,
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "secguard.web.problems.handler",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "SecGuard",
+    "DESCRIPTION": "Container security governance: may this image go on, and who said so?",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+}
+
+# --- jobs: the broker carries wake-ups only; the truth is in the jobs table (DESIGN rule 9) ---
+SPOOL_DIR = DATA_DIR / "spool"
+CELERY: dict[str, Any] = {
+    "task_ignore_result": True,
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "task_default_queue": "interactive",
+    "task_create_missing_queues": False,
+    "worker_prefetch_multiplier": 1,
+    "worker_hijack_root_logger": False,
+    "worker_send_task_events": False,
+    "broker_connection_retry_on_startup": True,
+    "enable_utc": True,
+}
+if BROKER_URL:
+    CELERY |= {
+        "broker_url": BROKER_URL,
+        # A wake-up is sent on the request's own time, so a broker that is down may cost it very little.
+        "broker_transport_options": {"socket_timeout": 5, "socket_connect_timeout": 1, "max_retries": 0},
+    }
+else:
+    CELERY |= {
+        "broker_url": "filesystem://",
+        "broker_transport": "secguard.jobs.adapters.spool:Transport",
+        "broker_transport_options": {
+            "data_folder_in": str(SPOOL_DIR / "messages"),
+            "data_folder_out": str(SPOOL_DIR / "messages"),
+            "control_folder": str(SPOOL_DIR / "control"),
+            "polling_interval": 0.1,
+        },
+    }
+
+# --- logs and mail ---
+LOGGING_CONFIG = "secguard.logs.configure"
+LOGGING = logging_configuration(level=LOG_LEVEL, style=LOG_FORMAT)
+EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"

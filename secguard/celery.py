@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 from celery import Celery, signals
-from celery.schedules import schedule
 from kombu import Queue
 
 from secguard.environment import require_secret_key
@@ -14,14 +13,23 @@ from secguard.environment import require_secret_key
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "secguard.settings")
 
 SWEEP_SECONDS = 5
-QUEUES = ("interactive", "scheduled")
 
 app = Celery("secguard")
-app.config_from_object("django.conf:settings", namespace="CELERY")
+app.config_from_object("secguard.settings:CELERY")
+app.conf.task_queues = [Queue("interactive"), Queue("scheduled")]
+# An unhandled message is a lost wake-up and nothing more, so beat's own ones do not pile up either.
+app.conf.beat_schedule = {
+    "sweep": {
+        "task": "secguard.jobs.sweep",
+        "schedule": SWEEP_SECONDS,
+        "options": {"queue": "interactive", "expires": SWEEP_SECONDS},
+    },
+}
 app.autodiscover_tasks()
 
 
 @signals.worker_init.connect
 @signals.beat_init.connect
 def refuse_without_secret(**_sender: Any) -> None:
+    """Stops the start of a worker or of beat without SECGUARD_SECRET_KEY."""
     require_secret_key(os.environ)

@@ -39,6 +39,10 @@ class Job(models.Model):
     )
     attempts = models.PositiveSmallIntegerField(default=0)
     max_attempts = models.PositiveSmallIntegerField(default=5)
+    # How often the work was asked for, and up to which request the present run answers: work that is asked for again
+    # while it runs (its input changed under it) runs once more.
+    requests = models.PositiveIntegerField(default=1)
+    answering = models.PositiveIntegerField(default=0)
     run_after = models.DateTimeField()
     lease_owner = models.CharField(max_length=128, blank=True, default="")
     lease_until = models.DateTimeField(null=True, blank=True)

@@ -1,0 +1,64 @@
+"""What every test stands on: no broker, no network but this host's, no slow password hashing, a key of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import pytest_socket
+from django.conf import settings
+
+# pytest-django has read the settings before this file; what depends on the installation is set here.
+os.environ.setdefault("SECGUARD_SECRET_KEY", secrets.token_urlsafe(48))
+settings.SECRET_KEY = os.environ["SECGUARD_SECRET_KEY"]
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+settings.ALLOWED_HOSTS = ["*"]
+# The manifest of collected files exists only where `secguard up` or an image build has made it.
+settings.STORAGES = {
+    **settings.STORAGES,
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+
+
+def pytest_runtest_setup() -> None:
+    pytest_socket.socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+
+
+@pytest.fixture(autouse=True)
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder of the test's own."""
+    monkeypatch.setattr(settings, "DATA_DIR", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def woken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The queues for which a wake-up was sent; none of them reaches a broker."""
+    from secguard.jobs.adapters import waking  # noqa: PLC0415 - apps are loaded only now
+
+    queues: list[str] = []
+
+    def note(queue: str) -> bool:
+        queues.append(str(queue))
+        return True
+
+    monkeypatch.setattr(waking, "wake", note)
+    return queues
+
+
+@pytest.fixture
+def run_jobs() -> Callable[[], int]:
+    """Does all due jobs of both queues in this process, those they enqueue included; returns how many."""
+    from secguard.jobs import services  # noqa: PLC0415 - apps are loaded only now
+    from secguard.jobs.lifecycle import Queue  # noqa: PLC0415
+
+    def run() -> int:
+        total = 0
+        while done := sum(services.work(queue, seconds=60) for queue in Queue):
+            total += done
+        return total
+
+    return run

@@ -1,0 +1,111 @@
+"""Asking for a job, calling it off, and waiting for its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from secguard.errors import Conflict, NotFound, Unavailable
+from secguard.jobs import registry
+from secguard.jobs.adapters import waking
+from secguard.jobs.lifecycle import ENDED, Event, Queue, Status, sources
+from secguard.jobs.models import Job
+
+
+def enqueue(
+    kind: str,
+    args: Mapping[str, Any],
+    *,
+    key: str,
+    queue: Queue | str = Queue.INTERACTIVE,
+    again: bool = False,
+    after: timedelta = timedelta(0),
+) -> Job:
+    """Asks for a job inside the caller's transaction and returns it; a worker is woken once that is committed.
+
+    ``args`` are ids. Where a job of this ``kind`` and ``key`` is open already, that one is returned; with ``again`` it
+    then runs once more if it has begun, because what it works on has changed. ``NotFound`` where nothing is registered
+    for the kind.
+    """
+    handler = registry.handler(kind)
+    for _attempt in range(3):
+        job = _open_job(kind, key, again=again)
+        if job is None:
+            job = _insert(handler, dict(args), key=key, queue=Queue(queue), after=after)
+        if job is not None:
+            wake_after_commit(job.queue)
+            return job
+    raise Unavailable(f"The job {kind} {key} keeps ending while it is asked for; try again.", retry_after=1)
+
+
+def wake_after_commit(queue: str) -> None:
+    """Wakes a worker once the caller's transaction is committed; a wake-up that fails fails nothing else."""
+
+    def wake() -> None:  # a named function: Django cannot log the failure of a partial
+        waking.wake(queue)
+
+    transaction.on_commit(wake, robust=True)
+
+
+def _open_job(kind: str, key: str, *, again: bool) -> Job | None:
+    job = Job.objects.open().filter(kind=kind, key=key).first()
+    if job is None or not again:
+        return job
+    # Counted even where the job only waits: it may begin, and read, before this transaction is committed.
+    counted = Job.objects.open().filter(pk=job.pk).update(requests=F("requests") + 1)
+    return job if counted else None
+
+
+def _insert(handler: registry.Handler, args: dict[str, Any], *, key: str, queue: Queue, after: timedelta) -> Job | None:
+    now = timezone.now()
+    try:
+        with transaction.atomic():
+            return Job.objects.create(
+                kind=handler.kind,
+                key=key,
+                args=args,
+                queue=queue,
+                max_attempts=handler.max_attempts,
+                run_after=now + after,
+                created_at=now,
+            )
+    except IntegrityError:
+        return None  # somebody else asked for the same between our look and our insert
+
+
+def cancel(job_id: int) -> Job:
+    """Cancels an open job: it does not begin, or stops at its next progress. ``NotFound``; ``Conflict`` if it ended."""
+    now = timezone.now()
+    cancelled = Job.objects.filter(pk=job_id, status__in=sources(Event.CANCEL)).update(
+        status=Status.CANCELLED, finished_at=now, lease_owner="", lease_until=None
+    )
+    job = Job.objects.filter(pk=job_id).first()
+    if job is None:
+        raise NotFound(f"There is no job {job_id}.")
+    if not cancelled:
+        raise Conflict(f"The job {job_id} is {job.status}; only a queued or running one can be cancelled.")
+    return job
+
+
+def wait_for(job_id: int, seconds: float) -> Job:
+    """The job once it has ended, or as it is after ``seconds``. ``NotFound`` where there is none.
+
+    Outside of a transaction only: inside of one, another process's progress would not be seen.
+    """
+    until = time.monotonic() + seconds
+    pause = 0.01
+    while True:
+        job = Job.objects.filter(pk=job_id).first()
+        if job is None:
+            raise NotFound(f"There is no job {job_id}.")
+        left = until - time.monotonic()
+        if job.status in ENDED or left <= 0:
+            return job
+        time.sleep(min(pause, left))
+        pause = min(pause * 1.5, 0.1)

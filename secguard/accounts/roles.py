@@ -31,7 +31,7 @@ class Permission(StrEnum):
     DECISION_WITHDRAW = "decision:withdraw"
     FINDING_READ = "finding:read"
     IMAGE_READ = "image:read"
-    OWN_TOKEN_MANAGE = "own-token:manage"
+    OWN_TOKEN_MANAGE = "own-token:manage"  # noqa: S105 - a permission's name
     POLICY_ACTIVATE = "policy:activate"
     POLICY_EDIT = "policy:edit"
     POLICY_READ = "policy:read"
@@ -42,7 +42,7 @@ class Permission(StrEnum):
     SCAN_REQUEST = "scan:request"
     SETTINGS_EDIT = "settings:edit"
     TEAM_MANAGE = "team:manage"
-    TOKEN_MANAGE = "token:manage"
+    TOKEN_MANAGE = "token:manage"  # noqa: S105
     USER_MANAGE = "user:manage"
     VEX_IMPORT = "vex:import"
     WORKLOAD_EDIT = "workload:edit"

@@ -51,7 +51,7 @@ class Place(Struct, frozen=True, kw_only=True):
     repositories: frozenset[int] = frozenset()
     applications: frozenset[int] = frozenset()
 
-    def keys(self) -> list[tuple[ScopeKind, int | None]]:
+    def scopes(self) -> list[tuple[ScopeKind, int | None]]:
         return [
             (ScopeKind.IMAGE, self.image),
             *((ScopeKind.REPOSITORY, r) for r in sorted(self.repositories)),
@@ -70,7 +70,7 @@ def _rank(decision: ScopedDecision) -> tuple[int, float, int]:
 
 def covers(decision: ScopedDecision, place: Place) -> bool:
     """Whether ``place`` lies inside the decision's scope."""
-    return (decision.scope, decision.scope_id) in place.keys()
+    return (decision.scope, decision.scope_id) in place.scopes()
 
 
 def applicable(decisions: Iterable[ScopedDecision], place: Place, now: datetime) -> ScopedDecision | None:
@@ -79,7 +79,7 @@ def applicable(decisions: Iterable[ScopedDecision], place: Place, now: datetime)
     The narrowest scope wins; among equals the latest approved, then the highest id. One that has ended gives way to a
     wider one that has not.
     """
-    keys = frozenset(place.keys())
+    keys = frozenset(place.scopes())
     fitting = [d for d in decisions if (d.scope, d.scope_id) in keys and d.holds_at(now)]
     return min(fitting, key=_rank, default=None)
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Lower
 from django.utils import timezone
 
 from secguard.accounts.roles import PERMISSIONS, Permission, Role
@@ -15,9 +16,23 @@ from secguard.accounts.roles import PERMISSIONS, Permission, Role
 ROLE_CHOICES = [(r.value, r.value) for r in Role]
 
 
-class UserManager(BaseUserManager["User"]):
+class UserQuerySet(models.QuerySet["User"]):
+    def visible_to(self, user: User) -> UserQuerySet:
+        """Everybody, or oneself and the people of one's teams."""
+        if user.sees_everything:
+            return self
+        mates = Membership.objects.filter(team_id__in=user.team_ids).values("user_id")
+        return self.filter(Q(pk=user.pk) | Q(pk__in=mates))
+
+    def people(self) -> UserQuerySet:
+        """Those who sign in: no services."""
+        return self.filter(is_service=False)
+
+
+class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
     def get_by_natural_key(self, username: str | None) -> User:
-        return self.get(username=username)
+        """Names differ by more than their case (a constraint holds that), so case is not asked for at sign-in."""
+        return self.get(username__iexact=username)
 
 
 class User(AbstractBaseUser):
@@ -39,15 +54,21 @@ class User(AbstractBaseUser):
 
     class Meta:
         ordering = ["username"]
+        constraints = [models.UniqueConstraint(Lower("username"), name="user_name_once")]
 
     def __str__(self) -> str:
         return self.display_name or self.username
+
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        self.__dict__.pop("_grants", None)
+        super().refresh_from_db(*args, **kwargs)
 
     def grants(self) -> list[tuple[Role, int | None]]:
         """(role, team id or None for the organisation), narrowed to the token's role and team; loaded once."""
         cached: list[tuple[Role, int | None]] | None = self.__dict__.get("_grants")
         if cached is None:
-            rows = self.memberships.values_list("role", "team_id") if self.pk else []
+            # Whoever was deactivated is nobody here, even in a request that began before.
+            rows = self.memberships.values_list("role", "team_id") if self.pk and self.is_active else []
             cached = [(Role(role), team) for role, team in rows]
             if self.token is not None:
                 cached = narrowed(cached, Role(self.token.role), self.token.team_id)
@@ -60,6 +81,12 @@ class User(AbstractBaseUser):
         return any(
             wanted in PERMISSIONS[role] for role, team in self.grants() if team is None or team_id in (None, team)
         )
+
+    def teams_with(self, permission: str) -> frozenset[int] | None:
+        """The teams for whose things this person may do ``permission``; None: for the whole organisation's."""
+        wanted = Permission(permission)
+        teams = {team for role, team in self.grants() if wanted in PERMISSIONS[role]}
+        return None if None in teams else frozenset(team for team in teams if team is not None)
 
     def roles_for(self, team_ids: set[int]) -> frozenset[Role]:
         """Roles held organisation-wide or in every one of ``team_ids``."""
@@ -85,17 +112,34 @@ def narrowed(grants: list[tuple[Role, int | None]], role: Role, team_id: int | N
     return [(r, team_id) for r, t in kept if t in (None, team_id)][:1]
 
 
+class TeamQuerySet(models.QuerySet["Team"]):
+    def visible_to(self, user: User) -> TeamQuerySet:
+        return self if user.sees_everything else self.filter(pk__in=user.team_ids)
+
+
 class Team(models.Model):
+    """Who owns applications together, and sees what is theirs."""
+
     name = models.CharField(max_length=100, unique=True)
     slug = models.SlugField(max_length=100, unique=True)
     is_sample = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now)
+
+    objects = TeamQuerySet.as_manager()
 
     class Meta:
         ordering = ["name"]
 
     def __str__(self) -> str:
         return self.name
+
+
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    def visible_to(self, user: User) -> MembershipQuerySet:
+        """All, or one's own and those in one's teams."""
+        if user.sees_everything:
+            return self
+        return self.filter(Q(user=user) | Q(team_id__in=user.team_ids))
 
 
 class Membership(models.Model):
@@ -105,7 +149,10 @@ class Membership(models.Model):
     team = models.ForeignKey(Team, models.CASCADE, null=True, blank=True, related_name="memberships")
     role = models.CharField(max_length=32, choices=ROLE_CHOICES)
 
+    objects = MembershipQuerySet.as_manager()
+
     class Meta:
+        ordering = ["user__username", "team__name", "role"]
         constraints = [
             models.UniqueConstraint(fields=["user", "team", "role"], name="membership_once"),
             models.UniqueConstraint(fields=["user", "role"], condition=Q(team=None), name="membership_once_wide"),
@@ -146,6 +193,11 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def usable(self, now: datetime) -> ApiTokenQuerySet:
         return self.filter(revoked_at=None, expires_at__gt=now, user__is_active=True)
 
+    def visible_to(self, user: User) -> ApiTokenQuerySet:
+        """One's own; those of the teams whose tokens one manages, or all."""
+        teams = user.teams_with("token:manage")
+        return self if teams is None else self.filter(Q(user=user) | Q(team_id__in=teams))
+
 
 class ApiToken(models.Model):
     """A bearer token: shown once, kept as a hash, with one role, perhaps one team, and an end."""
@@ -183,6 +235,21 @@ class SignInLink(models.Model):
 
     def __str__(self) -> str:
         return f"sign-in link of {self.user_id}"
+
+
+class SignInAttempts(models.Model):
+    """How often a name was tried from an address since ``since``. Hashed: mistyped names are often passwords."""
+
+    key = models.CharField(max_length=64, unique=True)
+    attempts = models.PositiveIntegerField(default=0)
+    # What has aged out is deleted by this.
+    since = models.DateTimeField(db_index=True)
+
+    class Meta:
+        verbose_name_plural = "sign-in attempts"
+
+    def __str__(self) -> str:
+        return f"{self.attempts} since {self.since:%H:%M}"
 
 
 def owner_filter(user: Any, path: str) -> Q:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+from typing import Any
+
 from django.db import models
+
+from secguard.audit.chain import COLUMNS, Entry
+
+
+class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
+    def visible_to(self, user: Any) -> AuditEntryQuerySet:
+        """All of it for who may read the log of the organisation, their teams' entries for who may in teams."""
+        teams = user.teams_with("audit:read")
+        return self if teams is None else self.filter(team_id__in=teams)
 
 
 class AuditEntry(models.Model):
     """One change of who may do or run what. ``sequence`` has no gaps; ``digest`` covers the entry and its predecessor.
 
-    Actor and subject are kept as text beside their ids: the log outlives its rows.
+    Actor and subject are kept as text beside their ids: the log outlives its rows. Triggers (migration 0002) refuse to
+    change or delete an entry.
     """
 
     sequence = models.BigIntegerField(primary_key=True)
@@ -26,20 +39,30 @@ class AuditEntry(models.Model):
     previous_digest = models.CharField(max_length=64)
     digest = models.CharField(max_length=64)
 
+    objects = AuditEntryQuerySet.as_manager()
+
     class Meta:
         ordering = ["-sequence"]
+        verbose_name_plural = "audit entries"
         indexes = [
             # One subject's history, newest first.
             models.Index(fields=["subject_type", "subject_id", "-sequence"], name="audit_subject"),
             # The log filtered by action or by actor, newest first.
             models.Index(fields=["action", "-sequence"], name="audit_action"),
             models.Index(fields=["actor", "-sequence"], name="audit_actor"),
+            # A span of time becomes a span of sequence numbers: two look-ups here, whatever the number of rows.
+            models.Index(fields=["at", "sequence"], name="audit_at"),
             # What a team's members see of the log.
             models.Index(fields=["team_id", "-sequence"], name="audit_team"),
         ]
 
     def __str__(self) -> str:
         return f"{self.sequence} {self.action} {self.subject}"
+
+    def as_entry(self) -> Entry:
+        """What the chain is about, free of the database; the two have the same columns."""
+        columns = {name: getattr(self, name) for name in COLUMNS}
+        return Entry(**columns | {"at": self.at.astimezone(UTC)})
 
 
 class AuditHead(models.Model):
@@ -48,6 +71,7 @@ class AuditHead(models.Model):
     id = models.SmallIntegerField(primary_key=True, default=1)
     sequence = models.BigIntegerField(default=0)
     digest = models.CharField(max_length=64, default="")
+    at = models.DateTimeField(null=True, help_text="Of the newest entry: the log's time never runs backwards.")
 
     class Meta:
         constraints = [models.CheckConstraint(condition=models.Q(id=1), name="audithead_single")]

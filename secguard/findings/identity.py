@@ -18,7 +18,7 @@ from secguard.errors import Invalid
 
 class FindingKind(StrEnum):
     VULNERABILITY = "vulnerability"
-    SECRET = "secret"
+    SECRET = "secret"  # noqa: S105
     MALWARE = "malware"
     MISCONFIGURATION = "misconfiguration"
     HYGIENE = "hygiene"

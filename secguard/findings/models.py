@@ -207,5 +207,3 @@ class Exposure(models.Model):
 
     def __str__(self) -> str:
         return f"{self.risk_id} in repository {self.repository_id}"
-
-

@@ -173,5 +173,3 @@ class ImageComponent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.component_id} in {self.image_id}"
-
-

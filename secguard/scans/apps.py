@@ -4,3 +4,9 @@ from django.apps import AppConfig
 class ScansConfig(AppConfig):
     name = "secguard.scans"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from secguard.jobs.registry import register  # noqa: PLC0415
+        from secguard.scans import services  # noqa: PLC0415
+
+        register(services.TAKE_IN, services.work, max_attempts=5, failed=services.failed)

@@ -11,6 +11,8 @@ from secguard.accounts.models import Application, User
 from secguard.images.models import Image, ImageRepository
 from secguard.scans.lifecycle import OPEN_STATUSES, ScanStatus
 
+STATUS_CHOICES = [(s.value, s.value) for s in ScanStatus]
+
 
 class Report(models.Model):
     """A tool's output, kept as received (deflated), stored once however often it is posted."""
@@ -43,9 +45,13 @@ class Scan(models.Model):
     scanner = models.CharField(max_length=50)
     scanner_version = models.CharField(max_length=100, blank=True)
     format = models.CharField(max_length=30, blank=True)
-    status = models.CharField(max_length=10, default=ScanStatus.QUEUED, choices=[(s.value, s.value) for s in ScanStatus])
+    status = models.CharField(
+        max_length=10, default=ScanStatus.QUEUED, choices=[(s.value, s.value) for s in ScanStatus]
+    )
     report = models.ForeignKey(Report, models.PROTECT, null=True, blank=True, related_name="scans")
     dedup_key = models.CharField(max_length=64)
+    named = models.CharField(max_length=700, blank=True, help_text="the image as the sender named it")
+    is_renamed = models.BooleanField(default=False, help_text="the sender says: same image, another name")
     application = models.ForeignKey(Application, models.SET_NULL, null=True, blank=True, related_name="+")
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     job_id = models.BigIntegerField(null=True, blank=True)

@@ -69,5 +69,5 @@ def delay(attempts: int, jitter: float | None = None) -> timedelta:
     Half of the wait is fixed and half random ("equal jitter"), so that jobs that failed together return apart.
     """
     spread = random.random() if jitter is None else jitter  # noqa: S311 - spreads load, guards nothing
-    whole = min(FIRST_DELAY * 2 ** min(max(attempts, 1) - 1, 16), LONGEST_DELAY)
+    whole: timedelta = min(FIRST_DELAY * 2 ** min(max(attempts, 1) - 1, 16), LONGEST_DELAY)
     return whole / 2 + whole / 2 * spread

@@ -19,19 +19,19 @@ from kombu.transport import filesystem
 
 
 class Channel(filesystem.Channel):
-    def _put(self, queue: str, payload: dict[str, Any], **_kwargs: Any) -> None:
+    def _put(self, queue: str, payload: Any, **_kwargs: Any) -> None:  # type: ignore[override]
         folder = Path(self.data_folder_out)
         name = f"{time.time_ns()}_{uuid.uuid4()}.{queue}.msg"
         draft = folder / f"{name}.draft"
         draft.write_text(json.dumps(payload), encoding="utf-8")
         draft.rename(folder / name)
 
-    def _get(self, queue: str) -> Any:
+    def _get(self, queue: str, timeout: Any = None) -> Any:
         folder = Path(self.data_folder_in)
-        for message in sorted(folder.glob(f"*.{queue}.msg")):
-            taken = message.with_suffix(".taken")
+        for name in sorted(folder.glob(f"*.{queue}.msg")):
+            taken = name.with_suffix(".taken")
             try:
-                message.rename(taken)
+                name.rename(taken)
             except FileNotFoundError:
                 continue  # another worker won it
             text = taken.read_text(encoding="utf-8")

@@ -50,7 +50,8 @@ class JobRun:
 
     @property
     def args(self) -> Mapping[str, Any]:
-        return self.job.args
+        args: dict[str, Any] = self.job.args
+        return args
 
     @property
     def attempt(self) -> int:

@@ -1,0 +1,52 @@
+"""The use cases of people, teams and tokens: call them as ``accounts.services.<name>``."""
+
+from secguard.accounts.services.people import (
+    create_user,
+    deactivate,
+    edit_user,
+    grant,
+    reactivate,
+    revoke,
+    role_named,
+)
+from secguard.accounts.services.permission import require
+from secguard.accounts.services.sign_in import (
+    create_owner,
+    issue_sign_in_link,
+    set_password,
+    sign_in,
+    use_sign_in_link,
+)
+from secguard.accounts.services.teams import (
+    APPLICATION_FOLLOWERS,
+    create_application,
+    create_team,
+    edit_application,
+    rename_team,
+)
+from secguard.accounts.services.tokens import create_token, create_token_on_server, revoke_token, rotate_token
+
+__all__ = [
+    "APPLICATION_FOLLOWERS",
+    "create_application",
+    "create_owner",
+    "create_team",
+    "create_token",
+    "create_token_on_server",
+    "create_user",
+    "deactivate",
+    "edit_application",
+    "edit_user",
+    "grant",
+    "issue_sign_in_link",
+    "reactivate",
+    "rename_team",
+    "require",
+    "revoke",
+    "revoke_token",
+    "role_named",
+    "rotate_token",
+    "set_password",
+    "sign_in",
+    "use_sign_in_link",
+]

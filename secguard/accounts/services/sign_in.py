@@ -1,0 +1,178 @@
+"""Ways in for people: the one-time link, the password, and the bound on guessing it."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+
+from django.contrib.auth import authenticate
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import F, Q
+from django.http import HttpRequest
+from django.utils import timezone
+
+from secguard.accounts import credentials
+from secguard.accounts.models import Membership, SignInAttempts, SignInLink, User
+from secguard.accounts.roles import Permission, Role
+from secguard.accounts.services.permission import require
+from secguard.audit import services as audit
+from secguard.audit.actions import Action
+from secguard.errors import Conflict, Invalid, NotAllowed, NotFound, Unavailable
+
+OWNER = "owner"
+LINK_VALID = timedelta(hours=24)
+
+WINDOW = timedelta(minutes=15)
+ATTEMPTS_AT_NAME = 10
+"""Wrong passwords for one name from one address in ``WINDOW``: more than a forgetful person needs, and by far too few
+for a guess at a password of twelve characters. Bound to the address, so that nobody can lock somebody else out."""
+ATTEMPTS_FROM_ADDRESS = 100
+"""Wrong passwords from one address for whatever names: an office behind one address may need some."""
+
+
+def create_owner() -> str | None:
+    """Make the owner's account on a first run and give back the path of a one-time sign-in link, valid for a day.
+
+    The owner administers and reviews; more people get more roles later. As long as no administrator has set a password,
+    every call gives a new link and ends the one before; afterwards None. Safe to call at every start.
+    """
+    with transaction.atomic():
+        if _somebody_can_sign_in():
+            return None
+        owner = _owner()
+        return _new_link(owner, actor=None) if owner.is_active else None
+
+
+def _owner() -> User:
+    """The owner's account, locked, with both roles."""
+    unset = {"username": OWNER, "display_name": "Owner", "password": make_password(None)}
+    found, is_new = User.objects.get_or_create(username__iexact=OWNER, defaults=unset)
+    owner = User.objects.select_for_update().get(pk=found.pk)
+    if is_new:
+        _record(Action.USER_CREATE, owner, None)
+    for role in (Role.ADMINISTRATOR, Role.SECURITY_REVIEWER):
+        _, is_granted = Membership.objects.get_or_create(user=owner, team=None, role=role.value)
+        if is_granted:
+            _record(Action.MEMBERSHIP_GRANT, owner, None, role=role.value)
+    return owner
+
+
+def _somebody_can_sign_in() -> bool:
+    administrators = User.objects.people().filter(
+        is_active=True, is_sample=False, memberships__team=None, memberships__role=Role.ADMINISTRATOR.value
+    )
+    return any(user.has_usable_password() for user in administrators)
+
+
+def issue_sign_in_link(user_id: int, *, actor: User | None) -> str:
+    """Make the path of a one-time link for a person who was invited or forgot their password; ends earlier ones.
+
+    Whoever holds the link is that person, so making one is in the audit log under the maker's name.
+    Raises ``NotAllowed`` without user:manage, ``Conflict`` for a service or somebody who is deactivated.
+    """
+    require(actor, Permission.USER_MANAGE)
+    with transaction.atomic():
+        user = User.objects.select_for_update().filter(pk=user_id).first()
+        if user is None:
+            raise NotFound(f"there is no user {user_id}")
+        if user.is_service or not user.is_active:
+            state = "a service and signs in with tokens alone" if user.is_service else "deactivated"
+            raise Conflict(f"{user.username} is {state}: no sign-in link can be made")
+        return _new_link(user, actor=actor)
+
+
+def _new_link(user: User, *, actor: User | None) -> str:
+    secret = credentials.new_secret()
+    SignInLink.objects.filter(user=user, used_at=None).delete()
+    ends = timezone.now() + LINK_VALID
+    SignInLink.objects.create(user=user, digest=credentials.digest(secret), expires_at=ends)
+    _record(Action.SIGN_IN_LINK_CREATE, user, actor, expires_at=ends)
+    return credentials.SIGN_IN_LINK_PATH + secret + "/"
+
+
+def use_sign_in_link(secret: str) -> User:
+    """Use a link up and give back whose it was. ``NotFound``, in the same words, if it never was, was used or ended."""
+    now = timezone.now()
+    with transaction.atomic():
+        usable = SignInLink.objects.filter(
+            digest=credentials.digest(secret), used_at=None, expires_at__gt=now, user__is_active=True
+        )
+        link = usable.select_related("user").first()
+        # Two clicks at once: the row count decides who was first.
+        if link is None or not SignInLink.objects.filter(pk=link.pk, used_at=None).update(used_at=now):
+            raise NotFound("this sign-in link is no longer valid: it works once, for a day. Ask for a new one.")
+        _record(Action.SIGN_IN_LINK_USE, link.user, link.user)
+    return link.user
+
+
+def set_password(user_id: int, password: str, *, current: str | None) -> User:
+    """Set one's own password. ``current`` is the one that holds; None only straight after a sign-in link was used.
+
+    All other sessions end. ``Invalid`` says what is wrong with the new one, ``NotAllowed`` that the current is wrong.
+    """
+    user = User.objects.get(pk=user_id)
+    if current is not None and not user.check_password(current):
+        raise NotAllowed("the current password is wrong", code="wrong-password")
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise Invalid(" ".join(error.messages), where="password") from None
+    with transaction.atomic():
+        locked = User.objects.select_for_update().get(pk=user_id)
+        if not locked.is_active or locked.password != user.password:
+            raise Conflict("the account changed while the password was being set; sign in again")
+        locked.set_password(password)
+        locked.save(update_fields=["password"])
+        _record(Action.PASSWORD_SET, locked, locked)
+    return locked
+
+
+def sign_in(request: HttpRequest | None, username: str, password: str, *, address: str) -> User:
+    """Who signs in with this name and password. The caller starts the session.
+
+    Raises ``NotAllowed``, in the same words and after the same work whether or not there is such a person, and
+    ``Unavailable`` after too many wrong ones (``ATTEMPTS_AT_NAME``, ``ATTEMPTS_FROM_ADDRESS``).
+    """
+    keys = {_key(username.lower(), address): ATTEMPTS_AT_NAME, _key("", address): ATTEMPTS_FROM_ADDRESS}
+    # Counted before the password is tried: a thousand guesses sent at once pass no bound that way.
+    for key, allowed in keys.items():
+        _take_attempt(key, allowed, timezone.now())
+    user = authenticate(request, username=username, password=password)
+    if not isinstance(user, User) or user.is_service:
+        raise NotAllowed("the name or the password is wrong", code="wrong-password")
+    _forget_attempts(*keys)
+    return user
+
+
+def _key(username: str, address: str) -> str:
+    return hashlib.sha256(f"{address}\n{username}".encode()).hexdigest()
+
+
+def _take_attempt(key: str, allowed: int, now: datetime) -> None:
+    row = SignInAttempts.objects.filter(key=key)
+    fresh = row.filter(since__gt=now - WINDOW)
+    if not fresh.update(attempts=F("attempts") + 1):
+        SignInAttempts.objects.filter(since__lte=now - WINDOW).delete()
+        _, is_new = SignInAttempts.objects.get_or_create(key=key, defaults={"attempts": 1, "since": now})
+        if not is_new:
+            row.update(attempts=F("attempts") + 1)
+    taken = row.first()
+    if taken is not None and taken.attempts > allowed:
+        wait = max(1, int((taken.since + WINDOW - now).total_seconds()))
+        raise Unavailable(
+            f"too many wrong passwords from here; try again in {-(-wait // 60)} minutes",
+            retry_after=wait,
+            code="too-many-attempts",
+        )
+
+
+def _forget_attempts(at_name: str, from_address: str) -> None:
+    SignInAttempts.objects.filter(key=at_name).delete()
+    SignInAttempts.objects.filter(Q(key=from_address) & Q(attempts__gt=0)).update(attempts=F("attempts") - 1)
+
+
+def _record(action: Action, user: User, actor: User | None, **details: object) -> None:
+    audit.record(action, actor=actor, subject_type="user", subject_id=user.pk, subject=user.username, details=details)

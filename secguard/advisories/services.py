@@ -16,6 +16,7 @@ ON_MERGE: list[Merged] = []
 
 
 CHUNK = 5000
+BATCH = 2000
 """Names in one statement: below every database's limit of parameters."""
 
 
@@ -38,12 +39,22 @@ def resolve(flaws: Iterable[Named]) -> dict[str, Vulnerability]:
         for name in (entry.canonical, *entry.names):
             if name not in known:
                 known[name] = aliases[name] = owner
-    Vulnerability.objects.bulk_create(fresh.values(), batch_size=2000)
-    Alias.objects.bulk_create(
-        [Alias(name=n, vulnerability=v) for n, v in sorted(aliases.items())], batch_size=5000, ignore_conflicts=True
-    )
+    _insert(fresh, aliases)
     _learn(entries, known, set(map(id, fresh.values())))
     return known
+
+
+def _insert(fresh: dict[str, Vulnerability], aliases: dict[str, Vulnerability]) -> None:
+    """Insert in the order of names, so that reports taken in at the same time wait for each other and never deadlock;
+    what another one inserted first is used instead of ours."""
+    names = sorted(fresh)
+    Vulnerability.objects.bulk_create([fresh[n] for n in names], batch_size=BATCH, ignore_conflicts=True)
+    for start in range(0, len(names), CHUNK):
+        chunk = names[start : start + CHUNK]
+        for pk, name in Vulnerability.objects.filter(name__in=chunk).values_list("pk", "name"):
+            fresh[name].pk = pk
+    rows = [Alias(name=n, vulnerability_id=v.pk) for n, v in sorted(aliases.items())]
+    Alias.objects.bulk_create(rows, batch_size=BATCH, ignore_conflicts=True)
 
 
 def _known(names: set[str]) -> dict[str, Vulnerability]:
@@ -120,9 +131,11 @@ def _learn(entries: list[Named], known: dict[str, Vulnerability], fresh: set[int
             v.description, v.references = e.description, list(e.references)
             described[v.pk] = v
     if changed:
-        Vulnerability.objects.bulk_update(list(changed.values()), _FACTS, batch_size=500)
+        rows = [changed[pk] for pk in sorted(changed)]
+        Vulnerability.objects.bulk_update(rows, _FACTS, batch_size=500)
     if described:
-        Vulnerability.objects.bulk_update(list(described.values()), ["description", "references"], batch_size=200)
+        rows = [described[pk] for pk in sorted(described)]
+        Vulnerability.objects.bulk_update(rows, ["description", "references"], batch_size=200)
 
 
 _FACTS = ["title", "cvss_score", "cvss_vector", "published_at", "epss", "known_exploited", "known_exploited_source"]

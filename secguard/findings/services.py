@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Count, Max
+from django.utils import timezone
 
 from secguard.advisories.models import Vulnerability
 from secguard.findings.changes import Changes, Identity, Said, Standing, compare, outcome
@@ -15,14 +16,18 @@ from secguard.findings.entries import Entry
 from secguard.findings.models import CLOSED, OPEN, Exposure, Finding, Observation, Risk
 from secguard.findings.severity import Severity
 from secguard.images.models import Image, Repository
+from secguard.jobs import services as job_services
+from secguard.jobs.registry import Run
 
 CHUNK = 5000
 BATCH = 2000
 NOT_REPORTED = "no scanner reports it any more"
 
+TELL = "findings.risks-changed"
+
 RISKS_CHANGED: list[Callable[[Sequence[int], datetime], None]] = []
-"""Called inside the transaction with risk ids whose facts changed (a fix, exploitation, severity): decisions that
-were approved under other facts re-open."""
+"""Called by a job of its own (it may reach many images, and must hold no image's lock before) with the ids of risks
+whose facts changed (a fix, exploitation, severity): decisions approved under other facts re-open, verdicts follow."""
 
 EXPOSURES_CHANGED: list[Callable[[Sequence[int], datetime], None]] = []
 """Called inside the transaction with the ids of exposures that are new or whose facts changed."""
@@ -308,9 +313,14 @@ def _learn_of_risks(
     changed: list[int] = []
     for start in range(0, len(risk_ids), CHUNK):
         changed += refresh_risks(risk_ids[start : start + CHUNK], with_fix=fixes)
-    if changed:
-        for follow in RISKS_CHANGED:
-            follow(changed, at)
+    if changed and RISKS_CHANGED:
+        job_services.enqueue(TELL, {"risks": changed}, key=f"{changed[0]}-{len(changed)}-{at.timestamp()}")
+
+
+def tell(run: Run) -> None:
+    """The job: let everybody who depends on these risks' facts know. Safe to run twice."""
+    for follow in RISKS_CHANGED:
+        follow([int(r) for r in run.args["risks"]], timezone.now())
 
 
 def refresh_risks(risk_ids: Sequence[int], *, with_fix: set[int]) -> list[int]:
@@ -319,7 +329,7 @@ def refresh_risks(risk_ids: Sequence[int], *, with_fix: set[int]) -> list[int]:
         Finding.objects.filter(risk_id__in=risk_ids, status=OPEN).values_list("risk_id").annotate(Max("severity"))
     )
     changed = []
-    rows = Risk.objects.filter(pk__in=risk_ids).select_related("vulnerability")
+    rows = Risk.objects.filter(pk__in=risk_ids).order_by("pk").select_related("vulnerability")
     for risk in rows.defer("description", "remediation", "vulnerability__description", "vulnerability__references"):
         flaw = risk.vulnerability
         now = (
@@ -336,7 +346,7 @@ def refresh_risks(risk_ids: Sequence[int], *, with_fix: set[int]) -> list[int]:
 
 
 def _show_in_repositories(image: Image, *, changed: bool, at: datetime) -> None:
-    for repository in Repository.objects.filter(places__image=image).select_related("application"):
+    for repository in Repository.objects.filter(places__image=image).select_related("application").order_by("pk"):
         if changed or repository.newest_image_id == image.pk:
             refresh_exposures(repository, at=at)
 
@@ -373,9 +383,7 @@ def refresh_exposures(repository: Repository, *, at: datetime) -> None:
         for risk, now in wanted.items()
         if risk not in rows
     ]
-    new += _only_in_older(
-        repository, set(wanted) | set(rows), application_id=repository.application_id, team=team, at=at
-    )
+    new += _only_in_older(repository, set(wanted) | set(rows), team=team, at=at)
     Exposure.objects.bulk_create(new, batch_size=BATCH)
     changed = [e for risk, e in rows.items() if _updated(e, wanted.get(risk), at)]
     Exposure.objects.bulk_update(

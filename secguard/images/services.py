@@ -72,6 +72,19 @@ def _with_config(image: Image, config_digest: str) -> Image:
     return image
 
 
+def lock(image: Image, repository: Repository | None) -> Image:
+    """Lock the image's row and those of its repositories (and ``repository``), in one order for everybody.
+
+    Whoever changes what an image has, or judges it, holds this lock from before it reads until it commits.
+    """
+    locked = Image.objects.select_for_update().get(pk=image.pk)
+    wanted = set(locked.places.values_list("repository_id", flat=True)) | ({repository.pk} if repository else set())
+    list(Repository.objects.select_for_update().filter(pk__in=wanted).order_by("pk"))
+    if repository is not None:
+        repository.refresh_from_db()
+    return locked
+
+
 def place(image: Image, repository: Repository, tag: str, *, at: datetime, by: User | None) -> None:
     """Record that ``image`` lies in ``repository``, under ``tag`` where one is named; the newest arrival leads."""
     _, is_new = ImageRepository.objects.get_or_create(

@@ -16,6 +16,7 @@ from secguard.accounts.models import Application, User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.advisories import services as advisory_services
+from secguard.advisories.models import Vulnerability
 from secguard.errors import Conflict, Invalid, NotAllowed, NotFound, TooLarge
 from secguard.findings import services as finding_services
 from secguard.findings.entries import component_purl
@@ -244,9 +245,11 @@ def take_in(scan_id: int, *, progress: Progress) -> Scan:
     report = read(zlib.decompress(scan.report.body))
     target = target_of(report.subject, scan.named, is_renamed=scan.is_renamed)
     progress("taking in findings", 0, report.finding_count)
+    # What the world says is committed first: many reports name the same flaws, and none should wait for another's end.
+    known = advisory_services.resolve(translation.flaws(report))
     with transaction.atomic():
         image = _image(target, scan)
-        _take_in(scan, image, report)
+        _take_in(scan, image, report, known)
     progress("done", report.finding_count, report.finding_count)
     return scan
 
@@ -258,7 +261,7 @@ def _image(target: Target, scan: Scan) -> Image:
     image = _pointed_at(target, repository) or image_services.ensure_image(
         target.digest, config_digest=target.config_digest, is_asserted=target.is_asserted, at=at
     )
-    image = Image.objects.select_for_update().get(pk=image.pk)
+    image = image_services.lock(image, repository)
     if repository is not None and target.place is not None:
         image_services.place(image, repository, target.place.tag, at=at, by=scan.requested_by)
     return image
@@ -272,10 +275,9 @@ def _pointed_at(target: Target, repository: Repository | None) -> Image | None:
     return tag.image if tag else None
 
 
-def _take_in(scan: Scan, image: Image, report: ScanReport) -> None:
+def _take_in(scan: Scan, image: Image, report: ScanReport, known: Mapping[str, Vulnerability]) -> None:
     now = timezone.now()
     inventory = _inventory(image)
-    known = advisory_services.resolve(translation.flaws(report))
     entries = translation.entries(report, {n: v.name for n, v in known.items()}, inventory)
     flaws = {v.name: v for v in known.values()}
     purls = {e.purl for e in entries.values() if e.purl}

@@ -11,6 +11,8 @@ import pytest
 import pytest_socket
 from django.conf import settings
 
+pytest_plugins = ["tests.fixtures_people"]
+
 # pytest-django has read the settings before this file; what depends on the installation is set here.
 os.environ.setdefault("SECGUARD_SECRET_KEY", secrets.token_urlsafe(48))
 settings.SECRET_KEY = os.environ["SECGUARD_SECRET_KEY"]

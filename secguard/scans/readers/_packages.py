@@ -1,4 +1,4 @@
-"""A package URL from what a tool says of a package when it gives none: its word for the ecosystem, and the distribution.
+"""A package URL from what a tool says of a package when it gives none: its word for the ecosystem, the distribution.
 
 Sources: purl-spec PURL-SPECIFICATION and PURL-TYPES; the words are those that Trivy, Grype/Syft, Anchore, Clair, Snyk,
 AWS Inspector and Harbor write.
@@ -69,7 +69,7 @@ _DISTRIBUTIONS = {
     "bottlerocket": "rpm",
     "arch": "alpm",
 }
-"""The distributions by the name that purls of most tools use (os-release ID, with the exceptions below), and their type."""
+"""The distributions by the namespace that purls use (os-release ID, with few exceptions), and their purl type."""
 
 _DISTRIBUTION_WORDS = {
     "rhel": "redhat",
@@ -84,6 +84,8 @@ _DISTRIBUTION_WORDS = {
     "azure": "azurelinux",
     "suse": "sles",
     "sle": "sles",
+    "slem": "sles",
+    "slemicro": "sles",
     "rockylinux": "rocky",
     "archlinux": "arch",
 }

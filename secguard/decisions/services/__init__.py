@@ -1,0 +1,40 @@
+"""The use cases of decisions and of the risk appetite: call them as ``decisions.services.<name>``."""
+
+from secguard.decisions.services.appetite import (
+    activate_appetite,
+    active_appetite,
+    create_appetite,
+    refresh_deadlines,
+)
+from secguard.decisions.services.coverage import (
+    FOLLOWERS,
+    move_decisions,
+    refresh_coverage,
+)
+from secguard.decisions.services.ending import end_due, review_material_changes, revoke
+from secguard.decisions.services.following import follow_application, follow_exposures, follow_risks
+from secguard.decisions.services.requesting import Ask, request_decision, request_many, withdraw
+from secguard.decisions.services.voting import approve, reject, vote_many
+
+__all__ = [
+    "FOLLOWERS",
+    "Ask",
+    "activate_appetite",
+    "active_appetite",
+    "approve",
+    "create_appetite",
+    "end_due",
+    "follow_application",
+    "follow_exposures",
+    "follow_risks",
+    "move_decisions",
+    "refresh_coverage",
+    "refresh_deadlines",
+    "reject",
+    "request_decision",
+    "request_many",
+    "review_material_changes",
+    "revoke",
+    "vote_many",
+    "withdraw",
+]

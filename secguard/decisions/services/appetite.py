@@ -1,0 +1,164 @@
+"""The risk appetite: versions, and which one holds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+from django.db import IntegrityError, transaction
+from django.db.models import Case as SqlCase
+from django.db.models import DateTimeField, F, Max, Q, Value, When
+from django.utils import timezone
+
+from secguard.accounts.models import Application, User
+from secguard.accounts.roles import Permission
+from secguard.accounts.services import require
+from secguard.audit.actions import Action
+from secguard.audit.services import record
+from secguard.decisions.appetite import Appetite, Case, parse_appetite
+from secguard.decisions.models import RiskAppetite
+from secguard.errors import Conflict, NotFound
+from secguard.findings.identity import FindingKind
+from secguard.findings.models import Exposure
+from secguard.findings.severity import Severity
+
+DEFAULT = Path(__file__).resolve().parent.parent / "appetite.yaml"
+MAX_COMMENT = 300
+
+
+@lru_cache(maxsize=1)
+def default_source() -> str:
+    """The risk appetite that an install begins with."""
+    return DEFAULT.read_text(encoding="utf-8")
+
+
+def active_appetite() -> tuple[RiskAppetite, Appetite]:
+    """The version that holds now, and what it says. The first call of an install puts the default in force."""
+    row = RiskAppetite.objects.filter(is_active=True).first() or _install_default()
+    return row, parse_appetite(row.source)
+
+
+def _install_default() -> RiskAppetite:
+    source = default_source()
+    now = timezone.now()
+    try:
+        with transaction.atomic():
+            row = RiskAppetite.objects.create(
+                number=1, source=source, sha256=_sha256(source), comment="default", is_active=True, activated_at=now
+            )
+            record(
+                Action.APPETITE_ACTIVATE,
+                actor=None,
+                subject_type="appetite",
+                subject_id=row.pk,
+                subject=str(row),
+                details={"sha256": row.sha256},
+            )
+    except IntegrityError:  # another process was first
+        return RiskAppetite.objects.get(is_active=True)
+    return row
+
+
+def create_appetite(
+    source: str, *, comment: str = "", actor: User | None, activate: bool = False, now: datetime | None = None
+) -> RiskAppetite:
+    """Keep ``source`` as the next version; put it in force where ``activate`` says so.
+
+    Raises ``NotAllowed`` without appetite:edit for the whole organisation, ``AppetiteError`` (``Invalid`` with every
+    fault's line and column), and ``Conflict`` where the newest version says exactly this already.
+    """
+    require(actor, Permission.APPETITE_EDIT)
+    text = source.replace("\r\n", "\n")
+    parse_appetite(text)
+    with transaction.atomic():
+        active_appetite()
+        newest = RiskAppetite.objects.select_for_update().order_by("-number").first()
+        if newest is not None and newest.sha256 == _sha256(text):
+            raise Conflict(
+                f"Version {newest.number} says exactly this already; change something, or put that version in force.",
+                code="appetite-unchanged",
+            )
+        highest = RiskAppetite.objects.aggregate(n=Max("number"))["n"] or 0
+        row = RiskAppetite.objects.create(
+            number=highest + 1,
+            source=text,
+            sha256=_sha256(text),
+            comment=comment.strip()[:MAX_COMMENT],
+            author=actor,
+            created_at=now or timezone.now(),
+        )
+        _record(Action.APPETITE_CREATE, row, actor)
+        if activate:
+            _activate(row, actor, now or timezone.now())
+    return row
+
+
+def activate_appetite(number: int, *, actor: User | None, now: datetime | None = None) -> RiskAppetite:
+    """Put version ``number`` in force: new requests follow it at once, and every open deadline is counted anew.
+
+    What was asked for before keeps the approvers and the limit it was asked under. Raises ``NotAllowed``,
+    ``NotFound``, and ``Conflict`` where that version is in force already.
+    """
+    require(actor, Permission.APPETITE_EDIT)
+    with transaction.atomic():
+        rows = {
+            r.number: r for r in RiskAppetite.objects.select_for_update().filter(Q(number=number) | Q(is_active=True))
+        }
+        row = rows.get(number)
+        if row is None:
+            raise NotFound(f"There is no version {number} of the risk appetite.")
+        if row.is_active:
+            raise Conflict(f"Version {number} of the risk appetite is in force already.", code="appetite-active")
+        _activate(row, actor, now or timezone.now())
+    return row
+
+
+def _activate(row: RiskAppetite, actor: User | None, now: datetime) -> None:
+    RiskAppetite.objects.filter(is_active=True).update(is_active=False)
+    row.is_active, row.activated_at = True, now
+    row.save(update_fields=["is_active", "activated_at"])
+    refresh_deadlines(Q(), parse_appetite(row.source))
+    _record(Action.APPETITE_ACTIVATE, row, actor)
+
+
+def refresh_deadlines(where: Q, appetite: Appetite) -> None:
+    """Count anew by when the present exposures that fit ``where`` must be fixed. Two statements."""
+    present = Exposure.objects.present().filter(where)
+    columns = ("kind", "severity", "known_exploited", "fix_available", "application__is_exposed")
+    by_days: dict[int | None, Q] = defaultdict(lambda: Q(pk__in=[]))
+    for kind, severity, exploited, fix, exposed in present.order_by().values_list(*columns).distinct():
+        case = Case(
+            severity=Severity(severity),
+            kind=FindingKind(kind),
+            known_exploited=exploited,
+            fix_available=fix,
+            exposed=bool(exposed),
+        )
+        same = Q(kind=kind, severity=severity, known_exploited=exploited, fix_available=fix)
+        inside = Q(application__in=Application.objects.filter(is_exposed=True))
+        by_days[appetite.row_for(case).fix_within_days] |= same & (inside if exposed else ~inside)
+    whens = [
+        When(condition, then=F("since") + Value(timedelta(days=days)))
+        for days, condition in by_days.items()
+        if days is not None
+    ]
+    if by_days:
+        present.update(due_at=SqlCase(*whens, default=Value(None), output_field=DateTimeField()))
+
+
+def _record(action: Action, row: RiskAppetite, actor: User | None) -> None:
+    record(
+        action,
+        actor=actor,
+        subject_type="appetite",
+        subject_id=row.pk,
+        subject=str(row),
+        details={"sha256": row.sha256, "comment": row.comment},
+    )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

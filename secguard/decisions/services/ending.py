@@ -1,0 +1,155 @@
+"""How decisions end: revoked by people, by their date, or because what they stood on changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from django.db import transaction
+from django.utils import timezone
+
+from secguard.accounts.models import User
+from secguard.accounts.roles import Permission
+from secguard.accounts.services import require
+from secguard.approvals.services import close
+from secguard.audit.actions import Action
+from secguard.audit.services import record, record_many
+from secguard.decisions.lifecycle import (
+    DecisionEvent,
+    DecisionKind,
+    DecisionStatus,
+    RiskSnapshot,
+    after,
+    material_change,
+    parse_conditions,
+)
+from secguard.decisions.models import Decision
+from secguard.decisions.queries import snapshots_now
+from secguard.decisions.services.coverage import tell
+from secguard.errors import Conflict, Invalid, NotFound
+
+BATCH = 1000
+MAX_END_REASON = 300
+DATE_CAME = "its end came"
+
+
+def locked(decision_id: int, actor: User) -> Decision:
+    """The decision, its row locked until the transaction ends; ``NotFound`` where ``actor`` may not see it."""
+    rows = Decision.objects.visible_to(actor).filter(pk=decision_id).values("pk")
+    decision = (
+        Decision.objects.select_for_update(of=("self",)).filter(pk__in=rows).select_related("risk__vulnerability")
+    )
+    found = decision.first()
+    if found is None:
+        raise NotFound(f"There is no decision {decision_id}.")
+    return found
+
+
+def line(decision: Decision, **details: Any) -> dict[str, Any]:
+    """The decision as an audit entry's subject."""
+    return {
+        "subject_type": "decision",
+        "subject_id": decision.pk,
+        "subject": f"{decision.kind} {decision.risk.name} in {decision.scope_kind} {decision.scope_label}",
+        "team_id": decision.team_id,
+        "details": {"risk": decision.risk_id, "expires_at": decision.expires_at.isoformat(), **details},
+    }
+
+
+def revoke(decision_id: int, *, reason: str, actor: User, now: datetime | None = None) -> Decision:
+    """Take an approved decision back; what it let pass is judged without it at once.
+
+    Whoever asked for it may (it only makes things stricter), and everybody with decision:revoke for the team it was
+    asked for. Raises ``NotFound``, ``NotAllowed``, ``Invalid`` without a reason, ``Conflict`` where it is not in force.
+    """
+    at = now or timezone.now()
+    words = " ".join(reason.replace("\x00", "").split())
+    if not 1 <= len(words) <= MAX_END_REASON:
+        raise Invalid(f"Revoking needs a reason of 1 to {MAX_END_REASON} characters.", where="reason")
+    with transaction.atomic():
+        decision = locked(decision_id, actor)
+        if decision.requested_by_id != actor.pk:
+            require(actor, Permission.DECISION_REVOKE, team_id=decision.team_id)
+        new = after(decision.status, DecisionEvent.REVOKE)
+        if decision.expires_at <= at:
+            raise Conflict(f"The decision ended on {decision.expires_at:%Y-%m-%d %H:%M} UTC.", code="decision-state")
+        decision.status, decision.ended_at, decision.ended_by, decision.end_reason = new.value, at, actor, words
+        decision.save(update_fields=["status", "ended_at", "ended_by", "end_reason"])
+        tell([decision], at)
+        record(Action.DECISION_REVOKE, actor=actor, **line(decision, reason=words))
+    return decision
+
+
+def end(decisions: Sequence[Decision], reasons: Sequence[str], *, now: datetime) -> None:
+    """End these locked rows, each for its reason; inside the caller's transaction."""
+    in_force = []
+    for decision, reason in zip(decisions, reasons, strict=True):
+        if decision.status == DecisionStatus.APPROVED:
+            in_force.append(decision)
+        decision.status = after(decision.status, DecisionEvent.END).value
+        decision.ended_at, decision.end_reason = now, reason[:MAX_END_REASON]
+    Decision.objects.bulk_update(decisions, ["status", "ended_at", "end_reason"], batch_size=500)
+    close([d.approval_id for d in decisions], now=now)
+    tell(in_force, now)
+    lines = [line(d, reason=r) for d, r in zip(decisions, reasons, strict=True)]
+    record_many(Action.DECISION_END, lines, actor=None)
+
+
+def end_due(now: datetime | None = None) -> int:
+    """Write down what ended by its date; returns how many. Bookkeeping: nothing past its end counts anyway (rule 5)."""
+    at = now or timezone.now()
+    open_ones = [DecisionStatus.REQUESTED.value, DecisionStatus.APPROVED.value]
+    total = 0
+    while True:
+        with transaction.atomic():
+            due = Decision.objects.select_for_update(of=("self",), skip_locked=_can_skip()).filter(
+                status__in=open_ones, expires_at__lte=at
+            )
+            rows = list(due.select_related("risk__vulnerability").order_by("pk")[:BATCH])
+            if not rows:
+                return total
+            end(rows, [DATE_CAME] * len(rows), now=at)
+        total += len(rows)
+
+
+def _can_skip() -> bool:
+    return bool(transaction.get_connection().features.has_select_for_update_skip_locked)
+
+
+def review_material_changes(risk_ids: Sequence[int], now: datetime | None = None) -> list[Decision]:
+    """End the decisions in force on these risks that no longer stand on what they were approved under (rule 4).
+
+    Called by the job that follows a change of risks (``findings.services.RISKS_CHANGED``); safe to run twice. Returns
+    those that ended.
+    """
+    at = now or timezone.now()
+    with transaction.atomic():
+        rows = list(
+            Decision.objects.select_for_update(of=("self",))
+            .in_force(at)
+            .filter(risk_id__in=list(risk_ids))
+            .select_related("risk__vulnerability")
+            .order_by("pk")
+        )
+        if not rows:
+            return []
+        current = snapshots_now(rows)
+        found = {d.pk: r for d in rows if (r := changes(d, current))}
+        ended = [d for d in rows if d.pk in found]
+        if ended:
+            end(ended, ["; ".join(found[d.pk]) for d in ended], now=at)
+    return ended
+
+
+def changes(decision: Decision, current: Mapping[int, RiskSnapshot]) -> list[str]:
+    """What changed for the worse since the decision was asked for (``lifecycle.material_change``)."""
+    if decision.pk not in current:
+        return []
+    return material_change(
+        msgspec.convert(decision.snapshot, RiskSnapshot),
+        current[decision.pk],
+        parse_conditions(decision.conditions),
+        DecisionKind(decision.kind),
+    )

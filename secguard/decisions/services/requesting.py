@@ -1,0 +1,239 @@
+"""Asking for decisions, and taking a request back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from django.db import transaction
+from django.utils import timezone
+
+from secguard.accounts.models import User
+from secguard.accounts.roles import Permission
+from secguard.accounts.services import require
+from secguard.approvals.services import UNOWNED, close, open_requests
+from secguard.audit.actions import Action
+from secguard.audit.services import record, record_many
+from secguard.decisions.appetite import Appetite, Case, Requirement, check_end
+from secguard.decisions.lifecycle import (
+    DecisionEvent,
+    DecisionKind,
+    DecisionStatus,
+    after,
+    check_conditions,
+    parse_conditions,
+)
+from secguard.decisions.models import Decision, RiskAppetite
+from secguard.decisions.queries import Scope, Standing, may_ask, places_with, snapshot, standings
+from secguard.decisions.scope import ScopeKind
+from secguard.decisions.services.appetite import active_appetite
+from secguard.decisions.services.ending import end, line, locked
+from secguard.errors import Conflict, Invalid, NotAllowed, NotFound, SecGuardError
+from secguard.findings.identity import FindingKind
+from secguard.findings.models import Risk
+
+MAX_REASON = 4_000
+MAX_BULK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What somebody wants decided."""
+
+    risk_id: int
+    kind: str
+    scope: Scope
+    reason: str
+    expires_at: datetime
+    conditions: Mapping[str, Any] | None = None
+
+
+def request_decision(ask: Ask, *, actor: User, now: datetime | None = None) -> Decision:
+    """Ask for a decision; it counts for nothing until the people that the risk appetite names have approved it.
+
+    Raises ``NotFound`` for a risk that ``actor`` may not see; ``NotAllowed`` without decision:request for a team that
+    owns the scope (for the organisation's scope: organisation-wide, because nobody asks over what they cannot see);
+    ``Conflict`` (code "decision-duplicate", extra ``decision`` and the id) where the same is asked for already;
+    ``Invalid`` at an unknown kind, no reason, conditions that are broken from the start, an end later than the risk
+    appetite allows for the worst way in which the risk stands in the scope, and a risk that does not stand there.
+    """
+    at = now or timezone.now()
+    with transaction.atomic():
+        decision = _request(ask, actor, at, active_appetite())
+        record(Action.DECISION_REQUEST, actor=actor, **line(decision, **_asked(decision)))
+    return decision
+
+
+def request_many(asks: Sequence[Ask], *, actor: User, now: datetime | None = None) -> list[Decision | SecGuardError]:
+    """Ask for several at once: for each, in order, the decision or why it was refused. A refused one leaves no trace.
+
+    The rules are those of ``request_decision``, one by one. Raises ``Invalid`` for none, or more than ``MAX_BULK``.
+    """
+    if not 1 <= len(asks) <= MAX_BULK:
+        raise Invalid(f"{len(asks)} requests at once; expected are 1 to {MAX_BULK}.", where="risks")
+    at = now or timezone.now()
+    results: list[Decision | SecGuardError] = []
+    with transaction.atomic():
+        appetite = active_appetite()
+        for ask in asks:
+            try:
+                with transaction.atomic():
+                    results.append(_request(ask, actor, at, appetite))
+            except SecGuardError as refusal:
+                results.append(refusal)
+        made = [d for d in results if isinstance(d, Decision)]
+        record_many(Action.DECISION_REQUEST, [line(d, **_asked(d)) for d in made], actor=actor)
+    return results
+
+
+def withdraw(decision_id: int, *, actor: User, now: datetime | None = None) -> Decision:
+    """Take a request back: whoever asked, or somebody with decision:withdraw in the team it was asked for.
+
+    Raises ``NotFound``, ``NotAllowed``, and ``Conflict`` where it was decided already.
+    """
+    at = now or timezone.now()
+    with transaction.atomic():
+        decision = locked(decision_id, actor)
+        if decision.requested_by_id != actor.pk:
+            require(actor, Permission.DECISION_WITHDRAW, team_id=decision.team_id)
+        decision.status = after(decision.status, DecisionEvent.WITHDRAW).value
+        decision.ended_at, decision.ended_by, decision.end_reason = at, actor, "withdrawn"
+        decision.save(update_fields=["status", "ended_at", "ended_by", "end_reason"])
+        close([decision.approval_id], now=at)
+        record(Action.DECISION_WITHDRAW, actor=actor, **line(decision))
+    return decision
+
+
+def _request(ask: Ask, actor: User, now: datetime, appetite: tuple[RiskAppetite, Appetite]) -> Decision:
+    kind, reason, conditions = _kind(ask.kind), _reason(ask.reason), parse_conditions(ask.conditions)
+    scope = ask.scope
+    _check_may_ask(actor, scope)
+    # The risk's row is the place in line for everybody who asks about it: two equal requests meet here.
+    visible = Risk.objects.visible_to(actor).filter(pk=ask.risk_id).values("pk")
+    risk = Risk.objects.select_for_update(of=("self",)).filter(pk__in=visible).first()
+    if risk is None:
+        raise NotFound(f"There is no risk {ask.risk_id}.", where="risk")
+    if not places_with([risk.pk], scope, actor).exists():
+        raise Invalid(
+            f"{risk.name} stands open nowhere in {scope.kind.value} {scope.label}, so there is nothing to decide "
+            "there. Choose a scope in which it stands.",
+            code="nothing-in-scope",
+            where="scope",
+        )
+    ways = standings(risk, scope)
+    requirement = strictest(appetite[1], risk, scope, ways, kind)
+    check_end(requirement, now, ask.expires_at)
+    facts = snapshot(risk, ways)
+    check_conditions(conditions, facts, kind)
+    _check_not_asked(risk, scope, now)
+    approval = open_requests([requirement.approvers], requester=actor, now=now)[0]
+    return Decision.objects.create(
+        kind=kind.value,
+        risk=risk,
+        scope_kind=scope.kind.value,
+        scope_label=scope.label,
+        **scope.column,
+        team_id=_team(actor, scope),
+        reason=reason,
+        conditions={k: v for k, v in msgspec.to_builtins(conditions).items() if v is not None},
+        requested_by=actor,
+        requested_at=now,
+        expires_at=ask.expires_at,
+        approval=approval,
+        appetite=appetite[0],
+        appetite_row=requirement.row,
+        snapshot=msgspec.to_builtins(facts),
+    )
+
+
+def strictest(
+    appetite: Appetite, risk: Risk, scope: Scope, ways: frozenset[Standing], kind: DecisionKind
+) -> Requirement:
+    """What the risk appetite asks for the worst of ``ways``: the shortest time, and for each role the most people.
+
+    Where rows differ, the row named is the one with the shortest time.
+    """
+    cases = [
+        Case(
+            severity=w.severity,
+            kind=FindingKind(risk.kind),
+            known_exploited=w.known_exploited,
+            exposed=w.exposed,
+            fix_available=w.fix_available,
+            scope=scope.kind,
+        )
+        for w in ways
+    ]
+    found = [appetite.requirement(case, kind) for case in cases]
+    first = min(found, key=lambda r: (r.max_days, -r.people, r.row))
+    roles = {role for r in found for role in r.approvers}
+    most = {role: max(r.approvers.get(role, 0) for r in found) for role in sorted(roles)}
+    return msgspec.structs.replace(first, approvers=most)
+
+
+def _kind(word: str) -> DecisionKind:
+    try:
+        return DecisionKind(word)
+    except ValueError:
+        known = ", ".join(k.value for k in DecisionKind)
+        raise Invalid(f"{word[:40]!r} is no kind of decision; expected is one of {known}.", where="kind") from None
+
+
+def _reason(text: str) -> str:
+    reason = text.replace("\x00", "").strip()
+    if not reason:
+        raise Invalid(
+            "A decision needs a reason: what makes it acceptable here, for whoever has to approve it.", where="reason"
+        )
+    if len(reason) > MAX_REASON:
+        raise Invalid(f"The reason has {len(reason):,} characters; at most {MAX_REASON:,} are kept.", where="reason")
+    return reason
+
+
+def _check_may_ask(actor: User, scope: Scope) -> None:
+    if may_ask(actor, scope):
+        return
+    if scope.kind is ScopeKind.ORGANISATION:
+        raise NotAllowed(
+            "A decision over the whole organisation is asked for by somebody with decision:request in the whole "
+            "organisation. Ask for your application or repository, or let security ask.",
+            code="scope-too-wide",
+        )
+    owner = min(scope.teams - {UNOWNED}, default=None)
+    require(actor, Permission.DECISION_REQUEST, team_id=owner)
+
+
+def _check_not_asked(risk: Risk, scope: Scope, now: datetime) -> None:
+    same = Decision.objects.waiting().filter(risk=risk, scope_kind=scope.kind.value, scope_label=scope.label)
+    open_one = same.select_for_update().first()
+    if open_one is None:
+        return
+    if open_one.expires_at <= now:
+        # Nobody answered before its end; a worker would have said so in a moment.
+        end([open_one], ["nobody decided before the end that was asked for"], now=now)
+        return
+    raise Conflict(
+        f"Decision {open_one.pk} asks for this already ({open_one.kind}, since {open_one.requested_at:%Y-%m-%d}). "
+        "Wait for it, or withdraw it and ask again.",
+        code="decision-duplicate",
+        decision=open_one.pk,
+    )
+
+
+def _team(actor: User, scope: Scope) -> int | None:
+    """Whose request it is: of the owning teams the one that ``actor`` asks for."""
+    teams = actor.teams_with(Permission.DECISION_REQUEST)
+    own = scope.teams - {UNOWNED} if teams is None else scope.teams & teams
+    return min(own, default=None)
+
+
+def _asked(decision: Decision) -> dict[str, Any]:
+    return {
+        "reason": decision.reason[:500],
+        "conditions": decision.conditions,
+        "appetite": decision.appetite_row,
+        "status": DecisionStatus.REQUESTED.value,
+    }

@@ -1,0 +1,14 @@
+"""Jobs of decisions: one service call each, safe to run twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from secguard.decisions import services
+from secguard.jobs.registry import Run
+
+
+def end_due(_run: Run) -> Mapping[str, Any]:
+    """Write down the decisions that ended by their date."""
+    return {"ended": services.end_due()}

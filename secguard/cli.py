@@ -1,0 +1,222 @@
+"""The ``secguard`` command.
+
+Most of it is a thin client over the REST API (SECGUARD_URL, SECGUARD_TOKEN); ``up``, ``migrate``, ``token``, ``user``
+and ``audit`` work on the server's own machine. Exit codes: 0 pass or warn, 1 blocked (or, for ``audit verify``, altered),
+2 could not tell or could not do, with the reason in words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from secguard import client_commands, environment
+from secguard.client.decisions import KINDS, SCOPES, VERBS
+from secguard.client.formats import FORMATS
+from secguard.client.rest import CouldNotTell
+from secguard.client.verdict import Exit
+from secguard.errors import SecGuardError
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code and never raises for what a person can mend."""
+    args = parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except (CouldNotTell, environment.BadEnvironment) as error:
+        return _say(str(error))
+    except SecGuardError as error:
+        return _say(error.detail)
+    except KeyboardInterrupt:
+        return _say("Stopped before there was an answer.")
+    except BrokenPipeError:
+        # The reader of the output went away (`| head`): no more can be told, and no traceback helps.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.COULD_NOT_TELL
+    except Exception:  # noqa: BLE001 - Python's own exit code for a crash is 1, which would read as "blocked"
+        traceback.print_exc()
+        return _say("An internal error, shown above; please report it. There is no answer.")
+
+
+def _say(words: str) -> int:
+    print(f"secguard: {words}", file=sys.stderr)
+    return Exit.COULD_NOT_TELL
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(prog="secguard", description="May this image go on, and who said so?")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _pipeline_commands(commands)
+    _decision_commands(commands)
+    _server_commands(commands)
+    return top
+
+
+def _add(commands: Any, name: str, run: Command, words: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=words, description=words)
+    command.set_defaults(run=run)
+    return command
+
+
+def _waiting(command: argparse.ArgumentParser, seconds: int) -> None:
+    command.add_argument(
+        "--wait", type=_seconds, default=seconds, metavar="SECONDS", help=f"how long it may take (default {seconds})"
+    )
+
+
+def _seconds(text: str) -> int:
+    value = int(text) if text.isdigit() else -1
+    if not 0 <= value <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected whole seconds, 0 to 86400")
+    return value
+
+
+def _pipeline_commands(commands: Any) -> None:
+    gate = _add(commands, "gate", client_commands.gate, "Ask whether an image may go on; exit code 0, 1 or 2.")
+    gate.add_argument("image", metavar="IMAGE", help="a reference, or a digest (sha256:...)")
+    gate.add_argument("--report", metavar="FILE", help="post this scanner's output first; - for the standard input")
+    gate.add_argument("--scanner", default="", help="the scanner's name, where the report does not say it")
+    gate.add_argument("--stage", default="build", help="build, promote, admit or run (default build)")
+    gate.add_argument("--format", choices=sorted(FORMATS), default="table", help="default table")
+    gate.add_argument("--output", metavar="FILE", help="write there instead of to the standard output")
+    _waiting(gate, 120)
+    report = _add(commands, "report", client_commands.report, "Post a scanner's output.")
+    report.add_argument("file", metavar="FILE", help="the report; - for the standard input")
+    report.add_argument("--image", default="", help="what it is about, where the report does not say it")
+    report.add_argument("--scanner", default="", help="the scanner's name, where the report does not say it")
+    _waiting(report, 120)
+    images = _add(commands, "images", client_commands.images, "List images.")
+    images.add_argument("search", nargs="?", default="", help="words to look for")
+    _listing(images)
+    findings = _add(commands, "findings", client_commands.findings, "List what was found in an image.")
+    findings.add_argument("image", metavar="IMAGE", help="a reference, or a digest (sha256:...)")
+    _listing(findings)
+    sample = _add(commands, "sample", client_commands.sample, "Load the sample organisation, or remove it.")
+    sample.add_argument("--remove", action="store_true", help="remove everything that is marked as sample")
+    _waiting(sample, 600)
+
+
+def _listing(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--limit", type=int, default=50, choices=range(1, 10_001), metavar="N", help="default 50")
+    command.add_argument("--json", action="store_true", help="the documents themselves, one a line")
+    _waiting(command, 30)
+
+
+def _decision_commands(commands: Any) -> None:
+    group = commands.add_parser("decisions", help="List, ask for, approve, reject, withdraw and revoke decisions.")
+    verbs = group.add_subparsers(title="what to do", required=True, metavar="VERB")
+    listing = _add(verbs, "list", client_commands.decisions_list, "List decisions.")
+    listing.add_argument("--status", default="", help="requested, approved, rejected, withdrawn, revoked or ended")
+    listing.add_argument("--search", default="", help="words to look for")
+    _listing(listing)
+    show = _add(verbs, "show", client_commands.decisions_show, "Show one decision.")
+    show.add_argument("id")
+    _waiting(show, 30)
+    ask = _add(verbs, "request", client_commands.decisions_request, "Ask for a decision on a risk.")
+    ask.add_argument("--risk", required=True, help="a risk's id, or words that find exactly one, like a CVE's number")
+    ask.add_argument("--kind", choices=KINDS, default="accept", help="default accept")
+    where = ask.add_mutually_exclusive_group(required=True)
+    for scope in SCOPES[:-1]:
+        where.add_argument(f"--{scope}", help=f"only for this {scope}")
+    where.add_argument("--organisation", action="store_true", help="everywhere")
+    ask.add_argument("--reason", required=True, help="why, for the reviewer")
+    ask.add_argument("--until", required=True, help="when it ends: 2027-01-31, or a time with its zone")
+    ask.add_argument("--conditions", type=_json_object, default={}, help='a JSON object, like {"until_fix": true}')
+    _waiting(ask, 30)
+    for verb in VERBS:
+        act = _add(verbs, verb, client_commands.decisions_act, f"{verb.capitalize()} a decision.")
+        act.set_defaults(verb=verb)
+        act.add_argument("id")
+        act.add_argument("--comment", default="", help="what the log and the other side read")
+        _waiting(act, 30)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("expected a JSON object")
+    return value
+
+
+def _server_commands(commands: Any) -> None:
+    _add(commands, "up", _up, "Serve web, API and workers on this machine.")
+    _add(commands, "migrate", _migrate, "Bring the database to this release's tables.")
+    token = commands.add_parser("token", help="Tokens, on the server's machine.").add_subparsers(required=True)
+    create = _add(token, "create", _token_create, "Make an API token; an unknown user or team is made.")
+    create.add_argument("--role", required=True, help="the role it carries")
+    create.add_argument("--user", help="whose it is (default: a service named after the role)")
+    create.add_argument("--team", help="narrow it to this team")
+    create.add_argument("--expires", type=int, metavar="DAYS", help="days it lives (default 90)")
+    create.add_argument("--print", action="store_true", help="print the token alone, for a script")
+    user = commands.add_parser("user", help="People, on the server's machine.").add_subparsers(required=True)
+    made = _add(user, "create", _user_create, "Make a person; prints a one-time sign-in link.")
+    made.add_argument("name")
+    made.add_argument("--role", required=True, help="their first role")
+    made.add_argument("--team", help="in this team only; an unknown one is made")
+    link = _add(user, "link", _user_link, "Print a new one-time sign-in link for a person.")
+    link.add_argument("name")
+    audit = commands.add_parser("audit", help="The audit log.").add_subparsers(required=True)
+    verify = _add(audit, "verify", _audit_verify, "Check that the audit log is as it was written.")
+    verify.add_argument("--file", type=Path, metavar="EXPORT", help="check this export (NDJSON) instead, offline")
+    verify.add_argument("--head", action="append", default=[], help="a head kept from earlier: SEQUENCE:DIGEST")
+
+
+def _up(_args: argparse.Namespace) -> int:
+    from secguard import up  # noqa: PLC0415 - a pipeline's gate does not load the server
+
+    return up.up(dict(os.environ), lambda text: print(text, flush=True))
+
+
+def _migrate(_args: argparse.Namespace) -> int:
+    from secguard import administration  # noqa: PLC0415
+
+    print(administration.migrate())
+    return 0
+
+
+def _token_create(args: argparse.Namespace) -> int:
+    from secguard import administration  # noqa: PLC0415
+
+    raw, words = administration.create_token(args.role, user=args.user, team=args.team, days=args.expires)
+    print(raw)
+    if not args.print:
+        print(f"{words} It is shown this once.", file=sys.stderr)
+    return 0
+
+
+def _user_create(args: argparse.Namespace) -> int:
+    from secguard import administration  # noqa: PLC0415
+
+    print(administration.create_user(args.name, args.role, team=args.team))
+    return 0
+
+
+def _user_link(args: argparse.Namespace) -> int:
+    from secguard import administration  # noqa: PLC0415
+
+    print(administration.sign_in_link(args.name))
+    return 0
+
+
+def _audit_verify(args: argparse.Namespace) -> int:
+    from secguard import administration  # noqa: PLC0415
+
+    intact, words = administration.verify_audit(args.file, args.head)
+    print(words)
+    return 0 if intact else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""What each client-side command does with its arguments: ask, print, and say how it went by the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from secguard.client import decisions as decision_calls
+from secguard.client import gate as gates
+from secguard.client.formats import FORMATS
+from secguard.client.formats.cleaning import line
+from secguard.client.rest import CouldNotTell, Deadline, connect
+from secguard.client.showing import progress
+from secguard.client.verdict import Exit
+
+DECISION_COLUMNS = ("id", "status", "kind", "risk", "scope", "requested_by", "expires_at")
+IMAGE_COLUMNS = ("digest", "reference", "verdict", "last_scanned_at")
+FINDING_COLUMNS = ("id", "severity", "kind", "vulnerability", "title", "component", "fix_version", "status")
+
+
+def gate(args: argparse.Namespace) -> int:
+    """``secguard gate``: prints the verdict; 0 pass or warn, 1 blocked, 2 could not tell."""
+    server, deadline = connect(), Deadline(args.wait)
+    report = gates.Report.load(args.report) if args.report else None
+    with progress() as show:
+        verdict = gates.gate(server, args.image, deadline, show, stage=args.stage, report=report, scanner=args.scanner)
+    _write(FORMATS[args.format](verdict), args.output)
+    if verdict.exit == Exit.COULD_NOT_TELL:
+        raise CouldNotTell(f"The server's verdict is {line(verdict.verdict)!r}; expected pass, warn or block.")
+    return verdict.exit
+
+
+def _write(text: str, path: str | None) -> None:
+    if not path:
+        sys.stdout.write(text)
+        return
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CouldNotTell(f"The result cannot be written to {path}: {error.strerror}.") from error
+
+
+def report(args: argparse.Namespace) -> int:
+    """``secguard report``: posts a report and says what became of it."""
+    server, deadline = connect(), Deadline(args.wait)
+    loaded = gates.Report.load(args.file)
+    with progress() as show:
+        scan = gates.post_report(server, loaded, deadline, show, image=args.image, scanner=args.scanner)
+    shown = {name: scan[name] for name in ("id", "image", "digest", "scanner", "status", "counts") if name in scan}
+    verdict = scan.get("verdict")
+    if isinstance(verdict, dict):
+        shown["verdict"] = verdict.get("verdict")
+    sys.stdout.write(decision_calls.document_as_text(shown))
+    return 0
+
+
+def images(args: argparse.Namespace) -> int:
+    rows = connect().pages("/api/v1/images/", Deadline(args.wait), most=args.limit, search=args.search)
+    return _rows(rows, IMAGE_COLUMNS, args)
+
+
+def findings(args: argparse.Namespace) -> int:
+    server, deadline = connect(), Deadline(args.wait)
+    digest = gates.digest_of(server, args.image, deadline)
+    rows = server.pages(f"/api/v1/images/{digest}/findings/", deadline, most=args.limit)
+    return _rows(rows, FINDING_COLUMNS, args)
+
+
+def decisions_list(args: argparse.Namespace) -> int:
+    query = {"status": args.status, "search": args.search}
+    rows = connect().pages("/api/v1/decisions/", Deadline(args.wait), most=args.limit, **query)
+    return _rows(rows, DECISION_COLUMNS, args)
+
+
+def decisions_show(args: argparse.Namespace) -> int:
+    return _document(decision_calls.show(connect(), Deadline(args.wait), args.id))
+
+
+def decisions_request(args: argparse.Namespace) -> int:
+    scope = {"organisation": True} if args.organisation else _scope(args)
+    made = decision_calls.request(
+        connect(),
+        Deadline(args.wait),
+        kind=args.kind,
+        risk=args.risk,
+        scope=scope,
+        reason=args.reason,
+        until=args.until,
+        conditions=args.conditions,
+    )
+    return _document(made)
+
+
+def _scope(args: argparse.Namespace) -> dict[str, str]:
+    return {name: getattr(args, name) for name in decision_calls.SCOPES[:-1] if getattr(args, name)}
+
+
+def decisions_act(args: argparse.Namespace) -> int:
+    return _document(decision_calls.decide(connect(), Deadline(args.wait), args.verb, args.id, args.comment))
+
+
+def sample(args: argparse.Namespace) -> int:
+    """``secguard sample``: over the API where SECGUARD_TOKEN is set, else on this machine's own database."""
+    if os.environ.get("SECGUARD_TOKEN", "").strip():
+        method = "DELETE" if args.remove else "POST"
+        return _document(connect().send(method, "/api/v1/sample/", Deadline(args.wait)))
+    from secguard import administration  # noqa: PLC0415 - a pipeline's gate does not load the server
+
+    with progress() as show:
+        sys.stdout.write(administration.sample(remove=args.remove, show=show) + "\n")
+    return 0
+
+
+def _rows(rows: list[dict[str, Any]], columns: tuple[str, ...], args: argparse.Namespace) -> int:
+    if args.json:
+        sys.stdout.writelines(json.dumps(row) + "\n" for row in rows)
+    elif rows:
+        present = [name for name in columns if any(name in row for row in rows)]
+        sys.stdout.write(decision_calls.rows_as_text(rows, present or list(rows[0])))
+    else:
+        print("Nothing found.", file=sys.stderr)  # noqa: T201 - this module is the command line's
+    return 0
+
+
+def _document(document: dict[str, Any]) -> int:
+    sys.stdout.write(decision_calls.document_as_text(document))
+    return 0

@@ -22,7 +22,8 @@ _VULNERABILITIES = frozenset({FindingKind.VULNERABILITY})
 _SECRETS = frozenset({FindingKind.SECRET})
 _CHECKS = frozenset({FindingKind.MISCONFIGURATION, FindingKind.HYGIENE})
 _TOOLS = {
-    _VULNERABILITIES: "grype docker-scout snyk osv-scanner dependency-check govulncheck clair-v4 owasp-dependency-track",
+    _VULNERABILITIES: "grype docker-scout snyk osv-scanner dependency-check owasp-dependency-track govulncheck"
+    " clair-v4",
     _SECRETS: "gitleaks trufflehog ggshield gitguardian detect-secrets",
     _CHECKS: "hadolint dockle checkov kics terrascan tfsec kube-linter kubescape",
 }

@@ -1,0 +1,35 @@
+"""What readers of vulnerability reports share: the words for "nothing", digests, and one finding a package."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from secguard.scans.report import ReportedVulnerability
+
+_NOTHING = frozenset({"", "none", "n/a", "null", "unknown", "notavailable", "not available"})
+_DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+
+
+def told(text: str | None) -> str:
+    """``text`` without what tools write where they have nothing to say: ``None``, ``N/A``, ``NotAvailable`` …"""
+    return "" if text is None or text.strip().lower() in _NOTHING else text.strip()
+
+
+def digest_in(text: str | None) -> str:
+    """``sha256:<64 hex>`` where ``text`` is one, with or without the prefix; else ``""`` (OCI image-spec, digests)."""
+    found = _DIGEST.fullmatch((text or "").strip().lower())
+    return f"sha256:{found.group(1)}" if found else ""
+
+
+def distinct(vulnerabilities: Iterable[ReportedVulnerability]) -> list[ReportedVulnerability]:
+    """The first of each (id, purl): tools repeat a package for each path or dependency that leads to it."""
+    seen: dict[tuple[str, str], ReportedVulnerability] = {}
+    for vulnerability in vulnerabilities:
+        seen.setdefault((vulnerability.id, vulnerability.purl), vulnerability)
+    return list(seen.values())
+
+
+def cvss_score(value: float | None) -> float | None:
+    """A CVSS base score, or ``None``: tools write -1 or 0 where there is none."""
+    return value if value is not None and 0.0 < value <= 10.0 else None

@@ -94,8 +94,8 @@ def _is_plain(source: Source) -> bool:
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             source.fault_at(*place, "anchors and aliases (& and *) are not taken; write the value out")
             return False
-        if getattr(event, "tag", None):
-            source.fault_at(*place, f"the tag {event.tag!r} is not taken; write a plain value")
+        if tag := getattr(event, "tag", None):
+            source.fault_at(*place, f"the tag {tag!r} is not taken; write a plain value")
             return False
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH or count > MAX_NODES:

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from secguard.findings.severity import from_word
 from secguard.scans.readers._advisory import cves_in
 from secguard.scans.readers._packages import package_url, purl_or
-from secguard.scans.readers._vulnerabilities import cvss_score, told
+from secguard.scans.readers._vulnerabilities import cvss_score, links, told
 from secguard.scans.report import ReportedVulnerability
 
 _RPM_OR_APK = re.compile(r"(?P<name>.+)-(?P<version>[^-]+-[^-]+)")
@@ -80,7 +80,7 @@ class Engine(Struct):
             fixed_versions=_split(fix),
             fix_state="fixed" if fix else "wont_fix" if self.will_not_fix else "not_fixed",
             description=self.description or (self.extra.description if self.extra else "") or "",
-            references=(self.url,) if told(self.url) else (),
+            references=links(self.url),
             known_exploited=any(n.exploited for n in records),
             path=told(self.package_path),
         )
@@ -182,7 +182,7 @@ class Evaluation(Struct, rename="camel"):
             cvss_score=cvss_score(score) if isinstance(score, float) else None,
             fixed_versions=_split(fix),
             fix_state="fixed" if fix else "not_fixed",
-            references=(self.link,) if told(self.link) else (),
+            references=links(self.link),
             path=told(self.path),
         )
 
@@ -249,7 +249,7 @@ class PolicyEngine(Struct):
             fixed_versions=fixes,
             fix_state="fixed" if fixes else "wont_fix" if fix.will_not_fix else "not_fixed",
             description=flaw.description or "",
-            references=(flaw.link,) if told(flaw.link) else (),
+            references=links(flaw.link),
             path=told(artifact.location),
         )
 

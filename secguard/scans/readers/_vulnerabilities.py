@@ -16,6 +16,11 @@ def told(text: str | None) -> str:
     return "" if text is None or text.strip().lower() in _NOTHING else text.strip()
 
 
+def links(*urls: str | None) -> tuple[str, ...]:
+    """The URLs that are told, once each."""
+    return tuple(dict.fromkeys(u for u in (told(url) for url in urls) if u))
+
+
 def digest_in(text: str | None) -> str:
     """``sha256:<64 hex>`` where ``text`` is one, with or without the prefix; else ``""`` (OCI image-spec, digests)."""
     found = _DIGEST.fullmatch((text or "").strip().lower())

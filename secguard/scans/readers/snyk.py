@@ -1,7 +1,7 @@
 """Snyk's own JSON: ``snyk container test --json`` and ``snyk test --json``, one project, or a list of projects.
 
-Fields: snyk/cli ``src/lib/snyk-test/legacy.ts`` (``TestResult``, ``AnnotatedIssue``). A project of a container holds the
-operating system's packages; the languages' are in ``applications``, each shaped like a project. One flaw in one
+Fields: snyk/cli ``src/lib/snyk-test/legacy.ts`` (``TestResult``, ``AnnotatedIssue``). A project of a container holds
+the operating system's packages; the languages' are in ``applications``, each shaped like a project. One flaw in one
 package comes once for every dependency path that leads to it: it is read once, with the first path.
 """
 
@@ -23,6 +23,7 @@ from secguard.scans.readers._vulnerabilities import cvss_score, distinct, links
 from secguard.scans.report import ReportedVulnerability, ScanReport, Subject
 
 _PROBED = 20
+_OF_DISTRIBUTIONS = ("pkg:deb/", "pkg:rpm/", "pkg:apk/")
 _PROJECT_KEYS = frozenset({"packageManager", "dependencyCount", "numDependencies", "projectName", "licensesPolicy"})
 
 
@@ -172,10 +173,12 @@ def _vulnerability(issue: _Issue, project: _Project, suppressed: str = "") -> Re
     name = issue.name or issue.package_name or "unknown"
     version = issue.version or issue.package_version or ""
     fixes = _fixes(issue, name)
+    purl = _purl(issue, project, name, version)
     return ReportedVulnerability(
         id=issue.id,
-        purl=_purl(issue, project, name, version),
-        name=name,
+        purl=purl,
+        # "source/binary" of a distribution's package: the binary is what is installed.
+        name=name.rpartition("/")[2] if purl.startswith(_OF_DISTRIBUTIONS) else name,
         version=version,
         aliases=_aliases(issue),
         severity=from_word(issue.severity_with_critical or issue.severity),

@@ -68,7 +68,7 @@ LAWS = [
         "NEW.risk_id <> OLD.risk_id AND NOT EXISTS (SELECT 1 FROM findings_risk n, findings_risk o"
         " WHERE n.id = NEW.risk_id AND o.id = OLD.risk_id AND n.kind = 'vulnerability' AND o.kind = n.kind"
         " AND o.package = n.package)",
-        "a decision stays with its risk, or follows it to the flaw's other name in the same package",
+        "a decision stays with its risk, or follows it to another name of the flaw in the same package",
     ),
 ]
 

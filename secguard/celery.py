@@ -8,7 +8,7 @@ from typing import Any
 from celery import Celery, signals
 from kombu import Queue
 
-from secguard.environment import require_secret_key
+from secguard.environment import BadEnvironment, require_secret_key
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "secguard.settings")
 
@@ -32,4 +32,8 @@ app.autodiscover_tasks()
 @signals.beat_init.connect
 def refuse_without_secret(**_sender: Any) -> None:
     """Stops the start of a worker or of beat without SECGUARD_SECRET_KEY."""
-    require_secret_key(os.environ)
+    try:
+        require_secret_key(os.environ)
+    except BadEnvironment as error:
+        # Celery logs what a receiver raises and goes on; only an exit stops it.
+        raise SystemExit(str(error)) from error

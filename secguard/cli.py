@@ -1,7 +1,7 @@
 """The ``secguard`` command.
 
 Most of it is a thin client over the REST API (SECGUARD_URL, SECGUARD_TOKEN); ``up``, ``migrate``, ``token``, ``user``
-and ``audit`` work on the server's own machine. Exit codes: 0 pass or warn, 1 blocked (or, for ``audit verify``, altered),
+and ``audit`` work on the server's own machine. Exit codes: 0 pass or warn, 1 blocked (``audit verify``: altered),
 2 could not tell or could not do, with the reason in words.
 """
 

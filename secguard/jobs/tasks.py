@@ -34,13 +34,15 @@ def start_sweeping(**_sender: Any) -> None:
 
 
 def _sweep_for_ever() -> None:
-    while not services.stopping(SWEEP_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - spreads load only
+    stopping = False
+    while not stopping:
         try:
             services.sweep()
         except DatabaseError:
             log.warning("The sweep could not read the jobs; trying again.", exc_info=True)
         finally:
             connection.close()
+        stopping = services.stopping(SWEEP_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load only
 
 
 @signals.worker_shutting_down.connect

@@ -1,0 +1,147 @@
+"""What every request passes: its id, its headers, the bound on its body.
+
+Order in settings: RequestId, SecurityHeaders, Django's SecurityMiddleware, WhiteNoise, BodyBound, sessions ...,
+``problems.Problems`` last.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable
+
+import structlog
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from secguard.web import metrics
+from secguard.web.problems import Problem, respond
+
+Next = Callable[[HttpRequest], HttpResponse]
+
+SANE_ID = re.compile(r"[A-Za-z0-9._:-]{8,128}")
+QUIET_PATHS = ("/static/", "/healthz", "/readyz", "/metrics")
+
+# Everything from this server, nothing inline, nobody frames it (W3C CSP Level 3). data: images are Tabler's own marks.
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "img-src 'self' data:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+
+# Paths whose bodies may be as large as a report; everything else is bounded as a form is.
+LARGE_BODIES = re.compile(r"/api/v1/(reports|vex|sample|images/[^/]+/(vex|sbom|attestations))/|/hooks/")
+DRAIN_CHUNK = 1 << 16
+DRAIN_SECONDS = 10.0
+
+log = structlog.get_logger("secguard.request")
+
+
+class RequestId:
+    """``request.request_id``: the caller's X-Request-ID where it is sane, else a new one; on every log line and answer."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-ID", "")
+        found = given if SANE_ID.fullmatch(given) else secrets.token_hex(16)
+        request.request_id = found  # type: ignore[attr-defined]
+        with structlog.contextvars.bound_contextvars(request_id=found):
+            started = time.perf_counter()
+            response = self.get_response(request)
+            _account(request, response, time.perf_counter() - started)
+        response["X-Request-ID"] = found
+        return response
+
+
+def _account(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
+    """One log line and one measurement for a request; the query stays out of the log, it may hold what people search."""
+    metrics.observe(request, response.status_code, seconds)
+    if request.path.startswith(QUIET_PATHS):
+        return
+    log.info(
+        "request",
+        method=request.method,
+        path=request.path[:500],
+        status=response.status_code,
+        milliseconds=round(seconds * 1000, 1),
+    )
+
+
+class SecurityHeaders:
+    """The headers above, where the answer has not set its own; private pages are not kept by caches in between."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        for name, value in HEADERS.items():
+            response.setdefault(name, value)
+        response.setdefault("Cache-Control", "private, no-cache")
+        return response
+
+
+class BodyBound:
+    """Refuses a body past its bound before anything reads it into memory (DESIGN rule 11)."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        problem = _body_problem(request)
+        return respond(request, problem) if problem else self.get_response(request)
+
+
+def body_limit(path: str) -> int:
+    """Bytes that a request to ``path`` may send."""
+    form: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 2 << 20
+    return max(form, int(settings.MAX_REPORT_BYTES)) if LARGE_BODIES.match(path) else form
+
+
+def _body_problem(request: HttpRequest) -> Problem | None:
+    if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower() and not request.META.get("CONTENT_LENGTH"):
+        detail = (
+            "The body came in chunks without a Content-Length header. Send the length (with curl: --data-binary @FILE)."
+        )
+        return Problem(411, "length_required", detail)
+    text = request.META.get("CONTENT_LENGTH") or "0"
+    if not (text.isascii() and text.isdigit()):
+        return Problem(400, "bad_length", f"Content-Length is {text[:40]!r}; expected a whole number.")
+    length, limit = int(text), body_limit(request.path)
+    if length <= limit:
+        return None
+    _drain(request, length)
+    detail = f"The body has {length:,} bytes; at most {limit:,} are taken here. Send less in one request" + (
+        ", or raise SECGUARD_MAX_REPORT_BYTES on the server." if LARGE_BODIES.match(request.path) else "."
+    )
+    return Problem(413, "too_large", detail, title="Too large", headers={"Connection": "close"})
+
+
+def _drain(request: HttpRequest, length: int) -> None:
+    """Reads and drops the body, within bounds: a client still sending would else see a reset, and not the answer."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    left = min(length, 4 * int(settings.MAX_REPORT_BYTES))
+    while left > 0 and time.monotonic() < deadline:
+        try:
+            chunk = request.read(min(DRAIN_CHUNK, left))
+        except OSError:
+            return
+        if not chunk:
+            return
+        left -= len(chunk)

@@ -7,6 +7,7 @@ descriptions never exists as a tree of Python objects.
 from __future__ import annotations
 
 import codecs
+import re
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -15,7 +16,6 @@ import msgspec
 from secguard.errors import Invalid
 
 T = TypeVar("T")
-MAX_DEPTH = 200
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
@@ -24,7 +24,31 @@ _BOMS = (
     (codecs.BOM_UTF32_BE, "UTF-32"),
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
+    # Without a byte order mark: an ASCII character beside NUL bytes can be no JSON in UTF-8 (RFC 8259 section 7).
+    (b"{\0\0\0", "UTF-32LE"),
+    (b"[\0\0\0", "UTF-32LE"),
+    (b"{\0", "UTF-16LE"),
+    (b"[\0", "UTF-16LE"),
+    (b"\0{", "UTF-16BE"),
+    (b"\0[", "UTF-16BE"),
 )
+_BINARY = (
+    (b"\x1f\x8b", "compressed with gzip"),
+    (b"BZh", "compressed with bzip2"),
+    (b"\xfd7zXZ", "compressed with xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
+    (b"PK\x03\x04", "a ZIP archive or an office document"),
+    (b"%PDF-", "a PDF document"),
+)
+_TEXT = (
+    (re.compile(rb"<\?xml[^>]*>\s*(?:<!--.*?-->\s*)*<(?:\w+:)?bom\b", re.S), "CycloneDX XML", "CycloneDX JSON"),
+    (re.compile(rb"<!doctype html|<html", re.I), "an HTML page", "JSON"),
+    (re.compile(rb"<"), "XML", "JSON"),
+    (re.compile(rb"(?:#[^\n]*\n|\s)*SPDXVersion:"), "SPDX tag-value", "SPDX 2.3 JSON"),
+    (re.compile(rb"%YAML|---(?:\s|$)|(?:#[^\n]*\n)*[A-Za-z_][\w.-]*:(?:[ \r\n]|$)"), "YAML", "JSON"),
+    (re.compile(rb"[^\n]*([,;\t])[^\n]*\1[^\n]*\1[^\n]*(?:\n|$)"), "a table (CSV)", "JSON"),
+)
+"""What is sent in place of JSON, by how it begins: pattern, its name, what to post instead."""
 
 
 class Document:
@@ -46,12 +70,7 @@ class Document:
             return cls(raw, _decode(_OBJECT, raw), None)
         if head == b"[":
             return cls(raw, None, _decode(_ARRAY, raw))
-        raise Invalid(
-            f"The report is not JSON: it begins with {_shown(raw)}. Let the scanner write JSON and post its output "
-            "unchanged.",
-            code="not-json",
-            where="byte 0",
-        )
+        raise _not_json(raw)
 
     def has(self, *names: str) -> bool:
         """True where the top level is an object that has every one of ``names``."""
@@ -70,7 +89,8 @@ class Document:
 
     def decode(self, type_: type[T]) -> T:
         """The whole document as ``type_``; raises ``Invalid`` with the JSON path of the first thing that differs."""
-        return decode(self.raw, type_, "$")
+        whole: T = decode(self.raw, type_, "$")
+        return whole
 
     def describe(self) -> str:
         """For messages: what the top level looks like."""
@@ -99,13 +119,31 @@ def _decode(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw, where: s
         place = where + path.rstrip("`").removeprefix("$")
         raise Invalid(f"{message} at {place}.", code="wrong-shape", where=place) from e
     except msgspec.DecodeError as e:
-        raise Invalid(
-            f"The report is not whole JSON: {e}. It was probably cut off or mixed with other output.",
-            code="not-json",
-            where=_byte_of(str(e)),
-        ) from e
+        raise _broken(bytes(raw), str(e)) from e
+    except UnicodeDecodeError as e:
+        # The bytes are UTF-8, but an escape names half a character.
+        raise Invalid(f"A text in the report is no Unicode: {e.reason}.", code="wrong-encoding", where=where) from e
     except RecursionError as e:
         raise Invalid("The report is nested too deeply.", code="too-deep", where="$") from e
+
+
+def _broken(raw: bytes, message: str) -> Invalid:
+    """Why JSON that began well is none: several documents in one, or an end or a character in the wrong place."""
+    place = _byte_of(message)
+    at = place.removeprefix("byte ")
+    # msgspec counts the byte after the one that it could not read.
+    if "trailing" in message and at.isdigit() and raw[int(at) - 1 : int(at)] in (b"{", b"["):
+        return Invalid(
+            f"The report is several JSON documents one after another; the second begins at byte {int(at) - 1}. Post "
+            "one report at a time, and no JSON Lines.",
+            code="several-documents",
+            where=f"byte {int(at) - 1}",
+        )
+    return Invalid(
+        f"The report is not whole JSON: {message}. It was probably cut off or mixed with other output.",
+        code="not-json",
+        where=place,
+    )
 
 
 def _byte_of(message: str) -> str:
@@ -114,6 +152,19 @@ def _byte_of(message: str) -> str:
 
 
 def _as_utf8(raw: bytes) -> bytes:
+    for start, name in _BINARY:
+        if raw.startswith(start):
+            raise Invalid(
+                f"The report is {name}. Unpack it, or let the scanner write JSON, and post that.",
+                code="not-json",
+                where="byte 0",
+            )
+    if raw[257:262] == b"ustar":
+        raise Invalid(
+            "The report is a tar archive. Post the scanner's JSON output, not an image or an archive.",
+            code="not-json",
+            where="byte 0",
+        )
     for bom, name in _BOMS:
         if raw.startswith(bom):
             raise Invalid(
@@ -134,6 +185,39 @@ def _as_utf8(raw: bytes) -> bytes:
             where=f"byte {e.start}",
         ) from e
     return raw
+
+
+def _not_json(raw: bytes) -> Invalid:
+    """For text that is neither a JSON object nor an array: names the format where it is recognised."""
+    head = raw[:4096]
+    for pattern, name, instead in _TEXT:
+        if pattern.match(head):
+            return Invalid(
+                f"The report is {name}, which is not read. Let the scanner write {instead} and post its output "
+                "unchanged.",
+                code="not-json",
+                where="byte 0",
+            )
+    if _is_json(raw):
+        return Invalid(
+            f"The report is JSON, but {_shown(raw)} is neither an object nor an array: the scanner reported nothing.",
+            code="empty",
+            where="byte 0",
+        )
+    return Invalid(
+        f"The report is not JSON: it begins with {_shown(raw)}. Let the scanner write JSON and post its output "
+        "unchanged.",
+        code="not-json",
+        where="byte 0",
+    )
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        msgspec.json.decode(raw, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _shown(raw: bytes) -> str:

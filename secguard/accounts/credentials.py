@@ -16,8 +16,8 @@ TOKEN_PREFIX = "sgt_"  # noqa: S105 - the public part of every token
 SHOWN = 12
 """How many characters of a token are kept and shown, to tell tokens apart: ``sgt_`` and 48 of its 256 bits."""
 
-SIGN_IN_LINK_PATH = "/sign-in/link/"
-"""Where a one-time link points to; what follows is its secret and a slash."""
+SIGN_IN_LINK_PATH = "/sign-in/link/?key="
+"""Where a one-time link points to; what follows is its secret, in the query because that stays out of every log."""
 
 _TOKEN = re.compile(r"sgt_[A-Za-z0-9_-]{43}")
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")

@@ -224,6 +224,12 @@ class ApiToken(models.Model):
     def __str__(self) -> str:
         return f"{self.prefix}… {self.name}"
 
+    def state(self, now: datetime) -> str:
+        """``active``, ``expired`` or ``revoked``."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at <= now else "active"
+
 
 class SignInLink(models.Model):
     """A one-time way in, for the owner's first visit and for a person who was just invited; kept as a hash."""

@@ -24,10 +24,19 @@ from secguard.accounts.services.teams import (
     edit_application,
     rename_team,
 )
-from secguard.accounts.services.tokens import create_token, create_token_on_server, revoke_token, rotate_token
+from secguard.accounts.services.tokens import (
+    DAYS,
+    MAX_DAYS,
+    create_token,
+    create_token_on_server,
+    revoke_token,
+    rotate_token,
+)
 
 __all__ = [
     "APPLICATION_FOLLOWERS",
+    "DAYS",
+    "MAX_DAYS",
     "create_application",
     "create_owner",
     "create_team",

@@ -90,7 +90,7 @@ def _new_link(user: User, *, actor: User | None) -> str:
     ends = timezone.now() + LINK_VALID
     SignInLink.objects.create(user=user, digest=credentials.digest(secret), expires_at=ends)
     _record(Action.SIGN_IN_LINK_CREATE, user, actor, expires_at=ends)
-    return credentials.SIGN_IN_LINK_PATH + secret + "/"
+    return credentials.SIGN_IN_LINK_PATH + secret
 
 
 def use_sign_in_link(secret: str) -> User:

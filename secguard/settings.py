@@ -78,6 +78,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "secguard.web.middleware.RequestId",
     "secguard.web.middleware.SecurityHeaders",
+    "secguard.web.middleware.BodyBound",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -87,6 +88,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "secguard.web.problems.Problems",
 ]
 ROOT_URLCONF = "secguard.urls"
 WSGI_APPLICATION = "secguard.wsgi.application"
@@ -160,6 +162,7 @@ if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "secguard.web.problems.csrf_failure"
 
 # --- requests ---
 # A report's body is bounded by MAX_REPORT_BYTES where it is read; a form's by this.

@@ -1,5 +1,5 @@
-"""Charts as data: a view makes a ``Chart``, the ``chart`` tag shows it, static/js/charts.js draws it, and a table says the
-same to whoever cannot see it or has no JavaScript. Pure.
+"""Charts as data: a view makes a ``Chart``, the ``chart`` tag shows it, static/js/charts.js draws it, and a
+table says the same to whoever cannot see it or has no JavaScript. Pure.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Chart:
     """``urls``: for each label, or for each series and label, the list of rows behind the number.
 
     ``kind``: ``row`` is a bar lying down, for long labels; ``donut`` takes one series and at most six labels, whose
-    colours are ``tones``. ``unit`` follows each number (``%``). ``height`` is one of the sizes that the style sheet has.
+    colours are ``tones``. ``unit`` follows each number (``%``). ``height``: one of the style sheet's sizes.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""One view for the page and its fragment (DESIGN section 4, HTMX): which of the two a request wants, and the answers."""
+"""One view for the page and its fragment (DESIGN section 4, HTMX): which of the two is wanted, and the answers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Keyset pages: a position in a sorted list instead of an offset, so page 1000 costs what page 1 costs.
 
-A list is sorted by a tuple of keys that always ends in the primary key, so no two rows compare equal and a page boundary
-is exact. Rows without a value (NULL) come last, whichever way the list is sorted. A cursor is the boundary row's keys and
-the way to go from there, signed with the server's key: it cannot be made up, and one made for another sort is refused.
+A list is sorted by a tuple of keys that always ends in the primary key, so no two rows compare equal and a page
+boundary is exact. Rows without a value (NULL) come last, whichever way the list is sorted. A cursor is the boundary
+row's keys and the way to go from there, signed with the server's key: it cannot be made up, and one made for another
+sort is refused.
 """
 
 from __future__ import annotations

@@ -31,9 +31,9 @@ OWN_PARAMETERS = ("q", "sort", "cursor", "per", "format")
 class Column:
     """One column of a list.
 
-    ``sort``: field path or annotation to sort by, or several (``-`` before one turns that one round); None: not sortable.
+    ``sort``: field path or annotation to sort by, or several (``-`` before one turns it round); None: not sortable.
     ``value``: what the CSV holds, an attribute path (``repository.name``) or a function of the row; default the key.
-    ``first``: the direction of the first click, ``"-"`` for columns where the greatest matters (severity, times, counts).
+    ``first``: the direction of the first click, ``"-"`` for columns where the greatest matters (severity, times).
     ``nullable``: None reads it from the model; say False for an annotation that is never NULL.
     """
 

@@ -52,7 +52,7 @@ log = structlog.get_logger("secguard.request")
 
 
 class RequestId:
-    """``request.request_id``: the caller's X-Request-ID where it is sane, else a new one; on every log line and answer."""
+    """``request.request_id``: the caller's X-Request-ID where it is sane, else a new one; on all logs and answers."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
@@ -70,7 +70,7 @@ class RequestId:
 
 
 def _account(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
-    """One log line and one measurement for a request; the query stays out of the log, it may hold what people search."""
+    """One log line and one measurement for a request; not its query, which may hold what people search."""
     metrics.observe(request, response.status_code, seconds)
     if request.path.startswith(QUIET_PATHS):
         return

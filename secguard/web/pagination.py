@@ -3,8 +3,8 @@
 Query: ``cursor`` (opaque, from ``next`` or ``previous``), ``limit`` (1 to 500), ``ordering`` (one of the view's
 ``ordering_fields``, ``-`` before it for descending). ``count`` stops at 10,000 and then ``count_is_exact`` is false.
 
-A view says ``ordering_fields = ("created_at", "severity")`` (or a dictionary from the public name to the field path, or to
-a tuple of paths) and ``ordering = "-created_at"``; without them the list is in the order of the primary key.
+A view says ``ordering_fields = ("created_at", "severity")`` (or a dictionary from the public name to the field
+path, or to a tuple of paths) and ``ordering = "-created_at"``; without them the list goes by the primary key.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class BadQuery(Invalid):
 
 
 class CursorPages(BasePagination):
-    """The API's default pagination class. Three queries at most: the page, its bounded count, and what is prefetched."""
+    """The API's default pagination class. Two queries (the page, its bounded count) and the prefetches."""
 
     default_limit = 50
     max_limit = 500

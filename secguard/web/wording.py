@@ -1,4 +1,4 @@
-"""How values read on a page: times, sizes, counts, digests, package URLs. Pure; the tags of secguard_web stand on it."""
+"""How values read on a page: times, sizes, counts, digests, package URLs. Pure; secguard_web stands on it."""
 
 from __future__ import annotations
 

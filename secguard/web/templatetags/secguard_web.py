@@ -74,7 +74,7 @@ def severity(value: object, count: int | None = None) -> SafeString:
 
 @register.inclusion_tag("web/_severity_counts.html")
 def severity_counts(counts: dict[str, int] | None, url: str = "") -> dict[str, Any]:
-    """``{"critical": 2, "high": 7}`` in one line, greatest first; with ``url`` each leads to ``<url>severity=<word>``."""
+    """``{"critical": 2, "high": 7}`` in one line, worst first; ``url``: each links to ``<url>severity=<word>``."""
     found = [
         (SEVERITIES[level], (counts or {}).get(SEVERITIES[level], 0)) for level in sorted(SEVERITIES, reverse=True)
     ]
@@ -222,7 +222,7 @@ def listing_footer(listing: Listing) -> dict[str, Any]:
 
 @register.inclusion_tag("web/_chart.html")
 def chart(chart: Chart) -> dict[str, Any]:
-    """A figure: drawn by charts.js, with its table. The page includes ``web/_chart_scripts.html`` in its scripts block."""
+    """A figure: drawn by charts.js, with its table. The page's scripts block includes ``web/_chart_scripts.html``."""
     return {"chart": chart, "data": chart.data(), "rows": chart.rows()}
 
 

@@ -19,17 +19,20 @@ CHUNK = 5000
 
 
 def tell(decisions: list[Decision], now: datetime) -> None:
-    """The set in force changed by ``decisions``: bring the exposures in step, then every follower."""
+    """The set in force changed by ``decisions``: tell every follower, then bring the exposures in step.
+
+    In this order, because it is the order of a scan's locks (images, then exposures): two writers wait for each other,
+    never both ways.
+    """
     if not decisions:
         return
+    for follow in FOLLOWERS:
+        follow(decisions)
     risks = sorted({d.risk_id for d in decisions})
     for start in range(0, len(risks), CHUNK):
         chunk = Q(risk_id__in=risks[start : start + CHUNK])
-        # In the order of their ids, as a scan takes them: two writers wait for each other, never both ways.
         len(Exposure.objects.present().filter(chunk).order_by("pk").select_for_update().values_list("pk"))
         refresh_coverage(chunk, now)
-    for follow in FOLLOWERS:
-        follow(decisions)
 
 
 def refresh_coverage(where: Q, now: datetime) -> int:

@@ -1,0 +1,67 @@
+"""Reads around decisions: call them as ``decisions.queries.<name>``."""
+
+from secguard.decisions.queries.covering import applicable_for_image, covering, scoped
+from secguard.decisions.queries.documents import documents
+from secguard.decisions.queries.filters import DecisionFilter
+from secguard.decisions.queries.reviewing import (
+    Occurrence,
+    Waiting,
+    earlier_decisions,
+    effective_status,
+    occurrences,
+    queue,
+    waiting_count,
+    waiting_for,
+)
+from secguard.decisions.queries.scopes import (
+    ORGANISATION,
+    Scope,
+    find_scope,
+    find_scope_by_key,
+    may_ask,
+    places_in,
+    places_with,
+    scope_of,
+    suggested_scopes,
+    teams_of,
+)
+from secguard.decisions.queries.standing import (
+    BlastRadius,
+    Standing,
+    blast_radius,
+    snapshot,
+    snapshots_now,
+    standings,
+)
+
+__all__ = [
+    "ORGANISATION",
+    "BlastRadius",
+    "DecisionFilter",
+    "Occurrence",
+    "Scope",
+    "Standing",
+    "Waiting",
+    "applicable_for_image",
+    "blast_radius",
+    "covering",
+    "documents",
+    "earlier_decisions",
+    "effective_status",
+    "find_scope",
+    "find_scope_by_key",
+    "may_ask",
+    "occurrences",
+    "places_in",
+    "places_with",
+    "queue",
+    "scope_of",
+    "scoped",
+    "snapshot",
+    "snapshots_now",
+    "standings",
+    "suggested_scopes",
+    "teams_of",
+    "waiting_count",
+    "waiting_for",
+]

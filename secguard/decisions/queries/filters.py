@@ -1,0 +1,56 @@
+"""What a list of decisions can be narrowed by: the same words on the page and in the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import django_filters
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from secguard.decisions.lifecycle import DecisionKind, DecisionStatus
+from secguard.decisions.models import Decision
+from secguard.decisions.queries.reviewing import waiting_for
+from secguard.decisions.scope import ScopeKind
+
+_STATUSES = [(s.value, s.value.capitalize()) for s in DecisionStatus]
+_KINDS = [(k.value, k.value.replace("_", " ").capitalize()) for k in DecisionKind]
+_SCOPES = [(s.value, s.value.capitalize()) for s in ScopeKind]
+Rows = QuerySet[Decision]
+
+
+class DecisionFilter(django_filters.FilterSet):
+    """``status`` is the one that counts now: an approved decision past its end is found under ``ended``."""
+
+    status = django_filters.ChoiceFilter(choices=_STATUSES, method="by_status", label="Status")
+    kind = django_filters.ChoiceFilter(choices=_KINDS, label="Kind")
+    scope = django_filters.ChoiceFilter(choices=_SCOPES, field_name="scope_kind", label="Scope")
+    risk = django_filters.NumberFilter(field_name="risk_id", label="Risk", min_value=0, max_value=2**62)
+    image = django_filters.CharFilter(field_name="image__digest", label="Image")
+    repository = django_filters.CharFilter(field_name="repository__name", label="Repository")
+    application = django_filters.CharFilter(field_name="application__slug", label="Application")
+    mine = django_filters.BooleanFilter(method="by_requester", label="Asked for by me")
+    waiting = django_filters.BooleanFilter(method="by_waiting", label="Waiting for me")
+
+    class Meta:
+        model = Decision
+        fields: list[str] = []
+
+    def by_status(self, rows: Rows, _name: str, value: str) -> Rows:
+        now = timezone.now()
+        lapsed = Q(status__in=["requested", "approved"], expires_at__lte=now)
+        if value == DecisionStatus.ENDED:
+            return rows.filter(Q(status=value) | lapsed)
+        return rows.filter(status=value).exclude(lapsed)
+
+    def by_requester(self, rows: Rows, _name: str, value: bool) -> Rows:
+        mine = Q(requested_by_id=self._user.pk)
+        return rows.filter(mine if value else ~mine)
+
+    def by_waiting(self, rows: Rows, _name: str, value: bool) -> Rows:
+        waiting = Q(pk__in=waiting_for(self._user, timezone.now()).order_by().values("pk"))
+        return rows.filter(waiting if value else ~waiting)
+
+    @property
+    def _user(self) -> Any:
+        return self.request.user

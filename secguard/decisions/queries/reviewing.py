@@ -1,0 +1,107 @@
+"""What waits for whom, and everything a person needs to decide it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from secguard.accounts.models import User
+from secguard.approvals.queries import open_for
+from secguard.decisions.lifecycle import DecisionStatus
+from secguard.decisions.models import Decision
+from secguard.decisions.queries.scopes import Scope, places_with
+from secguard.findings.models import OPEN, Finding, Risk
+from secguard.findings.severity import Severity
+
+SAMPLE = 50
+"""How many places a reviewer sees by name; the number says how many there are."""
+
+
+def waiting_for(user: User, now: datetime) -> QuerySet[Decision]:
+    """Requests that ``user`` may be asked to decide: visible, not their own, with a role of theirs, oldest first.
+
+    Whether the seat is still empty is the quorum's to say (``approvals.queries.outcomes``).
+    """
+    return (
+        Decision.objects.visible_to(user)
+        .waiting()
+        .filter(open_for(user, prefix="approval__", team_path="team_id"), expires_at__gt=now)
+        .select_related("risk__vulnerability", "requested_by", "approval", "appetite")
+        .order_by("requested_at", "pk")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One risk in the review queue, with the requests on it."""
+
+    risk: Risk
+    decisions: tuple[Decision, ...]
+
+
+def queue(user: User, now: datetime, *, limit: int = 200) -> list[Waiting]:
+    """What ``user`` may decide now, grouped by risk, the risk that waits longest first. One query."""
+    groups: dict[int, list[Decision]] = {}
+    for decision in waiting_for(user, now)[:limit]:
+        groups.setdefault(decision.risk_id, []).append(decision)
+    return [Waiting(rows[0].risk, tuple(rows)) for rows in groups.values()]
+
+
+def waiting_count(user: User, now: datetime, *, bound: int = 100) -> int:
+    """How many requests wait for ``user``, counted up to ``bound``: the navigation's badge."""
+    return len(waiting_for(user, now).order_by().values_list("pk", flat=True)[:bound])
+
+
+def earlier_decisions(risk: Risk, user: User, *, before: Decision | None = None) -> list[Decision]:
+    """The latest decisions on ``risk`` that ``user`` may see, newest first, without ``before`` itself."""
+    rows = Decision.objects.visible_to(user).filter(risk=risk).select_related("requested_by")
+    if before is not None:
+        rows = rows.exclude(pk=before.pk)
+    return list(rows.order_by("-requested_at", "-pk")[:20])
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """A repository where the risk stands, with the image that shows it and the fixes that tools name."""
+
+    repository: str
+    application: str
+    team: str
+    digest: str
+    severity: Severity
+    severity_source: str
+    component: str
+    fixed_versions: tuple[str, ...]
+
+
+def occurrences(risk: Risk, scope: Scope, user: User) -> list[Occurrence]:
+    """Where ``risk`` stands open inside ``scope``, as far as ``user`` may see; worst first, at most ``SAMPLE``."""
+    places = places_with([risk.pk], scope, user)
+    findings = (
+        Finding.objects.filter(risk=risk, status=OPEN, image__places__in=places)
+        .order_by("-severity", "image__places__repository__name", "-image__first_seen_at", "pk")
+        .values_list(
+            "image__places__repository__name",
+            "image__places__repository__application__name",
+            "image__places__repository__application__team__name",
+            "image__digest",
+            "severity",
+            "severity_source",
+            "component__purl",
+            "path",
+            "fixed_versions",
+        )
+    )
+    return [
+        Occurrence(repository, app or "", team or "", digest, Severity(severity), source, purl or path, tuple(fixes))
+        for repository, app, team, digest, severity, source, purl, path, fixes in findings[:SAMPLE]
+    ]
+
+
+def effective_status(decision: Decision, now: datetime) -> DecisionStatus:
+    """The status as it counts at ``now``: past its end a request or an approved decision shows as ended (rule 5)."""
+    status = DecisionStatus(decision.status)
+    open_ones = (DecisionStatus.REQUESTED, DecisionStatus.APPROVED)
+    return DecisionStatus.ENDED if status in open_ones and decision.expires_at <= now else status

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from secguard.errors import Invalid
 from secguard.findings.changes import Identity, Said
@@ -25,8 +26,7 @@ class PackageWords(Protocol):
     def version(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True, gc=False):
     """One finding to be: its identity, what the scanner says, and the attributes of its risk."""
 
     kind: FindingKind

@@ -1,6 +1,24 @@
+from datetime import timedelta
+
 from django.apps import AppConfig
 
 
 class PoliciesConfig(AppConfig):
     name = "secguard.policies"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from secguard.decisions import services as decisions  # noqa: PLC0415
+        from secguard.findings import services as findings  # noqa: PLC0415
+        from secguard.jobs.registry import every, register  # noqa: PLC0415
+        from secguard.policies import services  # noqa: PLC0415
+        from secguard.scans import services as scans  # noqa: PLC0415
+        from secguard.scans import verdicts  # noqa: PLC0415
+
+        verdicts.register(services.build_verdict)
+        scans.SCANNED.append(services.follow_scan)
+        decisions.FOLLOWERS.append(services.follow_decisions)
+        findings.RISKS_CHANGED.append(services.follow_risks)
+        register(services.JUDGE_REST, services.judge_rest)
+        register(services.JUDGE_STALE, services.judge_stale)
+        every(timedelta(minutes=5), services.JUDGE_STALE)

@@ -66,7 +66,7 @@ def submit(submission: Submission, *, actor: User, max_bytes: int) -> tuple[Scan
     Raises ``Invalid``/``TooLarge`` for the report, ``NotAllowed`` for the person, ``Conflict`` where the
     ``Idempotency-Key`` was used with another body.
     """
-    require(actor, Permission.REPORT_POST)
+    require(actor, Permission.REPORT_POST, anywhere=True)
     if len(submission.raw) > max_bytes:
         raise TooLarge(
             f"The report has {len(submission.raw):,} bytes; {max_bytes:,} are allowed (SECGUARD_MAX_REPORT_BYTES). "

@@ -23,7 +23,7 @@ from secguard.scans.readers._vulnerabilities import cvss_score, digest_in, disti
 from secguard.scans.report import ReportedComponent, ReportedVulnerability, ScanReport, Subject
 
 _FINISHED = frozenset({"", "IndexFinished", "ScanFinished"})
-_REPOSITORY_TYPES = {"rubygems": "gem", "rhcc-container-repository": ""}
+_REPOSITORY_TYPES = {"rubygems": "gem", "red hat container catalog": ""}
 
 
 class _Distribution(Struct):
@@ -153,8 +153,11 @@ class _Places:
 
 
 def _type_of(repository: _Repository) -> str:
+    """``pypi``, ``maven`` … as claircore names language repositories; Red Hat's are CPEs, and hold RPMs."""
     name = (repository.name or "").lower()
-    return "" if name.startswith("cpe:") else _REPOSITORY_TYPES.get(name, name)
+    if name.startswith("cpe:"):
+        return "redhat" if ":redhat:enterprise_linux" in name or ":redhat:rhel" in name else ""
+    return _REPOSITORY_TYPES.get(name, name)
 
 
 def _subject(report: _Report) -> Subject:

@@ -1,0 +1,71 @@
+"""Reads around findings and risks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+
+from secguard.accounts.models import User
+from secguard.advisories.models import Alias
+from secguard.findings.models import OPEN, Finding, Risk
+from secguard.images.models import Image
+from secguard.images.queries import previous_in_lineage
+
+COUNT_BOUND = 1000
+DIFFERENCE_BOUND = 1000
+
+
+def open_counts(risk_ids: Sequence[int], user: User) -> dict[int, int]:
+    """{risk id: open findings in images that ``user`` may see}. One query for a page of risks."""
+    rows = Finding.objects.visible_to(user).filter(risk_id__in=risk_ids, status=OPEN)
+    return dict(rows.order_by().values_list("risk_id").annotate(n=Count("pk")))
+
+
+def search_risks(risks: QuerySet[Risk], text: str) -> QuerySet[Risk]:
+    """Risks by a part of their flaw's names, rule, package, target or title."""
+    names = Alias.objects.filter(vulnerability=OuterRef("vulnerability_id"), name__icontains=text)
+    return risks.filter(
+        Q(Exists(names))
+        | Q(rule__icontains=text)
+        | Q(package__icontains=text)
+        | Q(target__icontains=text)
+        | Q(title__icontains=text)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """``introduced`` stands open in the image, ``fixed`` in the other; each bounded, worst first."""
+
+    against: Image | None
+    introduced: QuerySet[Finding]
+    fixed: QuerySet[Finding]
+    introduced_count: int
+    fixed_count: int
+    carried_over: int
+
+
+def compare_images(image: Image, against: Image | None, user: User) -> Difference:
+    """The difference of two images in what is open; against the one before it in its repository by default.
+
+    By risk: a package that moved to another version and kept its flaw carries the flaw over.
+    """
+    other = against or previous_in_lineage(image, user)
+    mine = Finding.objects.filter(image=image, status=OPEN)
+    if other is None:
+        none = Finding.objects.none()
+        return Difference(None, mine.order_by("-severity", "id")[:DIFFERENCE_BOUND], none, mine.count(), 0, 0)
+    theirs = Finding.objects.filter(image=other, status=OPEN)
+    in_other = Exists(theirs.filter(risk=OuterRef("risk_id")))
+    in_mine = Exists(mine.filter(risk=OuterRef("risk_id")))
+    introduced, fixed = mine.filter(~in_other), theirs.filter(~in_mine)
+    return Difference(
+        other,
+        introduced.order_by("-severity", "id")[:DIFFERENCE_BOUND],
+        fixed.order_by("-severity", "id")[:DIFFERENCE_BOUND],
+        introduced.count(),
+        fixed.count(),
+        mine.filter(in_other).count(),
+    )

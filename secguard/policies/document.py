@@ -1,0 +1,51 @@
+"""The verdict document as it is served (DESIGN section 5): findings by name, and a link to ask."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from secguard.policies.evaluation import Verdict
+from secguard.policies.facts import Facts, FindingFact
+
+MAX_LINKED_RISKS = 50
+"""A link stays below what browsers and proxies take (about 2,000 characters)."""
+
+
+def render(verdict: Verdict, facts: Facts, public_url: str) -> bytes:
+    """The document's bytes: what the evaluation said, with each reason's findings spelled out from the same facts."""
+    document: dict[str, Any] = msgspec.to_builtins(verdict)
+    by_id = {f.id: f for f in facts.findings}
+    for reason in document["reasons"]:
+        reason["findings"] = [_finding(by_id[i]) for i in reason["findings"]]
+        exception = reason["remedy"].get("exception")
+        if exception:
+            exception["url"] = exception_url(public_url, exception["risks"], verdict.image)
+    return msgspec.json.encode(document, order="deterministic")
+
+
+def exception_url(public_url: str, risks: list[int], digest: str) -> str:
+    """Where a person asks for a decision on these risks, with everything filled in that is known."""
+    query = [*(("risk", r) for r in risks[:MAX_LINKED_RISKS]), ("image", digest)]
+    return f"{public_url.rstrip('/')}/decisions/new/?{urlencode(query)}"
+
+
+def _finding(f: FindingFact) -> dict[str, Any]:
+    return {
+        "id": f.id,
+        "risk": f.risk,
+        "kind": f.kind,
+        "name": f.vulnerability or f.rule or f.title,
+        "title": f.title,
+        "severity": f.severity,
+        "purl": f.purl,
+        "package": f.name,
+        "version": f.version,
+        "fixed_versions": list(f.fixed_versions),
+        "known_exploited": f.known_exploited,
+        "path": f.path,
+        "due_at": f.due_at,
+        "sources": list(f.sources),
+    }

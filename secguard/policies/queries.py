@@ -1,0 +1,185 @@
+"""Gather what a policy may ask about, and read what was answered."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+
+from django.db.models import Exists, Min, OuterRef, QuerySet
+
+from secguard.accounts.models import User
+from secguard.decisions.queries import applicable_for_image
+from secguard.decisions.scope import ScopedDecision
+from secguard.findings.models import OPEN, Exposure, Finding, Observation
+from secguard.findings.severity import Severity
+from secguard.images.models import Image, ImageRepository, Tag
+from secguard.policies.facts import DecisionFact, Facts, FindingFact, Gate, ImageFact, ScanFact
+from secguard.policies.models import Policy, Verdict
+from secguard.scans.lifecycle import ScanStatus
+from secguard.scans.models import Scan
+
+
+def gating_policy() -> Policy | None:
+    """The policy that gates, with its active version."""
+    return Policy.objects.filter(is_gating=True).select_related("active_version").first()
+
+
+def facts_of(image: Image, stage: Gate, now: datetime) -> Facts:
+    """Everything that a verdict on ``image`` reads, as it stands now. The caller holds the image's lock.
+
+    A fixed number of queries, whatever the image has.
+    """
+    return Facts(stage=stage, image=_image_fact(image), findings=_finding_facts(image, now), scans=scan_facts(image))
+
+
+def _image_fact(image: Image) -> ImageFact:
+    places = list(
+        ImageRepository.objects.filter(image=image)
+        .select_related("repository__registry", "repository__application__team")
+        .order_by("repository__name")
+    )
+    tags = list(Tag.objects.filter(image=image).order_by("-moved_at", "name").values_list("repository_id", "name"))
+    first = places[0].repository if places else None
+    application = next((p.repository.application for p in places if p.repository.application), None)
+    named = next((name for repository, name in tags if first and repository == first.pk), "")
+    return ImageFact(
+        digest=image.digest,
+        reference=(f"{first.name}:{named}" if named else first.name) if first else "",
+        registry=first.registry.host if first else "",
+        repositories=tuple(p.repository.name for p in places),
+        tags=tuple(sorted({name for _, name in tags})),
+        application=application.slug if application else "",
+        team=application.team.slug if application else "",
+        os=image.os_name,
+        size_bytes=image.size_bytes,
+        created_at=image.first_seen_at,
+        exposed=any(p.repository.application and p.repository.application.is_exposed for p in places),
+        production=any(p.repository.application and p.repository.application.is_production for p in places),
+        labels={str(k): str(v) for k, v in image.labels.items()},
+    )
+
+
+_COLUMNS = (
+    "id",
+    "risk_id",
+    "risk__kind",
+    "severity",
+    "risk__vulnerability__name",
+    "component__purl",
+    "component__package",
+    "component__name",
+    "component__version",
+    "fixed_versions",
+    "risk__known_exploited",
+    "risk__epss",
+    "risk__vulnerability__cvss_score",
+    "risk__title",
+    "risk__rule",
+    "path",
+    "first_seen_at",
+)
+
+
+def _finding_facts(image: Image, now: datetime) -> tuple[FindingFact, ...]:
+    decisions = {risk: decision_fact(d) for risk, d in applicable_for_image(image.pk, now).items()}
+    sources = _sources(image)
+    since, due = _lineage(image)
+    facts = []
+    for row in Finding.objects.filter(image=image, status=OPEN).order_by("id").values_list(*_COLUMNS):
+        pk, risk, kind, severity, flaw, purl, package, name, version, fixes, kev, epss, cvss, title, rule, path, at = (
+            row
+        )
+        facts.append(
+            FindingFact(
+                id=pk,
+                risk=risk,
+                kind=kind,
+                severity=Severity(severity).label,
+                vulnerability=flaw or "",
+                purl=purl or "",
+                package=package or "",
+                name=name or "",
+                version=version or "",
+                fixed_versions=tuple(fixes),
+                fix_available=bool(fixes),
+                known_exploited=kev,
+                epss=epss,
+                cvss_score=cvss,
+                title=title,
+                rule=rule,
+                path=path,
+                first_seen_at=min(at, since.get(risk, at)),
+                due_at=due.get(risk),
+                sources=sources.get(pk, ()),
+                decision=decisions.get(risk),
+            )
+        )
+    return tuple(facts)
+
+
+def decision_fact(d: ScopedDecision) -> DecisionFact:
+    scope = d.scope.value if d.scope_label == d.scope.value else f"{d.scope.value} {d.scope_label}"
+    return DecisionFact(id=d.id, kind=d.kind.value, scope=scope, starts_at=d.approved_at, expires_at=d.expires_at)
+
+
+def _sources(image: Image) -> dict[int, tuple[str, ...]]:
+    found: dict[int, list[str]] = defaultdict(list)
+    rows = Observation.objects.filter(finding__image=image, finding__status=OPEN, withdrawn_at=None)
+    for finding, scanner in rows.order_by("scanner").values_list("finding_id", "scanner"):
+        found[finding].append(scanner)
+    return {finding: tuple(names) for finding, names in found.items()}
+
+
+def _lineage(image: Image) -> tuple[dict[int, datetime], dict[int, datetime]]:
+    """(risk to first seen in the image's repositories, risk to its deadline): a rebuild begins no grace anew."""
+    repositories = image.places.values("repository_id")
+    rows = (
+        Exposure.objects.filter(repository_id__in=repositories)
+        .values_list("risk_id")
+        .annotate(Min("since"), Min("due_at"))
+    )
+    since, due = {}, {}
+    for risk, first, deadline in rows:
+        since[risk] = first
+        if deadline is not None:
+            due[risk] = deadline
+    return since, due
+
+
+def scan_facts(image: Image) -> tuple[ScanFact, ...]:
+    """The latest finished scan of each scanner."""
+    latest: dict[str, Scan] = {}
+    rows = Scan.objects.filter(image=image, status=ScanStatus.FINISHED).order_by("-id")
+    for scan in rows.only("id", "scanner", "finished_at", "is_complete", "covers", "database_updated_at")[:200]:
+        latest.setdefault(scan.scanner, scan)
+    return tuple(
+        ScanFact(
+            id=s.pk,
+            scanner=s.scanner,
+            finished_at=s.finished_at or s.created_at,
+            complete=s.is_complete,
+            covers=tuple(s.covers),
+            database_updated_at=s.database_updated_at,
+        )
+        for _, s in sorted(latest.items())
+    )
+
+
+def stale_verdicts(now: datetime) -> QuerySet[Verdict]:
+    """Answers that may no longer hold: past their time, or given by a policy that no longer gates."""
+    policy = gating_policy()
+    past = Verdict.objects.filter(valid_until__lte=now)
+    if policy is None:
+        return past
+    other = Verdict.objects.exclude(evaluation__policy_version=policy.active_version_id)
+    return past | other
+
+
+def stored_document(user: User, digest: str, stage: Gate, now: datetime) -> bytes | None:
+    """The stored answer that holds at ``now``, as kept; ``None`` where the gate has to ask. One query."""
+    gating = Policy.objects.filter(is_gating=True, active_version=OuterRef("evaluation__policy_version"))
+    rows = Verdict.objects.visible_to(user).filter(
+        Exists(gating), image__digest=digest, stage=stage, valid_until__gt=now
+    )
+    found = rows.values_list("evaluation__document", flat=True).first()
+    return bytes(found) if found is not None else None

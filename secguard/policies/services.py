@@ -1,0 +1,334 @@
+"""Judge images, keep the judgement with everything it was made from, and know when it no longer holds."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, F, Max, OuterRef, Q
+from django.utils import timezone
+
+from secguard.accounts.models import User
+from secguard.accounts.roles import Permission
+from secguard.accounts.services import require
+from secguard.audit.actions import Action
+from secguard.audit.services import record
+from secguard.decisions.models import Decision
+from secguard.decisions.scope import ScopeKind
+from secguard.errors import Conflict, NotFound
+from secguard.findings.models import OPEN, Finding
+from secguard.images.models import Image, ImageRepository
+from secguard.jobs import services as job_services
+from secguard.jobs.lifecycle import Queue
+from secguard.jobs.registry import Run
+from secguard.policies import facts as fact_bytes
+from secguard.policies.document import render
+from secguard.policies.evaluation import PolicyRef, evaluate
+from secguard.policies.facts import Facts, Gate
+from secguard.policies.language import Policy as Rules
+from secguard.policies.language import parse_policy
+from secguard.policies.models import Evaluation, EvaluationInput, Policy, PolicyVersion, Verdict
+from secguard.policies.queries import facts_of, gating_policy, stale_verdicts
+from secguard.scans.models import Scan
+
+JUDGE_STALE = "policies.judge-stale"
+JUDGE_REST = "policies.judge-rest"
+DEFAULT = Path(__file__).resolve().parent / "defaults.yaml"
+DEFAULT_NAME = "default"
+BATCH = 200
+
+
+# --- policies and their versions ---
+
+
+def active_version() -> PolicyVersion:
+    """The policy version that gates. The first call of an install puts the default in force."""
+    policy = gating_policy()
+    if policy is None or policy.active_version is None:
+        return _install_default()
+    return policy.active_version
+
+
+@transaction.atomic
+def _install_default() -> PolicyVersion:
+    policy, _ = Policy.objects.select_for_update().get_or_create(name=DEFAULT_NAME, defaults={"is_gating": True})
+    if policy.active_version is not None:
+        return policy.active_version
+    version = _add(policy, DEFAULT.read_text(encoding="utf-8"), "default", None)
+    _activate(policy, version, None, timezone.now())
+    return version
+
+
+@lru_cache(maxsize=32)
+def rules_of(sha256: str, source: str) -> Rules:
+    """A kept version's source, compiled once in a process. ``sha256`` makes the key short."""
+    return parse_policy(source)
+
+
+@transaction.atomic
+def create_version(name: str, source: str, *, comment: str = "", actor: User, activate: bool = False) -> PolicyVersion:
+    """Keep ``source`` as the next version of policy ``name`` (made where it is new).
+
+    Raises ``NotAllowed``, ``PolicyError`` (``Invalid`` with every fault's line and column), and ``Conflict`` where the
+    newest version says exactly this already.
+    """
+    require(actor, Permission.POLICY_EDIT)
+    text = source.replace("\r\n", "\n")
+    parse_policy(text)
+    active_version()
+    policy, _ = Policy.objects.select_for_update().get_or_create(name=name)
+    newest = policy.versions.order_by("-number").first()
+    if newest is not None and newest.sha256 == _sha256(text.encode()):
+        raise Conflict(
+            f"Version {newest.number} of policy {name!r} says exactly this already; change something, or activate it.",
+            code="policy-unchanged",
+        )
+    version = _add(policy, text, comment, actor)
+    if activate:
+        activate_version(version.pk, actor=actor)
+        version.refresh_from_db()
+    return version
+
+
+def _add(policy: Policy, source: str, comment: str, actor: User | None) -> PolicyVersion:
+    highest = policy.versions.aggregate(n=Max("number"))["n"] or 0
+    version = PolicyVersion.objects.create(
+        policy=policy,
+        number=highest + 1,
+        source=source,
+        sha256=_sha256(source.encode()),
+        comment=comment.strip()[:300],
+        author=actor,
+    )
+    _record(Action.POLICY_CREATE, version, actor)
+    return version
+
+
+@transaction.atomic
+def activate_version(version_id: int, *, actor: User) -> PolicyVersion:
+    """Let this version gate from now on; every stored verdict is asked again before it counts.
+
+    Raises ``NotAllowed``, ``NotFound``, and ``Conflict`` where it gates already.
+    """
+    require(actor, Permission.POLICY_ACTIVATE)
+    version = PolicyVersion.objects.select_related("policy").filter(pk=version_id).first()
+    if version is None:
+        raise NotFound(f"There is no policy version {version_id}.")
+    policies = list(Policy.objects.select_for_update().filter(Q(is_gating=True) | Q(pk=version.policy_id)))
+    policy = next(p for p in policies if p.pk == version.policy_id)
+    if policy.is_gating and policy.active_version_id == version.pk:
+        raise Conflict(f"{version.policy.name} version {version.number} gates already.", code="policy-active")
+    Policy.objects.filter(is_gating=True).exclude(pk=policy.pk).update(is_gating=False)
+    _activate(policy, version, actor, timezone.now())
+    return version
+
+
+def _activate(policy: Policy, version: PolicyVersion, actor: User | None, now: datetime) -> None:
+    policy.active_version, policy.is_gating = version, True
+    policy.save(update_fields=["active_version", "is_gating"])
+    version.activated_at = now
+    version.save(update_fields=["activated_at"])
+    _record(Action.POLICY_ACTIVATE, version, actor)
+    _judge_soon()
+
+
+def _record(action: Action, version: PolicyVersion, actor: User | None) -> None:
+    record(
+        action,
+        actor=actor,
+        subject_type="policy",
+        subject_id=version.policy_id,
+        subject=f"{version.policy.name} version {version.number}",
+        details={"sha256": version.sha256, "comment": version.comment},
+    )
+
+
+# --- judging ---
+
+
+def verdict_of(image: Image, stage: Gate, now: datetime | None = None) -> Verdict:
+    """The verdict on ``image`` at ``stage`` that holds at this instant; judged anew where the stored one may not."""
+    now = now or timezone.now()
+    version = active_version()
+    stored = Verdict.objects.filter(image=image, stage=stage).select_related("evaluation").first()
+    if stored and stored.valid_until > now and stored.evaluation.policy_version_id == version.pk:
+        return stored
+    return judge(image, [stage], now)[stage]
+
+
+@transaction.atomic
+def judge(image: Image, stages: Sequence[Gate], now: datetime) -> dict[Gate, Verdict]:
+    """Evaluate the policy that gates on what stands now, and keep the answers.
+
+    The image's row is locked from before the facts are read until the answers are committed, and whoever changes what
+    they rest on (a scan, a decision) locks it too: an answer can never overwrite the news that it is stale.
+    """
+    locked = Image.objects.select_for_update().get(pk=image.pk)
+    version = active_version()
+    facts = facts_of(locked, stages[0], now)
+    return {stage: _judge(locked, msgspec.structs.replace(facts, stage=stage), version, now) for stage in stages}
+
+
+def _judge(image: Image, facts: Facts, version: PolicyVersion, now: datetime) -> Verdict:
+    rules = rules_of(version.sha256, version.source)
+    answer = evaluate(rules, facts, now, policy_ref=PolicyRef(name=version.policy.name, version=version.number))
+    evaluation = Evaluation.objects.create(
+        image=image,
+        stage=facts.stage,
+        verdict=answer.verdict,
+        policy_version=version,
+        input=_keep(facts),
+        document=zlib.compress(render(answer, facts, settings.PUBLIC_URL), 1),
+        scan_ids=[s.id for s in facts.scans],
+        decision_ids=sorted({f.decision.id for f in facts.findings if f.decision}),
+        evaluated_at=now,
+        valid_until=answer.valid_until,
+    )
+    verdict, _ = Verdict.objects.update_or_create(
+        image=image,
+        stage=facts.stage,
+        defaults={
+            "verdict": answer.verdict,
+            "evaluation": evaluation,
+            "evaluated_at": now,
+            "valid_until": answer.valid_until,
+        },
+    )
+    return verdict
+
+
+def _keep(facts: Facts) -> EvaluationInput:
+    raw = fact_bytes.encode(facts)
+    row, _ = EvaluationInput.objects.get_or_create(sha256=_sha256(raw), defaults={"body": zlib.compress(raw, 1)})
+    return row
+
+
+def replay(evaluation: Evaluation) -> dict[str, Any]:
+    """The verdict document computed again from what was stored (DESIGN rule 7)."""
+    version = evaluation.policy_version
+    facts = fact_bytes.decode(zlib.decompress(evaluation.input.body))
+    ref = PolicyRef(name=version.policy.name, version=version.number)
+    answer = evaluate(rules_of(version.sha256, version.source), facts, evaluation.evaluated_at, policy_ref=ref)
+    document: dict[str, Any] = msgspec.json.decode(render(answer, facts, settings.PUBLIC_URL))
+    return document
+
+
+def document_of(verdict: Verdict) -> dict[str, Any]:
+    """The verdict document (DESIGN section 5), as it was judged."""
+    document: dict[str, Any] = msgspec.json.decode(zlib.decompress(verdict.evaluation.document))
+    return document
+
+
+def build_verdict(image: Image) -> dict[str, Any]:
+    """``scans.verdicts``: the document that a finished scan shows."""
+    return document_of(verdict_of(image, Gate.BUILD))
+
+
+def simulate(rules: Rules, image: Image, stage: Gate, now: datetime) -> dict[str, Any]:
+    """What a draft would say of an image now. Nothing is kept."""
+    facts = facts_of(image, stage, now)
+    answer = evaluate(rules, facts, now, policy_ref=PolicyRef(name=rules.name, version=0))
+    document: dict[str, Any] = msgspec.json.decode(render(answer, facts, settings.PUBLIC_URL))
+    return document
+
+
+# --- when an answer no longer holds ---
+
+
+def follow_scan(image: Image, scan: Scan, now: datetime) -> None:
+    """``scans.services.SCANNED``: the pipeline's own gate is answered with the scan; the others right after it."""
+    judge(image, [Gate.BUILD], now)
+    Verdict.objects.filter(image=image).exclude(stage=Gate.BUILD).update(valid_until=now)
+    job_services.enqueue(JUDGE_REST, {"image": image.pk}, key=str(image.pk), queue=Queue.SCHEDULED, again=True)
+
+
+def judge_rest(run: Run) -> None:
+    """The job: answer every gate of one image that has no answer that holds. Safe to run twice."""
+    image = Image.objects.filter(pk=run.args["image"]).first()
+    if image is None:
+        return
+    now = timezone.now()
+    holds = Verdict.objects.filter(image=image, valid_until__gt=now).values_list("stage", flat=True)
+    missing = [g for g in Gate if g.value not in set(holds)]
+    if missing:
+        judge(image, missing, now)
+
+
+def follow_decisions(decisions: list[Decision]) -> None:
+    """``decisions.services.FOLLOWERS``: whatever these decisions cover is judged anew before it counts again."""
+    for images in _covered(decisions):
+        forget(images)
+
+
+def follow_risks(risk_ids: Sequence[int], at: datetime) -> None:
+    """``findings.services.RISKS_CHANGED``: a fix, exploitation or severity is new where these risks stand."""
+    images = Finding.objects.filter(risk_id__in=risk_ids, status=OPEN).values("image_id")
+    forget(list(Image.objects.filter(pk__in=images).order_by("pk").values_list("pk", flat=True)))
+
+
+def _covered(decisions: list[Decision]) -> list[list[int]]:
+    """Ids of the images in which the decisions' risks stand open, within their scopes."""
+    by_scope: dict[tuple[str, int | None], list[int]] = {}
+    for d in decisions:
+        scope = (d.scope_kind, d.image_id or d.repository_id or d.application_id)
+        by_scope.setdefault(scope, []).append(d.risk_id)
+    found: set[int] = set()
+    for (kind, pk), risks in by_scope.items():
+        open_here = Finding.objects.filter(image=OuterRef("pk"), risk_id__in=risks, status=OPEN)
+        found.update(Image.objects.filter(_inside(kind, pk), Exists(open_here)).values_list("pk", flat=True))
+    ordered = sorted(found)
+    return [ordered[i : i + 5000] for i in range(0, len(ordered), 5000)]
+
+
+def _inside(kind: str, pk: int | None) -> Q:
+    if kind == ScopeKind.ORGANISATION:
+        return Q()
+    if kind == ScopeKind.IMAGE:
+        return Q(pk=pk)
+    path = "repository_id" if kind == ScopeKind.REPOSITORY else "repository__application_id"
+    return Q(Exists(ImageRepository.objects.filter(image=OuterRef("pk"), **{path: pk})))
+
+
+@transaction.atomic
+def forget(image_ids: Sequence[int]) -> None:
+    """From now on no stored verdict on these images counts. Locks their rows first, in one order (see ``judge``)."""
+    if not image_ids:
+        return
+    list(Image.objects.select_for_update().filter(pk__in=image_ids).order_by("pk").values_list("pk", flat=True))
+    now = timezone.now()
+    Verdict.objects.filter(image_id__in=image_ids, valid_until__gt=now).update(valid_until=now)
+    _judge_soon()
+
+
+def _judge_soon() -> None:
+    job_services.enqueue(JUDGE_STALE, {}, key="all", queue=Queue.SCHEDULED, again=True)
+
+
+def judge_stale(run: Run) -> Mapping[str, Any]:
+    """The job: judge anew what no longer holds, so that lists and figures show it. Safe to run twice."""
+    done = 0
+    while images := _next_stale():
+        for image in images:
+            judge(image, list(Gate), timezone.now())
+        done += len(images)
+        run.progress("judging images anew", done)
+        if len(images) < BATCH:
+            break
+    return {"images": done}
+
+
+def _next_stale() -> list[Image]:
+    ids = stale_verdicts(timezone.now()).order_by(F("image_id")).values_list("image_id", flat=True).distinct()[:BATCH]
+    return list(Image.objects.filter(pk__in=list(ids)))
+
+
+def _sha256(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()

@@ -1,0 +1,44 @@
+"""Every route, and the one API router."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, URLResolver, include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.routers import DefaultRouter
+
+from secguard.findings.api import FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
+from secguard.images.api import DIGEST, ComponentList, ImageViewSet, RepositoryViewSet
+from secguard.policies.api import PolicyVersionViewSet, PolicyViewSet, VerdictView
+from secguard.scans.api import ReportView, ScanViewSet
+from secguard.web import health
+from secguard.workloads.api import WorkloadViewSet
+
+router = DefaultRouter()
+router.register("images", ImageViewSet, "image")
+router.register("repositories", RepositoryViewSet, "repository")
+router.register("findings", FindingViewSet, "finding")
+router.register("risks", RiskViewSet, "risk")
+router.register("scans", ScanViewSet, "scan")
+router.register("policies", PolicyViewSet, "policy")
+router.register("policy-versions", PolicyVersionViewSet, "policy-version")
+router.register("workloads", WorkloadViewSet, "workload")
+
+OF_IMAGE = rf"^images/(?P<digest>{DIGEST})"
+
+api_patterns: list[URLPattern | URLResolver] = [
+    path("reports/", ReportView.as_view(), name="report"),
+    re_path(rf"{OF_IMAGE}/findings/$", ImageFindingList.as_view(), name="image-findings"),
+    re_path(rf"{OF_IMAGE}/components/$", ComponentList.as_view(), name="image-components"),
+    re_path(rf"{OF_IMAGE}/difference/$", ImageDifference.as_view(), name="image-difference"),
+    re_path(rf"{OF_IMAGE}/verdict/$", VerdictView.as_view(), name="image-verdict"),
+]
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", health.metrics_page, name="metrics"),
+    path("api/v1/", include((router.urls + api_patterns, "api"))),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("", include("secguard.audit.urls")),
+]

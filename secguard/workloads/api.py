@@ -1,0 +1,66 @@
+"""What runs where, over REST."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import mixins, serializers, viewsets
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from secguard.workloads.models import Workload
+from secguard.workloads.services import Seen, forget, note
+
+
+class WorkloadSerializer(serializers.ModelSerializer[Workload]):
+    cluster = serializers.CharField(source="cluster.name")
+    application = serializers.CharField(source="application.slug", default=None)
+    images = serializers.SlugRelatedField[Any](slug_field="digest", many=True, read_only=True)
+
+    class Meta:
+        model = Workload
+        fields = ["id", "cluster", "namespace", "kind", "name", "application", "images", "seen_at"]
+        read_only_fields = fields
+
+
+class SeenSerializer(serializers.Serializer[Any]):
+    cluster = serializers.CharField(max_length=100)
+    namespace = serializers.CharField(max_length=100, allow_blank=True, default="")
+    kind = serializers.CharField(max_length=50, default="Deployment")
+    name = serializers.CharField(max_length=253)
+    application = serializers.SlugField(max_length=100)
+    images = serializers.ListField(child=serializers.CharField(max_length=700), max_length=200)
+
+
+@extend_schema_view(create=extend_schema(request=SeenSerializer, responses={201: WorkloadSerializer}))
+class WorkloadViewSet(
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    mixins.CreateModelMixin,
+    mixins.DestroyModelMixin,
+    viewsets.GenericViewSet[Workload],
+):
+    """Workloads that run now. Posting one that is known brings it up to date; deleting one says that it is gone."""
+
+    serializer_class = WorkloadSerializer
+    queryset = Workload.objects.none()
+    ordering = "name"
+
+    def get_queryset(self) -> QuerySet[Workload]:
+        user: Any = self.request.user
+        rows = Workload.objects.running().visible_to(user)
+        return rows.select_related("cluster", "application").prefetch_related("images")
+
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        asked = SeenSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        words = asked.validated_data
+        user: Any = request.user
+        workload = note(Seen(**{**words, "images": tuple(words["images"])}), actor=user)
+        return Response(WorkloadSerializer(workload).data, status=201)
+
+    def perform_destroy(self, instance: Workload) -> None:
+        user: Any = self.request.user
+        forget(instance, actor=user)

@@ -6,6 +6,15 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import DefaultRouter
 
+from secguard.accounts.api import (
+    ApplicationViewSet,
+    MembershipViewSet,
+    MeView,
+    TeamViewSet,
+    TokenViewSet,
+    UserViewSet,
+)
+from secguard.audit.api import AuditViewSet
 from secguard.findings.api import FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
 from secguard.images.api import DIGEST, ComponentList, ImageViewSet, RepositoryViewSet
 from secguard.policies.api import PolicyVersionViewSet, PolicyViewSet, VerdictView
@@ -22,10 +31,17 @@ router.register("scans", ScanViewSet, "scan")
 router.register("policies", PolicyViewSet, "policy")
 router.register("policy-versions", PolicyVersionViewSet, "policy-version")
 router.register("workloads", WorkloadViewSet, "workload")
+router.register("users", UserViewSet, "user")
+router.register("memberships", MembershipViewSet, "membership")
+router.register("teams", TeamViewSet, "team")
+router.register("applications", ApplicationViewSet, "application")
+router.register("tokens", TokenViewSet, "token")
+router.register("audit", AuditViewSet, "audit")
 
 OF_IMAGE = rf"^images/(?P<digest>{DIGEST})"
 
 api_patterns: list[URLPattern | URLResolver] = [
+    path("me/", MeView.as_view(), name="me"),
     path("reports/", ReportView.as_view(), name="report"),
     re_path(rf"{OF_IMAGE}/findings/$", ImageFindingList.as_view(), name="image-findings"),
     re_path(rf"{OF_IMAGE}/components/$", ComponentList.as_view(), name="image-components"),

@@ -33,7 +33,7 @@ _CHECKS = ("ConfigAuditReport", "ClusterConfigAuditReport")
 _IMAGES = ("VulnerabilityReport", "ClusterVulnerabilityReport", "ExposedSecretReport")
 
 
-class _Vulnerability(Struct):
+class _Vulnerability(Struct, gc=False):
     id: str | None = field(default=None, name="vulnerabilityID")
     resource: str | None = None
     installed: Version = field(default=None, name="installedVersion")
@@ -51,7 +51,7 @@ class _Vulnerability(Struct):
     published: str | None = field(default=None, name="publishedDate")
 
 
-class _Secret(Struct):
+class _Secret(Struct, gc=False):
     rule: str | None = field(default=None, name="ruleID")
     category: str | None = None
     severity: str | None = None
@@ -60,7 +60,7 @@ class _Secret(Struct):
     match: str | None = None
 
 
-class _Check(Struct):
+class _Check(Struct, gc=False):
     id: str | None = field(default=None, name="checkID")
     title: str | None = None
     description: str | None = None
@@ -70,26 +70,26 @@ class _Check(Struct):
     success: bool | None = None
 
 
-class _Artifact(Struct):
+class _Artifact(Struct, gc=False):
     repository: str | None = None
     tag: str | None = None
     digest: str | None = None
 
 
-class _Registry(Struct):
+class _Registry(Struct, gc=False):
     server: str | None = None
 
 
-class _Scanner(Struct):
+class _Scanner(Struct, gc=False):
     version: str | None = None
 
 
-class _Os(Struct):
+class _Os(Struct, gc=False):
     family: str | None = None
     name: str | None = None
 
 
-class _Report(Struct):
+class _Report(Struct, gc=False):
     artifact: _Artifact | None = None
     registry: _Registry | None = None
     scanner: _Scanner | None = None
@@ -100,27 +100,27 @@ class _Report(Struct):
     checks: list[_Check] | None = None
 
 
-class _Metadata(Struct):
+class _Metadata(Struct, gc=False):
     name: str | None = None
     labels: dict[str, str] | None = None
 
 
-class _Resource(Struct):
+class _Resource(Struct, gc=False):
     version: str | None = field(default=None, name="apiVersion")
     kind: str | None = None
     metadata: _Metadata | None = None
     report: _Report | None = None
 
 
-class _Head(Struct):
+class _Head(Struct, gc=False):
     version: str | None = field(default=None, name="apiVersion")
 
 
-class _List(Struct):
+class _List(Struct, gc=False):
     items: list[_Resource] | None = None
 
 
-class _Hook(Struct):
+class _Hook(Struct, gc=False):
     verb: str | None = None
     resource: _Resource = field(default_factory=_Resource, name="operatorObject")
 

@@ -27,7 +27,7 @@ from secguard.scans.readers._values import (
 from secguard.scans.report import ReportedCheck, ReportedComponent, ReportedSecret, ReportedVulnerability
 
 
-class Cvss(Struct, rename="pascal", gc=False):
+class Cvss(Struct, gc=False):
     v2_score: float | None = field(default=None, name="V2Score")
     v2_vector: str | None = field(default=None, name="V2Vector")
     v3_score: float | None = field(default=None, name="V3Score")
@@ -52,7 +52,7 @@ class Identifier(Struct, gc=False):
     purl: str | None = field(default=None, name="PURL")
 
 
-class Vulnerability(Struct):
+class Vulnerability(Struct, gc=False):
     id: str | None = field(default=None, name="VulnerabilityID")
     vendor_ids: list[str] | None = field(default=None, name="VendorIDs")
     package: str | None = field(default=None, name="PkgName")
@@ -72,7 +72,7 @@ class Vulnerability(Struct):
     published: str | None = field(default=None, name="PublishedDate")
 
 
-class Secret(Struct):
+class Secret(Struct, gc=False):
     rule: str | None = field(default=None, name="RuleID")
     category: str | None = field(default=None, name="Category")
     severity: str | None = field(default=None, name="Severity")
@@ -82,12 +82,12 @@ class Secret(Struct):
     layer: Layer | None = field(default=None, name="Layer")
 
 
-class Cause(Struct):
+class Cause(Struct, gc=False):
     resource: str | None = field(default=None, name="Resource")
     line: int | None = field(default=None, name="StartLine")
 
 
-class Misconfiguration(Struct):
+class Misconfiguration(Struct, gc=False):
     id: str | None = field(default=None, name="ID")
     avd_id: str | None = field(default=None, name="AVDID")
     title: str | None = field(default=None, name="Title")
@@ -101,7 +101,7 @@ class Misconfiguration(Struct):
     cause: Cause | None = field(default=None, name="CauseMetadata")
 
 
-class Package(Struct):
+class Package(Struct, gc=False):
     name: str | None = field(default=None, name="Name")
     version: Version = field(default=None, name="Version")
     release: Version = field(default=None, name="Release")
@@ -112,7 +112,7 @@ class Package(Struct):
     path: str | None = field(default=None, name="FilePath")
 
 
-class Modified(Struct):
+class Modified(Struct, gc=False):
     """A finding that an ignore file or a VEX document took out of the result."""
 
     type: str | None = field(default=None, name="Type")
@@ -126,7 +126,7 @@ class _Uncounted(Struct, gc=False):
     """Something of which only the number counts."""
 
 
-class Result(Struct):
+class Result(Struct, gc=False):
     target: str | None = field(default=None, name="Target")
     class_: str | None = field(default=None, name="Class")
     type: str | None = field(default=None, name="Type")

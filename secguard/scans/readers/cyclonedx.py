@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from urllib.parse import unquote
 
 import msgspec
@@ -61,7 +62,7 @@ class _LicenseChoice(Struct, gc=False):
     expression: str | None = None
 
 
-class _Component(Struct):
+class _Component(Struct, gc=False):
     type: str | None = None
     ref: str | None = field(default=None, name="bom-ref")
     group: str | None = None
@@ -83,7 +84,7 @@ class _ExtensionScore(Struct, gc=False):
     base: float | None = None
 
 
-class _Rating(Struct):
+class _Rating(Struct, gc=False):
     source: _Source | str | None = None
     score: float | _ExtensionScore | None = None
     severity: str | None = None
@@ -104,7 +105,7 @@ class _AffectedVersion(Struct, gc=False):
     status: str | None = None
 
 
-class _Affected(Struct):
+class _Affected(Struct, gc=False):
     ref: str | None = None
     versions: list[_AffectedVersion] | None = None
 
@@ -123,7 +124,7 @@ class _Analysis(Struct, gc=False):
     detail: str | None = None
 
 
-class _Vulnerability(Struct):
+class _Vulnerability(Struct, gc=False):
     id: str | None = None
     ref: str | None = None
     source: _Source | str | None = None
@@ -138,23 +139,23 @@ class _Vulnerability(Struct):
     affects: list[_Affected] | None = None
 
 
-class _Tool(Struct):
+class _Tool(Struct, gc=False):
     name: str | None = None
     version: Version = None
 
 
-class _Tools(Struct):
+class _Tools(Struct, gc=False):
     components: list[_Tool] | None = None
     services: list[_Tool] | None = None
 
 
-class _Metadata(Struct):
+class _Metadata(Struct, gc=False):
     timestamp: str | None = None
     tools: list[_Tool] | _Tools | None = None
     component: _Component | None = None
 
 
-class _Bom(Struct):
+class _Bom(Struct, gc=False):
     version: str | float | None = field(default=None, name="specVersion")
     metadata: _Metadata | None = None
     components: list[_Component] | None = None
@@ -398,20 +399,22 @@ def _url(source: _Source | _Advisory | str | None) -> str | None:
 
 def _rating(v: _Vulnerability) -> _Rating | None:
     """The vulnerability's own source rates it, else NVD, else whoever rates it worst."""
-    rated = [r for r in v.ratings or () if r.rated]
     own = _name(v.source)
-    return max(rated, key=lambda r: (_name(r.source) == own, _name(r.source) == "nvd", r.rated), default=None)
+    rated = [
+        ((name := _name(r.source)) == own, name == "nvd", severity, r) for r in v.ratings or () if (severity := r.rated)
+    ]
+    return max(rated, key=itemgetter(0, 1, 2))[3] if rated else None
 
 
 def _score(v: _Vulnerability, rated: _Rating | None) -> _Rating | None:
     """The CVSS that goes with the chosen rating: by the same source where it gives one, version 3 before others."""
     source = _name(rated.source) if rated else ""
-    scored = [r for r in v.ratings or () if r.base is not None and (r.method in _METHODS or not r.method)]
-    return max(
-        scored,
-        key=lambda r: (_name(r.source) == source, _METHODS.get(r.method or "", 0), r.base or 0.0),
-        default=None,
-    )
+    scored = [
+        (_name(r.source) == source, _METHODS.get(r.method or "", 0), base, r)
+        for r in v.ratings or ()
+        if (r.method in _METHODS or not r.method) and (base := r.base) is not None
+    ]
+    return max(scored, key=itemgetter(0, 1, 2))[3] if scored else None
 
 
 def _fixed(v: _Vulnerability, affected: _Affected | _Component) -> tuple[str, ...]:

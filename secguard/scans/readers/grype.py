@@ -6,6 +6,7 @@ Source: anchore/grype, ``grype/presenter/models`` (``document.go``, ``match.go``
 from __future__ import annotations
 
 from datetime import datetime
+from operator import itemgetter
 
 import msgspec
 from msgspec import Struct, field
@@ -55,7 +56,7 @@ class _Fix(Struct, gc=False):
     state: str | None = None
 
 
-class _Vulnerability(Struct):
+class _Vulnerability(Struct, gc=False):
     id: str | None = None
     data_source: str | None = field(default=None, name="dataSource")
     namespace: str | None = None
@@ -73,7 +74,7 @@ class _Location(Struct, gc=False):
     layer: str | None = field(default=None, name="layerID")
 
 
-class _Artifact(Struct):
+class _Artifact(Struct, gc=False):
     name: str | None = None
     version: Version = None
     type: str | None = None
@@ -81,7 +82,7 @@ class _Artifact(Struct):
     locations: list[_Location] | None = None
 
 
-class _Rule(Struct):
+class _Rule(Struct, gc=False):
     vulnerability: str | None = None
     reason: str | None = None
     vex_status: str | None = field(default=None, name="vex-status")
@@ -89,14 +90,14 @@ class _Rule(Struct):
     fix_state: str | None = field(default=None, name="fix-state")
 
 
-class _Match(Struct):
+class _Match(Struct, gc=False):
     vulnerability: _Vulnerability | None = None
     related: list[_Vulnerability] | None = field(default=None, name="relatedVulnerabilities")
     artifact: _Artifact | None = None
     rules: list[_Rule] | None = field(default=None, name="appliedIgnoreRules")
 
 
-class _Image(Struct):
+class _Image(Struct, gc=False):
     input: str | None = field(default=None, name="userInput")
     image_id: str | None = field(default=None, name="imageID")
     manifest: str | None = field(default=None, name="manifestDigest")
@@ -106,33 +107,33 @@ class _Image(Struct):
     os: str | None = None
 
 
-class _Source(Struct):
+class _Source(Struct, gc=False):
     type: str | None = None
     target: _Image | str | None = None
 
 
-class _Distro(Struct):
+class _Distro(Struct, gc=False):
     name: str | None = None
     version: Version = None
 
 
-class _Status(Struct):
+class _Status(Struct, gc=False):
     built: str | None = None
 
 
-class _Database(Struct):
+class _Database(Struct, gc=False):
     built: str | None = None
     status: _Status | None = None
 
 
-class _Descriptor(Struct):
+class _Descriptor(Struct, gc=False):
     name: str | None = None
     version: str | None = None
     timestamp: str | None = None
     db: _Database | None = None
 
 
-class _Report(Struct):
+class _Report(Struct, gc=False):
     matches: list[_Match] | None = None
     ignored: list[_Match] | None = field(default=None, name="ignoredMatches")
     source: _Source | None = None
@@ -266,12 +267,12 @@ def _aliases(id_: str, related: list[_Vulnerability]) -> tuple[str, ...]:
 
 def _best_cvss(rated: list[_Cvss] | None) -> _Cvss | None:
     """Version 3 before the others (every feed has it), the primary source before secondary ones, the higher score."""
-    scored = [c for c in rated or () if c.metrics and score(c.metrics.score)]
-    return max(
-        scored,
-        key=lambda c: (str(c.version).startswith("3"), c.type == "Primary", (c.metrics and c.metrics.score) or 0.0),
-        default=None,
-    )
+    scored = [
+        (str(c.version).startswith("3"), c.type == "Primary", base, c)
+        for c in rated or ()
+        if c.metrics and (base := score(c.metrics.score))
+    ]
+    return max(scored, key=itemgetter(0, 1, 2))[3] if scored else None
 
 
 def _source_of(namespace: str) -> str:

@@ -32,7 +32,7 @@ class _Note(Struct, gc=False):
     comment: str | None = None
 
 
-class _Package(Struct):
+class _Package(Struct, gc=False):
     id: str | None = field(default=None, name="SPDXID")
     name: str | None = None
     version: Version = field(default=None, name="versionInfo")
@@ -55,12 +55,12 @@ class _Relationship(Struct, gc=False):
     related: str | None = field(default=None, name="relatedSpdxElement")
 
 
-class _Creation(Struct):
+class _Creation(Struct, gc=False):
     creators: list[str] | None = None
     created: str | None = None
 
 
-class _Document(Struct):
+class _Document(Struct, gc=False):
     version: str | None = field(default=None, name="spdxVersion")
     creation: _Creation | None = field(default=None, name="creationInfo")
     describes: list[str] | None = field(default=None, name="documentDescribes")

@@ -30,17 +30,17 @@ _ARCHIVE = re.compile(r"[./].*|.*\.(?:tar|tgz|tar\.gz|tar\.xz|tar\.zst|oci)")
 _KINDS = {"container_image": "image", "cyclonedx": "sbom", "spdx": "sbom", "aws_account": "configuration"}
 
 
-class _Os(Struct):
+class _Os(Struct, gc=False):
     family: str | None = field(default=None, name="Family")
     name: str | None = field(default=None, name="Name")
 
 
-class _ImageConfig(Struct):
+class _ImageConfig(Struct, gc=False):
     architecture: str | None = None
     os: str | None = None
 
 
-class _Metadata(Struct):
+class _Metadata(Struct, gc=False):
     os: _Os | None = field(default=None, name="OS")
     image_id: str | None = field(default=None, name="ImageID")
     reference: str | None = field(default=None, name="Reference")
@@ -49,11 +49,11 @@ class _Metadata(Struct):
     config: _ImageConfig | None = field(default=None, name="ImageConfig")
 
 
-class _Tool(Struct):
+class _Tool(Struct, gc=False):
     version: str | None = field(default=None, name="Version")
 
 
-class _Report(Struct):
+class _Report(Struct, gc=False):
     schema: int | None = field(default=None, name="SchemaVersion")
     created: str | None = field(default=None, name="CreatedAt")
     name: str | None = field(default=None, name="ArtifactName")
@@ -63,14 +63,14 @@ class _Report(Struct):
     results: list[Result] | None = field(default=None, name="Results")
 
 
-class _Resource(Struct):
+class _Resource(Struct, gc=False):
     kind: str | None = field(default=None, name="Kind")
     name: str | None = field(default=None, name="Name")
     error: str | None = field(default=None, name="Error")
     results: list[Result] | None = field(default=None, name="Results")
 
 
-class _Cluster(Struct):
+class _Cluster(Struct, gc=False):
     resources: list[_Resource] | None = field(default=None, name="Resources")
     vulnerabilities: list[_Resource] | None = field(default=None, name="Vulnerabilities")
     misconfigurations: list[_Resource] | None = field(default=None, name="Misconfigurations")
@@ -95,7 +95,7 @@ def read(document: Document) -> ScanReport | None:
     return _trivy_operator.read(document)
 
 
-class _FirstOf(Struct):
+class _FirstOf(Struct, gc=False):
     results: list[msgspec.Raw] | msgspec.Raw | None = field(default=None, name="Results")
 
     @property

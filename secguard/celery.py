@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from celery import Celery, signals
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from secguard.environment import BadEnvironment, require_secret_key
 
@@ -16,8 +16,9 @@ SWEEP_SECONDS = 5
 
 app = Celery("secguard")
 app.config_from_object("secguard.settings:CELERY")
-app.conf.task_queues = [Queue("interactive"), Queue("scheduled")]
-# An unhandled message is a lost wake-up and nothing more, so beat's own ones do not pile up either.
+# Each with an exchange of its own: on the default one, every wake-up would reach the workers of both.
+app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in ("interactive", "scheduled")]
+# Beat's wake-ups end before the next one, so they do not pile up where no worker takes them.
 app.conf.beat_schedule = {
     "sweep": {
         "task": "secguard.jobs.sweep",

@@ -238,7 +238,7 @@ if BROKER_URL:
     }
 else:
     CELERY |= {
-        "broker_url": "filesystem://",
+        "broker_url": "filesystem://localhost",
         "broker_transport": "secguard.jobs.adapters.spool:Transport",
         "broker_transport_options": {
             "data_folder_in": str(SPOOL_DIR / "messages"),

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -171,9 +172,14 @@ def _children(wanted: Plan, addresses: list[str], folder: Path) -> Iterator[Chil
 
 def _worker(queue: str, number: int) -> list[str]:
     # One job at a time in one process ("solo"): a second process costs less than a pool in each.
-    command = [sys.executable, "-m", "celery", "--app", "secguard.celery", "worker", "--pool", "solo"]
+    command = [sys.executable, "-m", "celery", "--quiet", "--app", "secguard.celery", "worker", "--pool", "solo"]
     command += ["--queues", queue, "--hostname", f"{queue}-{number}@%h", "--loglevel", "warning"]
     return [*command, "--without-gossip", "--without-mingle", "--without-heartbeat"]
+
+
+def _command() -> str:
+    """How a person at this prompt calls ``secguard``: by its path, where it is not on theirs."""
+    return "secguard" if shutil.which("secguard") else os.path.relpath(Path(sys.executable).parent / "secguard")
 
 
 def _reachable(address: str) -> str:
@@ -207,7 +213,7 @@ class _Announcement:
         yield f"SecGuard runs on {base}  (Ctrl-C stops it; no job is lost)"
         if self.link:
             yield f"  Sign in as the owner, once and within a day:  {base}{self.link}"
-        yield "  A token for pipelines:   secguard token create --role developer --user ci --print"
-        yield "  A look around first:     secguard sample"
+        yield f"  A token for pipelines:   {_command()} token create --role developer --user ci --print"
+        yield f"  A look around first:     {_command()} sample"
         yield f"  The API's documentation: {base}/api/docs/"
         yield ""

@@ -43,7 +43,7 @@ def test_the_defaults_are_for_this_machine_alone(tmp_path):
     assert result["ALLOWED_HOSTS"] == ["localhost", "127.0.0.1", "[::1]"]
     assert result["DATABASES"]["default"]["NAME"] == str(tmp_path / "secguard.sqlite3")
     assert result["DATABASES"]["default"]["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
-    assert result["CELERY"]["broker_url"] == "filesystem://"
+    assert result["CELERY"]["broker_url"] == "filesystem://localhost"
     assert result["SESSION_COOKIE_SECURE"] is False
 
 

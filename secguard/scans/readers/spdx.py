@@ -20,6 +20,14 @@ from secguard.scans.report import ReportedComponent, ScanReport, Subject
 
 _NO_PACKAGES = frozenset({"CONTAINER", "OPERATING-SYSTEM", "OPERATING_SYSTEM", "FILE", "DEVICE", "ARCHIVE", "SOURCE"})
 _UNSAID = frozenset({"", "NOASSERTION", "NONE"})
+_ROOT_IMAGES = ("SPDXRef-ContainerImage", "SPDXRef-DocumentRoot-Image")
+"""How Trivy and Syft begin the id of the package that stands for the image."""
+
+_SOURCE = re.compile(
+    r".*/(?:syft|trivy|trivy\.dev)/(?P<kind>image|container|container_image|dir|file|filesystem|repository)/"
+)
+"""How they say in the document's namespace what they looked at, which some versions say nowhere else."""
+
 _IMAGE_ID = re.compile(r"ImageID: (?P<digest>sha256:[0-9a-f]{64})")
 
 
@@ -62,6 +70,8 @@ class _Creation(Struct, gc=False):
 
 class _Document(Struct, gc=False):
     version: str | None = field(default=None, name="spdxVersion")
+    name: str | None = None
+    namespace: str | None = field(default=None, name="documentNamespace")
     creation: _Creation | None = field(default=None, name="creationInfo")
     describes: list[str] | None = field(default=None, name="documentDescribes")
     packages: list[_Package] | None = None
@@ -99,7 +109,7 @@ def _report(spdx: _Document) -> ScanReport:
     creation = spdx.creation or _Creation()
     scanner, version = _tool(creation.creators or [])
     root = _root(spdx)
-    subject = _subject(root, packages)
+    subject = _subject(spdx, root)
     left_out = LeftOut()
     components = _components(packages, root, subject.os_name, left_out)
     return ScanReport(
@@ -125,29 +135,48 @@ def _tool(creators: list[str]) -> tuple[str, str]:
 
 def _root(spdx: _Document) -> _Package | None:
     """The one package that the document describes; ``None`` where it describes several or something else."""
+    packages = spdx.packages or []
     described = dict.fromkeys((*(spdx.describes or ()), *_described(spdx.relationships or [])))
-    roots = [p for p in spdx.packages or () if p.id in described]
+    roots = [p for p in packages if p.id in described] or [p for p in packages if (p.id or "").startswith(_ROOT_IMAGES)]
     return roots[0] if len(roots) == 1 else None
 
 
 def _described(relationships: list[_Relationship]) -> Iterator[str]:
     for r in relationships:
-        if r.type == "DESCRIBES" and (r.element or "").endswith("SPDXRef-DOCUMENT"):
+        # Old versions of Trivy write DESCRIBE.
+        if r.type in ("DESCRIBES", "DESCRIBE") and (r.element or "").endswith("SPDXRef-DOCUMENT"):
             yield r.related or ""
         elif r.type == "DESCRIBED_BY" and (r.related or "").endswith("SPDXRef-DOCUMENT"):
             yield r.element or ""
 
 
-def _subject(root: _Package | None, packages: list[_Package]) -> Subject:
-    os = next((p for p in packages if (p.purpose or "").startswith("OPERATING")), _Package())
+def _subject(spdx: _Document, root: _Package | None) -> Subject:
+    os = next((p for p in spdx.packages or () if _is_os(p)), _Package())
     os_name = distribution(os.name or "") or (os.name or "").lower()
     if root is None:
-        subject = Subject()
-    elif root.purpose == "CONTAINER" or is_image_purl(root.purl):
+        subject = _named(spdx)
+    elif root.purpose == "CONTAINER" or is_image_purl(root.purl) or (root.id or "").startswith(_ROOT_IMAGES):
         subject = _image(root)
     else:
         subject = Subject(reference=root.name or "", kind=(root.purpose or "application").lower())
     return msgspec.structs.replace(subject, os_name=os_name, os_version=version_text(os.version))
+
+
+def _is_os(package: _Package) -> bool:
+    return (package.purpose or "").startswith("OPERATING") or (package.id or "").startswith("SPDXRef-OperatingSystem")
+
+
+def _named(spdx: _Document) -> Subject:
+    """By the document's own name, where no package stands for what it is about."""
+    source = _SOURCE.match(spdx.namespace or "")
+    name = spdx.name or ""
+    if source is None:
+        return Subject()
+    if not source["kind"].startswith(("image", "container")):
+        return Subject(reference=name, kind="repository" if source["kind"] == "repository" else "filesystem")
+    # Old versions of Syft write '-' for the ':' before a tag; what cannot be told from a name is not guessed.
+    is_whole = "@" in name or ":" in name.rpartition("/")[2]
+    return Subject(reference=name if is_whole else "")
 
 
 def _image(root: _Package) -> Subject:
@@ -169,9 +198,8 @@ def _components(
     found: dict[str, ReportedComponent] = {}
     for p in packages:
         purl, version = p.purl, version_text(p.version)
-        if not p.name or (p.purpose in _NO_PACKAGES and not purl) or is_image_purl(purl):
-            continue
-        if p is root and not purl:
+        is_package = bool(purl) or (p is not root and p.purpose not in _NO_PACKAGES and not _is_os(p))
+        if not p.name or not is_package or is_image_purl(purl):
             continue
         if not purl and version in _UNSAID:
             left_out["packages without a package URL or a version were left out"] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -95,7 +96,7 @@ def _mutated(raw: bytes, data: st.DataObject) -> bytes:
         if isinstance(holder, dict) and data.draw(st.booleans()):
             del holder[key]
         else:
-            holder[key] = data.draw(st.sampled_from(ODD_VALUES))
+            holder[key] = copy.deepcopy(data.draw(st.sampled_from(ODD_VALUES)))
     return json.dumps(document).encode()
 
 

@@ -123,8 +123,8 @@ def _best(scores: list[Cvss]) -> Cvss:
 
 def purl_of(package: Package, platform: str) -> str:
     """``platform`` is Inspector's, ``DEBIAN_11``; its package managers are ``OS``, ``GOMOD``, ``NODEPKG`` …"""
-    manager = (package.manager or "").replace("_", "-")
-    return package_url(manager, package.name, whole_version(package), platform)
+    manager = (package.manager or "").lower().replace("_", "-")
+    return package_url("npm" if manager == "nodepkg" else manager, package.name, whole_version(package), platform)
 
 
 def whole_version(package: Package) -> str:

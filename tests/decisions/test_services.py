@@ -15,7 +15,6 @@ from secguard.decisions.models import Decision, RiskAppetite
 from secguard.errors import Conflict, Invalid, NotAllowed, NotFound, SecGuardError
 from secguard.findings.models import Exposure
 
-
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -507,8 +506,7 @@ class Life(RuleBasedStateMachine):
             services.end_due(self.now)
 
     def person(self, number):
-        user = type(self.people[number]).objects.get(pk=self.people[number].pk)
-        return user
+        return type(self.people[number]).objects.get(pk=self.people[number].pk)
 
     @invariant()
     def in_force_only_with_the_right_people(self):

@@ -1,5 +1,6 @@
 """Reads around decisions: call them as ``decisions.queries.<name>``."""
 
+from secguard.decisions.queries.appetite import appetite_table
 from secguard.decisions.queries.covering import applicable_for_image, covering, scoped
 from secguard.decisions.queries.documents import documents
 from secguard.decisions.queries.filters import DecisionFilter
@@ -42,6 +43,7 @@ __all__ = [
     "Scope",
     "Standing",
     "Waiting",
+    "appetite_table",
     "applicable_for_image",
     "blast_radius",
     "covering",

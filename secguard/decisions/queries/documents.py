@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from secguard.accounts.models import User
+from secguard.accounts.roles import Permission
 from secguard.approvals.models import OPEN, Vote
 from secguard.approvals.queries import outcomes, votes_of
 from secguard.approvals.quorum import Outcome
+from secguard.decisions.lifecycle import DecisionStatus
 from secguard.decisions.models import Decision
 from secguard.decisions.queries.reviewing import effective_status
 from secguard.decisions.queries.scopes import teams_of
@@ -28,7 +30,36 @@ def documents(decisions: Sequence[Decision], user: User, now: datetime) -> list[
     votes = votes_of([d.approval for d in decisions])
     teams = teams_of(waiting)
     standing = outcomes({d.approval_id: (d.approval, teams[d.pk]) for d in waiting}, votes) if waiting else {}
-    return [_document(d, votes.get(d.approval_id, []), standing.get(d.approval_id), now) for d in decisions]
+    found = []
+    for d in decisions:
+        cast, outcome = votes.get(d.approval_id, []), standing.get(d.approval_id)
+        document = _document(d, cast, outcome, now)
+        voters = {v.voter_id for v in cast}
+        document["may"] = _may(d, document["effective_status"], user, outcome, teams.get(d.pk, frozenset()), voters)
+        found.append(document)
+    return found
+
+
+def _may(
+    d: Decision, status: str, user: User, outcome: Outcome | None, teams: frozenset[int], voters: set[int]
+) -> list[str]:
+    """The verbs to offer ``user``."""
+    mine = d.requested_by_id == user.pk
+    found = []
+    if status == DecisionStatus.REQUESTED:
+        seats = outcome.missing.keys() if outcome else frozenset()
+        if not mine and user.pk not in voters and user.roles_for(set(teams)) & seats:
+            found += ["approve", "reject"]
+        if mine or _holds(user, Permission.DECISION_WITHDRAW, d.team_id):
+            found.append("withdraw")
+    elif status == DecisionStatus.APPROVED and (mine or _holds(user, Permission.DECISION_REVOKE, d.team_id)):
+        found.append("revoke")
+    return found
+
+
+def _holds(user: User, permission: Permission, team_id: int | None) -> bool:
+    teams = user.teams_with(permission)
+    return teams is None or team_id in teams
 
 
 def _document(d: Decision, votes: Sequence[Vote], outcome: Outcome | None, now: datetime) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from secguard.accounts.api import (
     UserViewSet,
 )
 from secguard.audit.api import AuditViewSet
+from secguard.decisions.api import AppetiteViewSet, DecisionViewSet
 from secguard.findings.api import FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
 from secguard.images.api import DIGEST, ComponentList, ImageViewSet, RepositoryViewSet
 from secguard.policies.api import PolicyVersionViewSet, PolicyViewSet, VerdictView
@@ -28,6 +29,8 @@ router.register("repositories", RepositoryViewSet, "repository")
 router.register("findings", FindingViewSet, "finding")
 router.register("risks", RiskViewSet, "risk")
 router.register("scans", ScanViewSet, "scan")
+router.register("decisions", DecisionViewSet, "decision")
+router.register("appetite", AppetiteViewSet, "appetite")
 router.register("policies", PolicyViewSet, "policy")
 router.register("policy-versions", PolicyVersionViewSet, "policy-version")
 router.register("workloads", WorkloadViewSet, "workload")

@@ -57,6 +57,10 @@ class Chart:
         return f"chart-{self.name}"
 
     @property
+    def data_id(self) -> str:
+        return f"{self.id}-data"
+
+    @property
     def is_empty(self) -> bool:
         return not any(value for series in self.series for value in series.values)
 

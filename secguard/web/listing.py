@@ -186,6 +186,10 @@ class Listing:
         return f"listing-{self.name}"
 
     @property
+    def is_searchable(self) -> bool:
+        return bool(self.search_fields) or type(self).search is not Listing.search
+
+    @property
     def is_narrowed(self) -> bool:
         """True when a search or filter is in force: an empty list then means "nothing matches", not "nothing yet"."""
         return bool(self.query or self.chips)

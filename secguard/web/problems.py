@@ -235,10 +235,11 @@ def _message(request: HttpRequest, problem: Problem) -> HttpResponse:
 
 
 def _page(request: HttpRequest, problem: Problem) -> HttpResponse:
-    template = select_template([f"{problem.status}.html", "web/problem.html"])
+    bare = problem.status in BARE
+    template = select_template([f"{problem.status}.html", "web/problem_bare.html" if bare else "web/problem.html"])
     context = {"problem": problem, "request_id": request_id(request)}
     # No request: no context processor, no session, no database.
-    return HttpResponse(template.render(context, None if problem.status in BARE else request))
+    return HttpResponse(template.render(context, None if bare else request))
 
 
 def handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:

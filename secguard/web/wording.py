@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import unquote
 
+SEVERITIES = {0: "unknown", 1: "negligible", 2: "low", 3: "medium", 4: "high", 5: "critical"}
+
 _STEPS = (
     (365 * 86_400, "year"),
     (30 * 86_400, "month"),
@@ -14,6 +16,14 @@ _STEPS = (
     (3_600, "hour"),
     (60, "minute"),
 )
+
+
+def severity_word(value: object) -> str:
+    """``critical`` from 5, "Critical" or a Severity."""
+    if isinstance(value, int):
+        return SEVERITIES.get(value, "unknown")
+    word = str(value or "").lower()
+    return word if word in SEVERITIES.values() else "unknown"
 
 
 def relative(moment: datetime, now: datetime) -> str:

@@ -22,8 +22,6 @@ from secguard.web.listing import Listing
 
 register = template.Library()
 
-SEVERITIES = {0: "unknown", 1: "negligible", 2: "low", 3: "medium", 4: "high", 5: "critical"}
-
 # word: (tone, icon); a status that is not here shows in the neutral tone.
 VERDICTS = {
     "pass": ("good", "circle-check", "Pass"),
@@ -54,18 +52,10 @@ def _sprite() -> str:
     return static("vendor/icons/sprite.svg")
 
 
-def severity_word(value: object) -> str:
-    """``critical`` from 5, "Critical" or a Severity."""
-    if isinstance(value, int):
-        return SEVERITIES.get(value, "unknown")
-    word = str(value or "").lower()
-    return word if word in SEVERITIES.values() else "unknown"
-
-
 @register.simple_tag
 def severity(value: object, count: int | None = None) -> SafeString:
     """A severity as word, shape and colour; with ``count`` the number of them."""
-    word = severity_word(value)
+    word = wording.severity_word(value)
     shown = word.capitalize() if count is None else f"{wording.count(count)} {word}"
     return format_html(
         '<span class="sev sev-{}"><span class="sev-mark" aria-hidden="true"></span>{}</span>', word, shown
@@ -76,7 +66,8 @@ def severity(value: object, count: int | None = None) -> SafeString:
 def severity_counts(counts: dict[str, int] | None, url: str = "") -> dict[str, Any]:
     """``{"critical": 2, "high": 7}`` in one line, worst first; ``url``: each links to ``<url>severity=<word>``."""
     found = [
-        (SEVERITIES[level], (counts or {}).get(SEVERITIES[level], 0)) for level in sorted(SEVERITIES, reverse=True)
+        (wording.SEVERITIES[level], (counts or {}).get(wording.SEVERITIES[level], 0))
+        for level in sorted(wording.SEVERITIES, reverse=True)
     ]
     return {"counts": [(word, number) for word, number in found if number], "url": url}
 
@@ -202,16 +193,6 @@ def navigation_links(context: dict[str, Any]) -> dict[str, Any]:
 # --- lists ---
 
 
-@register.inclusion_tag("web/_listing_toolbar.html")
-def listing_toolbar(listing: Listing) -> dict[str, Any]:
-    return {"listing": listing}
-
-
-@register.inclusion_tag("web/_listing_head.html")
-def listing_head(listing: Listing, select: bool = False, actions: bool = False) -> dict[str, Any]:
-    return {"listing": listing, "select": select, "actions": actions}
-
-
 @register.inclusion_tag("web/_listing_footer.html")
 def listing_footer(listing: Listing) -> dict[str, Any]:
     return {"listing": listing}
@@ -238,13 +219,22 @@ def empty(title: str, text: str = "", url: str = "", action: str = "", icon: str
 @register.inclusion_tag("web/_field.html")
 def field(bound: BoundField, label: str = "", hint: str = "") -> dict[str, Any]:
     """One field: label, control, help, errors, tied together for screen readers."""
+    return {**_parts(bound), "label": label or bound.label, "hint": hint}
+
+
+@register.inclusion_tag("web/_filter_field.html")
+def filter_field(bound: BoundField) -> dict[str, Any]:
+    """One field of a list's filters: its small form."""
+    return {**_parts(bound), "label": bound.label}
+
+
+def _parts(bound: BoundField) -> dict[str, Any]:
+    widget = bound.field.widget
     return {
         "field": bound,
-        "label": label or bound.label,
-        "hint": hint,
         "control": _control(bound),
-        "is_check": isinstance(bound.field.widget, CheckboxInput),
-        "is_group": isinstance(bound.field.widget, RadioSelect | CheckboxSelectMultiple),
+        "is_check": isinstance(widget, CheckboxInput),
+        "is_group": isinstance(widget, RadioSelect | CheckboxSelectMultiple),
     }
 
 

@@ -114,8 +114,8 @@ def set_password(user_id: int, password: str, *, current: str | None) -> User:
     All other sessions end. ``Invalid`` says what is wrong with the new one, ``NotAllowed`` that the current is wrong.
     """
     user = User.objects.get(pk=user_id)
-    if current is not None and not user.check_password(current):
-        raise NotAllowed("the current password is wrong", code="wrong-password")
+    if current is not None:
+        _check_current(user, current)
     try:
         validate_password(password, user)
     except ValidationError as error:
@@ -128,6 +128,15 @@ def set_password(user_id: int, password: str, *, current: str | None) -> User:
         locked.save(update_fields=["password"])
         _record(Action.PASSWORD_SET, locked, locked)
     return locked
+
+
+def _check_current(user: User, current: str) -> None:
+    """Bounded like signing in: a session left open is no place to guess its owner's password."""
+    key = _key(f"password of {user.pk}", "")
+    _take_attempt(key, ATTEMPTS_AT_NAME, timezone.now())
+    if not user.check_password(current):
+        raise NotAllowed("the current password is wrong", code="wrong-password")
+    SignInAttempts.objects.filter(key=key).delete()
 
 
 def sign_in(request: HttpRequest | None, username: str, password: str, *, address: str) -> User:

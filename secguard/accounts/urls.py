@@ -1,0 +1,39 @@
+from django.urls import include, path
+
+from secguard.accounts.views import account, applications, settings, sign_in
+
+account_patterns = [
+    path("account/", account.profile, name="profile"),
+    path("account/password/", sign_in.password, name="password"),
+    path("account/tokens/new/", account.token_new, name="token-new"),
+    path("account/tokens/<int:pk>/rotate/", account.token_rotate, name="token-rotate"),
+    path("account/tokens/<int:pk>/revoke/", account.token_revoke, name="token-revoke"),
+]
+settings_patterns = [
+    path("settings/", settings.people, name="home"),
+    path("settings/people/new/", settings.person_new, name="person-new"),
+    path("settings/people/<int:pk>/", settings.person, name="person"),
+    path("settings/people/<int:pk>/deactivate/", settings.person_deactivate, name="person-deactivate"),
+    path("settings/people/<int:pk>/reactivate/", settings.person_reactivate, name="person-reactivate"),
+    path("settings/people/<int:pk>/sign-in-link/", settings.person_link, name="person-link"),
+    path("settings/roles/<int:pk>/revoke/", settings.role_revoke, name="role-revoke"),
+    path("settings/teams/", settings.teams, name="teams"),
+    path("settings/teams/new/", settings.team_new, name="team-new"),
+    path("settings/teams/<slug:slug>/", settings.team, name="team"),
+    path("settings/tokens/", settings.tokens, name="tokens"),
+]
+application_patterns = [
+    path("applications/", applications.application_list, name="list"),
+    path("applications/new/", applications.application_new, name="new"),
+    path("applications/<slug:slug>/", applications.application_detail, name="detail"),
+    path("applications/<slug:slug>/edit/", applications.application_edit, name="edit"),
+]
+
+urlpatterns = [
+    path("sign-in/", sign_in.sign_in, name="login"),
+    path("sign-in/link/", sign_in.sign_in_link, name="sign-in-link"),
+    path("sign-out/", sign_in.sign_out, name="logout"),
+    path("", include((account_patterns, "accounts"))),
+    path("", include((settings_patterns, "settings"))),
+    path("", include((application_patterns, "applications"))),
+]

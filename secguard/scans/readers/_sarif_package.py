@@ -52,26 +52,24 @@ class Labels(dict[str, str]):
         return next((self[n] for n in names if self.get(n)), "")
 
 
-def packages_of(result: Result, rule: Rule | None, rule_labels: Labels) -> list[SarifPackage]:
-    """The packages one result speaks of; empty where it tells of none."""
+def packages_of(result: Result, rule: Rule | None, own: Labels, rule_labels: Labels) -> list[SarifPackage]:
+    """The packages one result speaks of; empty where it tells of none. ``own``: the labels of its message."""
     purls = _purls(result, rule)
     if purls:
         return [SarifPackage(purl=p) for p in purls]
     text = message_text(result.message, rule)
-    package = _from_sentence(text) or _from_labels(Labels.of(text), rule_labels) or _from_rule(rule)
+    package = _from_sentence(text) or _from_labels(own, rule_labels) or _from_rule(rule)
     package = package or _from_component(result)
     return [package] if package else []
 
 
-def fixes_of(result: Result, rule: Rule | None, rule_labels: Labels) -> tuple[str, ...]:
+def fixes_of(result: Result, rule: Rule | None, own: Labels, rule_labels: Labels) -> tuple[str, ...]:
     """The versions that fix it, as the tool lists them."""
-    labels = Labels.of(message_text(result.message, rule))
     for bag in (result.properties, rule.properties if rule else None):
         if bag and text_of(bag.fixed_version):
             return split_versions(text_of(bag.fixed_version))
-    return split_versions(
-        labels.first("Fixed Version", "Fix Version") or rule_labels.first("Fixed Version", "Fix Version")
-    )
+    names = ("Fixed Version", "Fix Version")
+    return split_versions(own.first(*names) or rule_labels.first(*names))
 
 
 def split_versions(text: str) -> tuple[str, ...]:

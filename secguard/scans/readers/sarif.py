@@ -90,6 +90,7 @@ class _Facts(Struct):
     rule: Rule | None
     kind: ResultKind
     labels: Labels
+    aliases: tuple[str, ...]
 
 
 def _one_tool(log: Log) -> str:
@@ -201,38 +202,46 @@ def _facts(scanner: str, result: Result, rule: Rule | None) -> _Facts:
         for location in result.locations or ()
         for logical in location.logical or ()
     )
-    help_text = message_text(rule.help) if rule else ""
-    return _Facts(id=id_, rule=rule, kind=kind_of(scanner, id_, rule, has_purl), labels=Labels.of(help_text))
+    return _Facts(
+        id=id_,
+        rule=rule,
+        kind=kind_of(scanner, id_, rule, has_purl),
+        labels=Labels.of(message_text(rule.help) if rule else ""),
+        aliases=_aliases(id_, rule),
+    )
 
 
 def _read_vulnerability(result: Result, facts: _Facts, run: Run, found: _Found) -> None:
     rule = facts.rule
-    packages = packages_of(result, rule, facts.labels)
+    text = message_text(result.message, rule)
+    own = Labels.of(text)
+    packages = packages_of(result, rule, own, facts.labels)
     path, _ = place_of(result, run)
     if not packages:
         found.without_package += 1
         packages = [SarifPackage(purl=package_url("", path or run.tool.driver.name or "unknown", ""), name=path)]
-    text = message_text(result.message, rule)
     found.image = found.image or image_named(text) or _image_in(path)
     id_ = advisory_id(facts.id) or facts.id
     for package in packages:
         key = (id_, package.purl)
         if key not in found.vulnerabilities:
-            found.vulnerabilities[key] = _vulnerability(id_, package, path, result, facts)
+            found.vulnerabilities[key] = _vulnerability(id_, package, path, result, facts, own)
 
 
-def _vulnerability(id_: str, package: SarifPackage, path: str, result: Result, facts: _Facts) -> ReportedVulnerability:
+def _vulnerability(
+    id_: str, package: SarifPackage, path: str, result: Result, facts: _Facts, own: Labels
+) -> ReportedVulnerability:
     rule = facts.rule
     bag = (rule.properties if rule else None) or Properties()
-    fixes = fixes_of(result, rule, facts.labels)
+    fixes = fixes_of(result, rule, own, facts.labels)
     name, version = (package.name, package.version) if package.name else _name_in(package.purl)
     return ReportedVulnerability(
         id=id_,
         purl=package.purl,
         name=name,
         version=version,
-        aliases=_aliases(id_, facts),
-        severity=_severity(result, facts),
+        aliases=facts.aliases,
+        severity=_severity(result, facts, own),
         cvss_score=_score(bag),
         cvss_vector=text_of(bag.vector),
         fixed_versions=fixes,
@@ -258,17 +267,16 @@ def _image_in(path: str) -> str:
     return f"{found.group(1)}@sha256:{found.group(2)}" if found else ""
 
 
-def _aliases(id_: str, facts: _Facts) -> tuple[str, ...]:
+def _aliases(rule_id_: str, rule: Rule | None) -> tuple[str, ...]:
     """Only what stands where tools put the other names of the same flaw: the id, its tags, Snyk's ``(CVE-…)``."""
-    rule = facts.rule
-    places = [facts.id]
+    places = [rule_id_]
     if rule and rule.properties:
         places += texts_of(rule.properties.tags)
     full = message_text(rule.full) if rule else ""
     if full.startswith("("):
         places.append(full.partition(")")[0])
     names = dict.fromkeys(cve for place in places for cve in cves_in(place))
-    names.pop(id_.upper(), None)
+    names.pop(advisory_id(rule_id_).upper(), None)
     return tuple(names)
 
 
@@ -283,10 +291,9 @@ def _score(bag: Properties) -> float | None:
     return None
 
 
-def _severity(result: Result, facts: _Facts) -> Severity:
+def _severity(result: Result, facts: _Facts, own: Labels) -> Severity:
     """The tool's word where it says one, else its number (``security-severity``), else the result's level."""
     rule = facts.rule
-    own = Labels.of(message_text(result.message, rule)).get("Severity") or facts.labels.get("Severity")
     bags = [b for b in (result.properties, rule.properties if rule else None) if b]
     words = [
         own,
@@ -312,9 +319,8 @@ def _number_or_word(text: str) -> Severity:
 
 
 def _read_secret(result: Result, facts: _Facts, run: Run, found: _Found) -> None:
-    # Nothing of the message: several tools quote the secret in it.
+    # Of the message only its severity: several tools quote the secret in it.
     path, line = place_of(result, run)
-    labels = Labels.of(message_text(result.message, facts.rule)) if found.scanner == "trivy" else Labels()
     fingerprint = secret_fingerprint(facts.id, path, _hint(result, line))
     rule = facts.rule
     found.secrets.setdefault(
@@ -324,7 +330,7 @@ def _read_secret(result: Result, facts: _Facts, run: Run, found: _Found) -> None
             path=path,
             fingerprint=fingerprint,
             line=line,
-            severity=from_word(labels.get("Severity")) or _severity(result, facts),
+            severity=_severity(result, facts, Labels.of(message_text(result.message, rule))),
             title=(message_text(rule.short) if rule else "") or facts.id,
         ),
     )
@@ -348,7 +354,7 @@ def _read_check(result: Result, facts: _Facts, run: Run, found: _Found) -> None:
             kind=check_kind(facts.id),
             check_id=facts.id,
             target=target,
-            severity=_severity(result, facts),
+            severity=_severity(result, facts, Labels.of(text)),
             title=(message_text(rule.short) if rule else "") or text or facts.id,
             description=text,
             remediation=message_text(rule.help) if rule else "",

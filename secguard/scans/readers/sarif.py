@@ -296,7 +296,7 @@ def _severity(result: Result, facts: _Facts, own: Labels) -> Severity:
     rule = facts.rule
     bags = [b for b in (result.properties, rule.properties if rule else None) if b]
     words = [
-        own,
+        own.get("Severity") or facts.labels.get("Severity") or "",
         *(text_of(v) for b in bags for v in (b.scout_severity, b.severity, b.security_risk, b.issue_severity)),
     ]
     words += [t for b in bags for t in texts_of(b.tags) if t in _TAG_SEVERITIES]

@@ -2,154 +2,194 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
+from django.utils import timezone
 
+from secguard import bulk
 from secguard.advisories.models import Alias, Vulnerability
-from secguard.advisories.naming import Named
+from secguard.advisories.naming import Flaw, Named, is_cve, joined, owner
 
-Merged = Callable[[Vulnerability, Vulnerability], None]
+Merged = Callable[[Sequence[tuple[int, int]]], None]
 ON_MERGE: list[Merged] = []
-"""Called inside the transaction as ``(kept, gone)`` before ``gone`` is deleted: upper apps re-point what they own."""
+"""Called inside the transaction with (kept id, gone id) pairs before the gone are deleted: upper apps re-point what
+they own. All pairs at once, so that they can lock what they touch in one order, and before anything else is locked."""
 
+FACTS_CHANGED: list[Callable[[Sequence[int]], None]] = []
+"""Called inside the transaction with the ids of flaws of which known exploitation or EPSS changed."""
 
-CHUNK = 5000
-BATCH = 2000
-"""Names in one statement: below every database's limit of parameters."""
+EPSS_NEWS = 0.001
+"""Scanners round differently and carry data of different days: a smaller difference is not news."""
 
 
 @transaction.atomic
-def resolve(flaws: Iterable[Named]) -> dict[str, Vulnerability]:
+def resolve(flaws: Iterable[Named]) -> dict[str, Flaw]:
     """Every name in ``flaws`` to its vulnerability; unknown ones are made, and names that prove to be one are merged.
 
     A name that already belongs to a flaw stays with it. Where one entry joins two known flaws, they become one: the
-    one with the CVE (the older where both or none have it) is kept, and everything that hung on the other moves to it.
+    one with the CVE (the older where none has it) is kept, and everything that hung on the other moves to it.
     Two different CVEs are never merged: a bundle's id stays with the flaw that had it first.
     """
-    entries = list(flaws)
-    known = _known({n for e in entries for n in (*e.names, e.canonical)})
-    fresh: dict[str, Vulnerability] = {}
-    aliases: dict[str, Vulnerability] = {}
+    # CVEs first: what a report calls by a CVE in one place and by another name alone elsewhere is one new flaw.
+    entries = sorted(flaws, key=lambda e: not is_cve(e.canonical))
+    names = {n for e in entries for n in (*e.names, e.canonical)}
+    known = _known(names)
+    pairs = joined(entries, known)
+    if pairs:
+        known = _merge(pairs, entries, known, names)
+    fresh: dict[str, Named] = {}
+    aliases: dict[str, str] = {}
     for entry in entries:
-        owner = _owner(entry, known)
-        if owner is None:
-            owner = fresh.setdefault(entry.canonical, _made(entry))
-        for name in (entry.canonical, *entry.names):
-            if name not in known:
-                known[name] = aliases[name] = owner
-    _insert(fresh, aliases)
-    _learn(entries, known, set(map(id, fresh.values())))
+        _name(entry, known, fresh, aliases)
+    known.update(_insert(fresh, aliases, names))
+    _learn([e for e in entries if e.canonical not in fresh], known)
     return known
 
 
-def _insert(fresh: dict[str, Vulnerability], aliases: dict[str, Vulnerability]) -> None:
+def _name(entry: Named, known: dict[str, Flaw], fresh: dict[str, Named], aliases: dict[str, str]) -> None:
+    """Find the flaw of ``entry``, or put it among the ``fresh`` ones; its new names go to ``aliases``."""
+    canonical = aliases.get(entry.canonical)
+    if canonical is None:
+        flaw = owner(entry, known)
+        canonical = flaw.name if flaw else entry.canonical
+        if flaw is None:
+            fresh.setdefault(canonical, entry)
+    for name in (entry.canonical, *sorted(entry.names)):
+        if name not in known:
+            aliases.setdefault(name, canonical)
+
+
+_ROW = ("id", "name", "title", "cvss_score", "cvss_vector", "epss", "known_exploited", "known_exploited_source")
+
+
+def _known(names: set[str]) -> dict[str, Flaw]:
+    rows = Alias.objects.filter(name__in=bulk.among(sorted(names))).annotate(
+        described=~Q(vulnerability__description="")
+    )
+    columns = [f"vulnerability__{c}" for c in (*_ROW, "published_at")]
+    flaws: dict[int, Flaw] = {}
+    found: dict[str, Flaw] = {}
+    for name, pk, *rest in rows.values_list("name", *columns, "described").iterator():
+        flaw = flaws.get(pk)
+        if flaw is None:
+            flaw = flaws[pk] = Flaw(pk, *rest)
+        found[name] = flaw
+    return found
+
+
+_COLUMNS = (
+    "name",
+    "title",
+    "description",
+    "references",
+    "cvss_score",
+    "cvss_vector",
+    "epss",
+    "known_exploited",
+    "known_exploited_source",
+    "published_at",
+    "created_at",
+)
+
+
+def _insert(fresh: dict[str, Named], aliases: dict[str, str], names: set[str]) -> dict[str, Flaw]:
     """Insert in the order of names, so that reports taken in at the same time wait for each other and never deadlock;
-    what another one inserted first is used instead of ours."""
-    names = sorted(fresh)
-    Vulnerability.objects.bulk_create([fresh[n] for n in names], batch_size=BATCH, ignore_conflicts=True)
-    for start in range(0, len(names), CHUNK):
-        chunk = names[start : start + CHUNK]
-        for pk, name in Vulnerability.objects.filter(name__in=chunk).values_list("pk", "name"):
-            fresh[name].pk = pk
-    rows = [Alias(name=n, vulnerability_id=v.pk) for n, v in sorted(aliases.items())]
-    Alias.objects.bulk_create(rows, batch_size=BATCH, ignore_conflicts=True)
+    what another one inserted first is used instead of ours. Returns the flaws by every new name."""
+    if not aliases:
+        return {}
+    now = timezone.now()
+    rows = [(*_made(e), now) for _, e in sorted(fresh.items())]
+    bulk.insert_missing(Vulnerability, _COLUMNS, rows)
+    wanted = bulk.among(sorted(set(aliases.values())))
+    ids = dict(Vulnerability.objects.filter(name__in=wanted).values_list("name", "pk"))
+    # An id that somebody else's report merged away meanwhile is a name of another flaw by now; the look-up tells.
+    named = [(n, ids[c]) for n, c in sorted(aliases.items()) if c in ids]
+    bulk.insert_missing(Alias, ("name", "vulnerability_id"), named)
+    return _known(names if len(aliases) * 2 > len(names) else set(aliases))
 
 
-def _known(names: set[str]) -> dict[str, Vulnerability]:
-    """The flaws that go by these names; their long texts stay in the database (10,000 of them are 10 MB)."""
-    owner: dict[str, int] = {}
-    wanted = sorted(names)
-    for start in range(0, len(wanted), CHUNK):
-        owner.update(
-            Alias.objects.filter(name__in=wanted[start : start + CHUNK]).values_list("name", "vulnerability_id")
-        )
-    flaws: dict[int, Vulnerability] = {}
-    ids = sorted(set(owner.values()))
-    for start in range(0, len(ids), CHUNK):
-        rows = Vulnerability.objects.filter(pk__in=ids[start : start + CHUNK]).defer("description", "references")
-        flaws.update({v.pk: v for v in rows.annotate(is_described=~Q(description=""))})
-    return {n: flaws[pk] for n, pk in owner.items()}
-
-
-def _owner(entry: Named, known: dict[str, Vulnerability]) -> Vulnerability | None:
-    owners = list({id(v): v for n in (entry.canonical, *sorted(entry.names)) if (v := known.get(n))}.values())
-    if len(owners) < 2:
-        return owners[0] if owners else None
-    return _merge(owners, known)
-
-
-def _merge(owners: list[Vulnerability], known: dict[str, Vulnerability]) -> Vulnerability:
-    cves = [v for v in owners if v.name.startswith("CVE-")]
-    if len(cves) > 1:
-        return owners[0]
-    kept = cves[0] if cves else min(owners, key=lambda v: v.pk or 0)
-    for gone in owners:
-        if gone is not kept and gone.pk and kept.pk:
-            merge(kept, gone)
-            known.update({n: kept for n, v in known.items() if v is gone})
-    return kept
-
-
-def merge(kept: Vulnerability, gone: Vulnerability) -> None:
-    """Make ``gone`` another name of ``kept``. Call inside a transaction."""
-    Alias.objects.filter(vulnerability=gone).update(vulnerability=kept)
-    for follow in ON_MERGE:
-        follow(kept, gone)
-    kept.known_exploited = kept.known_exploited or gone.known_exploited
-    kept.save(update_fields=["known_exploited"])
-    gone.delete()
-
-
-def _made(e: Named) -> Vulnerability:
-    return Vulnerability(
-        name=e.canonical[:100],
-        title=e.title[:500],
-        description=e.description,
-        references=list(e.references),
-        cvss_score=e.cvss_score,
-        cvss_vector=e.cvss_vector[:200],
-        epss=e.epss,
-        known_exploited=e.known_exploited,
-        known_exploited_source=e.source if e.known_exploited else "",
-        published_at=e.published_at,
+def _made(e: Named) -> tuple[Any, ...]:
+    return (
+        e.canonical,
+        e.title[:500],
+        e.description,
+        list(e.references),
+        e.cvss_score,
+        e.cvss_vector[:200],
+        e.epss,
+        e.known_exploited,
+        e.source[:50] if e.known_exploited else "",
+        e.published_at,
     )
 
 
-def _learn(entries: list[Named], known: dict[str, Vulnerability], fresh: set[int]) -> None:
+def _merge(
+    pairs: list[tuple[str, Flaw]], entries: list[Named], known: dict[str, Flaw], names: set[str]
+) -> dict[str, Flaw]:
+    new = {e.canonical: e for e in entries if e.canonical not in known}
+    missing = {kept: new[kept] for kept, _ in pairs if kept in new}
+    known = known | _insert(missing, {n: n for n in missing}, set(missing))
+    merge([(known[kept].id, gone.id) for kept, gone in pairs])
+    return _known(names)
+
+
+@transaction.atomic
+def merge(pairs: Sequence[tuple[int, int]]) -> None:
+    """For each (kept id, gone id): make the gone flaw another name of the kept one."""
+    for follow in ON_MERGE:
+        follow(pairs)
+    for kept, gone in pairs:
+        Alias.objects.filter(vulnerability=gone).update(vulnerability=kept)
+        if Vulnerability.objects.filter(pk=gone, known_exploited=True).exists():
+            Vulnerability.objects.filter(pk=kept).update(known_exploited=True)
+    Vulnerability.objects.filter(pk__in=[gone for _, gone in pairs]).delete()
+
+
+_FACTS = ("title", "cvss_score", "cvss_vector", "published_at", "epss", "known_exploited", "known_exploited_source")
+
+
+def _learn(entries: list[Named], known: dict[str, Flaw]) -> None:
     """Fill what was empty; EPSS and known exploitation follow the latest report. Writes only what changed."""
-    changed: dict[int, Vulnerability] = {}
-    described: dict[int, Vulnerability] = {}
+    changed: dict[int, Flaw] = {}
+    described: dict[int, Named] = {}
+    news: set[int] = set()
     for e in entries:
-        v = known[e.canonical]
-        if id(v) in fresh:
-            continue
-        if _fill(v, e):
-            changed[v.pk] = v
-        if e.description and not getattr(v, "is_described", True):
-            v.description, v.references = e.description, list(e.references)
-            described[v.pk] = v
-    if changed:
-        rows = [changed[pk] for pk in sorted(changed)]
-        Vulnerability.objects.bulk_update(rows, _FACTS, batch_size=500)
-    if described:
-        rows = [described[pk] for pk in sorted(described)]
-        Vulnerability.objects.bulk_update(rows, ["description", "references"], batch_size=200)
+        flaw = known[e.canonical]
+        before = (flaw.epss, flaw.known_exploited)
+        if _fill(flaw, e):
+            changed[flaw.id] = flaw
+            if before != (flaw.epss, flaw.known_exploited):
+                news.add(flaw.id)
+        if e.description and not flaw.is_described:
+            described[flaw.id] = e
+    ids = sorted(changed.keys() | described.keys())
+    if not ids:
+        return
+    _lock(ids)
+    bulk.update(Vulnerability, _FACTS, [(pk, *(getattr(changed[pk], f) for f in _FACTS)) for pk in sorted(changed)])
+    texts = [(pk, e.description, list(e.references)) for pk, e in sorted(described.items())]
+    bulk.update(Vulnerability, ("description", "references"), texts)
+    for follow in FACTS_CHANGED if news else ():
+        follow(sorted(news))
 
 
-_FACTS = ["title", "cvss_score", "cvss_vector", "published_at", "epss", "known_exploited", "known_exploited_source"]
+def _lock(ids: Sequence[int]) -> None:
+    """In one order for everybody; rows that point here stay free to be written."""
+    rows = Vulnerability.objects.filter(pk__in=bulk.among(ids)).order_by("pk")
+    list(rows.select_for_update(no_key=True).values_list("pk"))
 
 
-def _fill(v: Vulnerability, e: Named) -> bool:
-    before = [getattr(v, f) for f in _FACTS]
-    v.title = v.title or e.title[:500]
-    v.cvss_vector = v.cvss_vector or e.cvss_vector[:200]
-    v.cvss_score = e.cvss_score if v.cvss_score is None else v.cvss_score
-    v.published_at = v.published_at or e.published_at
-    # Scanners round differently: a difference in the fifth digit is not news.
-    if e.epss is not None and (v.epss is None or abs(v.epss - e.epss) > 1e-4):
-        v.epss = e.epss
-    if e.known_exploited and not v.known_exploited:
-        v.known_exploited, v.known_exploited_source = True, e.source[:50]
-    return before != [getattr(v, f) for f in _FACTS]
+def _fill(flaw: Flaw, e: Named) -> bool:
+    before = [getattr(flaw, f) for f in _FACTS]
+    flaw.title = flaw.title or e.title[:500]
+    flaw.cvss_vector = flaw.cvss_vector or e.cvss_vector[:200]
+    flaw.cvss_score = e.cvss_score if flaw.cvss_score is None else flaw.cvss_score
+    flaw.published_at = flaw.published_at or e.published_at
+    if e.epss is not None and (flaw.epss is None or abs(flaw.epss - e.epss) > EPSS_NEWS):
+        flaw.epss = e.epss
+    if e.known_exploited and not flaw.known_exploited:
+        flaw.known_exploited, flaw.known_exploited_source = True, e.source[:50]
+    return before != [getattr(flaw, f) for f in _FACTS]

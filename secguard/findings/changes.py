@@ -30,19 +30,16 @@ class Said(NamedTuple):
 
 @dataclass(slots=True)
 class Standing:
-    """A finding as it stands in the database, with what every scanner that still reports it says."""
+    """A finding as it stands in the database: as much as comparing a report with it needs."""
 
     id: int
+    risk_id: int
     kind: str
     is_open: bool
-    severity: int
-    severity_source: str
-    fixed_versions: tuple[str, ...]
-    fingerprint: str = ""
-    """Of this scanner's present observation; "" where it has none."""
     observation_id: int = 0
-    others: dict[str, Said] = field(default_factory=dict)
-    """Present observations of the other scanners."""
+    """Of this scanner's word on it, withdrawn or not; 0 where it never said anything."""
+    fingerprint: str = ""
+    """Of this scanner's present word; "" where it has none."""
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -10,6 +10,7 @@ from msgspec import Struct
 from secguard.errors import Invalid
 from secguard.findings.changes import Identity, Said
 from secguard.findings.identity import GENERIC, FindingKind, canonical_purl, make_purl, package_of, risk_key
+from secguard.images.purl import coordinates
 
 MAX_PURL = 700
 MAX_FIXES = 20
@@ -48,11 +49,15 @@ class Entry(Struct, frozen=True, gc=False):
         return self.risk_key, self.purl
 
 
-def component_purl(words: PackageWords, inventory: Mapping[tuple[str, str], str]) -> str:
+Inventory = Callable[[], Mapping[tuple[str, str], str]]
+"""(name, version) to the one purl in the image that has them. Asked for only where a report is that vague."""
+
+
+def component_purl(words: PackageWords, inventory: Inventory) -> str:
     """The canonical purl of a reported package.
 
     A tool that told no more than name and version means the one package of the image's inventory with that name and
-    version, where there is exactly one (``inventory``: (name, version) to purl).
+    version, where there is exactly one.
     """
     try:
         purl = canonical_purl(words.purl)
@@ -61,7 +66,7 @@ def component_purl(words: PackageWords, inventory: Mapping[tuple[str, str], str]
     if len(purl) > MAX_PURL:
         raise Invalid(f"A package URL has {len(purl):,} characters; {MAX_PURL} are allowed: {purl[:80]}…", where="purl")
     if purl.startswith(f"pkg:{GENERIC}/"):
-        return inventory.get((words.name, words.version), purl)
+        return inventory().get((words.name, words.version), purl)
     return purl
 
 
@@ -85,3 +90,25 @@ def vulnerability_entry(*, name: str, purl: str, said: Said, path: str = "", lay
     return Entry(
         FindingKind.VULNERABILITY, key, said, purl, package, vulnerability=name, path=path, layer=layer, title=title
     )
+
+
+def adoptions(entries: Mapping[Identity, Entry], standing: Iterable[tuple[Identity, str]]) -> dict[Identity, Identity]:
+    """Findings that stand under no more than a name and a version, of which a report now tells the precise package.
+
+    ``standing``: identities with their flaws' canonical ids. Returns old identity to new one, where exactly one new
+    identity has the same flaw, package name and version.
+    """
+    vague = {
+        (flaw, c.name, c.version): identity
+        for identity, flaw in standing
+        if (c := coordinates(identity[1])).type == GENERIC
+    }
+    if not vague:
+        return {}
+    found: dict[Identity, list[Identity]] = {}
+    for identity, e in entries.items():
+        c = coordinates(e.purl)
+        old = vague.get((e.vulnerability, c.name, c.version)) if e.purl and c.type != GENERIC else None
+        if old is not None and old not in entries:
+            found.setdefault(old, []).append(identity)
+    return {old: new[0] for old, new in found.items() if len(new) == 1}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db import transaction
-from packageurl import PackageURL
 
+from secguard import bulk
 from secguard.accounts.models import Application, User
 from secguard.images.models import (
     Component,
@@ -19,10 +20,8 @@ from secguard.images.models import (
     Tag,
     TagMove,
 )
+from secguard.images.purl import coordinates
 from secguard.images.reference import Reference
-
-CHUNK = 5000
-BATCH = 2000
 
 
 def ensure_repository(reference: Reference, *, application: Application | None) -> Repository:
@@ -75,18 +74,22 @@ def _with_config(image: Image, config_digest: str) -> Image:
 def lock(image: Image, repository: Repository | None) -> Image:
     """Lock the image's row and those of its repositories (and ``repository``), in one order for everybody.
 
-    Whoever changes what an image has, or judges it, holds this lock from before it reads until it commits.
+    Whoever changes what an image has, or judges it, holds this lock from before it reads until it commits. Rows that
+    only point to these (a foreign key's check) are not kept waiting.
     """
-    locked = Image.objects.select_for_update().get(pk=image.pk)
+    locked = Image.objects.select_for_update(no_key=True).get(pk=image.pk)
     wanted = set(locked.places.values_list("repository_id", flat=True)) | ({repository.pk} if repository else set())
-    list(Repository.objects.select_for_update().filter(pk__in=wanted).order_by("pk"))
+    list(Repository.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk"))
     if repository is not None:
         repository.refresh_from_db()
     return locked
 
 
-def place(image: Image, repository: Repository, tag: str, *, at: datetime, by: User | None) -> None:
-    """Record that ``image`` lies in ``repository``, under ``tag`` where one is named; the newest arrival leads."""
+def place(image: Image, repository: Repository, tag: str, *, at: datetime, by: User | None) -> bool:
+    """Record that ``image`` lies in ``repository``, under ``tag`` where one is named; the newest arrival leads.
+
+    Returns whether it was not known to lie there.
+    """
     _, is_new = ImageRepository.objects.get_or_create(
         image=image, repository=repository, defaults={"first_seen_at": at}
     )
@@ -96,6 +99,7 @@ def place(image: Image, repository: Repository, tag: str, *, at: datetime, by: U
         repository.save(update_fields=["newest_image"])
     if tag:
         point(repository, tag, image, at=at, by=by)
+    return is_new
 
 
 def point(repository: Repository, tag: str, image: Image, *, at: datetime, by: User | None) -> None:
@@ -110,53 +114,51 @@ def point(repository: Repository, tag: str, image: Image, *, at: datetime, by: U
 
 
 def ensure_components(purls: Iterable[str]) -> dict[str, int]:
-    """Row ids of components by canonical purl; unknown ones are made."""
+    """Row ids of components by canonical purl; unknown ones are made. Call inside a transaction."""
     wanted = sorted(set(purls))
     found = _component_ids(wanted)
     new = [p for p in wanted if p not in found]
     if new:
-        Component.objects.bulk_create([_component(p) for p in new], batch_size=BATCH, ignore_conflicts=True)
+        bulk.insert_missing(Component, ("purl", "package", "type", "name", "version"), map(_component, new))
         found.update(_component_ids(new))
     return found
 
 
 def _component_ids(purls: Sequence[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for start in range(0, len(purls), CHUNK):
-        found.update(Component.objects.filter(purl__in=purls[start : start + CHUNK]).values_list("purl", "id"))
-    return found
+    return dict(Component.objects.filter(purl__in=bulk.among(purls)).values_list("purl", "id"))
 
 
-def _component(purl: str) -> Component:
-    p = PackageURL.from_string(purl)
-    package = PackageURL(p.type, p.namespace, p.name).to_string()
-    return Component(
-        purl=purl, package=package[:500], type=p.type[:30], name=p.name[:300], version=(p.version or "")[:300]
-    )
+def _component(purl: str) -> tuple[str, ...]:
+    c = coordinates(purl)
+    return purl, c.package[:500], c.type[:30], c.name[:300], c.version[:300]
 
 
-def replace_inventory(image: Image, rows: Iterable[ImageComponent]) -> int:
-    """Let the image's inventory be ``rows`` (one a component); writes the difference, returns how many changed."""
+class Installed(NamedTuple):
+    """A component in an image, as an inventory lists it."""
+
+    component_id: int
+    purl: str
+    layer: str
+    path: str
+    licenses: list[str]
+
+
+def replace_inventory(image: Image, rows: Iterable[Installed]) -> int:
+    """Let the image's inventory be ``rows`` (one a component); writes the difference, returns how many changed.
+
+    Call inside a transaction that holds the image's lock.
+    """
     wanted = {r.component_id: r for r in rows}
-    standing = {c.component_id: c for c in ImageComponent.objects.filter(image=image)}
-    new = [r for c, r in wanted.items() if c not in standing]
-    gone = [r.pk for c, r in standing.items() if c not in wanted]
-    changed = [_moved(standing[c], r) for c, r in wanted.items() if c in standing and _differs(standing[c], r)]
-    ImageComponent.objects.bulk_create(new, batch_size=BATCH)
-    ImageComponent.objects.bulk_update(changed, _PLACE, batch_size=500)
-    for start in range(0, len(gone), CHUNK):
-        ImageComponent.objects.filter(pk__in=gone[start : start + CHUNK]).delete()
+    standing: dict[int, tuple[int, Installed]] = {}
+    stands = ImageComponent.objects.filter(image=image)
+    for pk, *columns in stands.values_list("id", *Installed._fields).iterator():
+        row = Installed(*columns)
+        standing[row.component_id] = (pk, row)
+    new = [(image.pk, *r) for c, r in wanted.items() if c not in standing]
+    gone = [pk for c, (pk, _) in standing.items() if c not in wanted]
+    changed = [(standing[c][0], *r[1:]) for c, r in wanted.items() if c in standing and standing[c][1] != r]
+    bulk.insert(ImageComponent, ("image_id", *Installed._fields), new)
+    bulk.update(ImageComponent, Installed._fields[1:], changed)
+    if gone:
+        stands.filter(pk__in=bulk.among(gone)).delete()
     return len(new) + len(gone) + len(changed)
-
-
-_PLACE = ["purl", "layer", "path", "licenses"]
-
-
-def _differs(a: ImageComponent, b: ImageComponent) -> bool:
-    return any(getattr(a, f) != getattr(b, f) for f in _PLACE)
-
-
-def _moved(row: ImageComponent, to: ImageComponent) -> ImageComponent:
-    for f in _PLACE:
-        setattr(row, f, getattr(to, f))
-    return row

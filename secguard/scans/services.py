@@ -7,16 +7,17 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.utils import timezone
 
 from secguard.accounts.models import Application, User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.advisories import services as advisory_services
-from secguard.advisories.models import Vulnerability
+from secguard.advisories.naming import Flaw
 from secguard.errors import Conflict, Invalid, NotAllowed, NotFound, TooLarge
 from secguard.findings import services as finding_services
 from secguard.findings.entries import component_purl
@@ -24,6 +25,7 @@ from secguard.findings.identity import GENERIC
 from secguard.findings.services import Taken
 from secguard.images import services as image_services
 from secguard.images.models import Image, ImageComponent, Repository, Tag
+from secguard.images.services import Installed
 from secguard.jobs import services as job_services
 from secguard.jobs.lifecycle import Queue
 from secguard.jobs.registry import Run
@@ -31,11 +33,12 @@ from secguard.scans import translation
 from secguard.scans.lifecycle import OPEN_STATUSES, ScanEvent, ScanStatus, after
 from secguard.scans.models import IdempotencyKey, Report, Scan
 from secguard.scans.readers import read_report
-from secguard.scans.report import ScanReport
+from secguard.scans.report import ReportedComponent, ScanReport
 from secguard.scans.subject import Target, target_of
 
 TAKE_IN = "scans.take-in"
 MAX_KEY = 255
+ATTEMPTS = 3
 
 SCANNED: list[Callable[[Image, Scan, datetime], None]] = []
 """Called inside the transaction that takes a scan in, after its findings stand: whoever judges images registers."""
@@ -235,36 +238,46 @@ Progress = Callable[[str, int, int], None]
 
 def take_in(scan_id: int, *, progress: Progress) -> Scan:
     """Bring an image's findings and inventory to what a kept report says. One transaction: all of it or nothing."""
-    scan = Scan.objects.select_related("report", "application__team", "requested_by").get(pk=scan_id)
-    if scan.status not in OPEN_STATUSES or scan.report is None:
+    scan = Scan.objects.select_related("application__team", "requested_by").get(pk=scan_id)
+    if scan.status not in OPEN_STATUSES or scan.report_id is None:
         return scan
     scan.status = after(scan.status, ScanEvent.START)
     scan.started_at = timezone.now()
     scan.save(update_fields=["status", "started_at"])
     progress("reading the report", 0, 0)
-    report = read(zlib.decompress(scan.report.body))
+    report = read(zlib.decompress(Report.objects.values_list("body", flat=True).get(pk=scan.report_id)))
     target = target_of(report.subject, scan.named, is_renamed=scan.is_renamed)
     progress("taking in findings", 0, report.finding_count)
-    # What the world says is committed first: many reports name the same flaws, and none should wait for another's end.
-    known = advisory_services.resolve(translation.flaws(report))
-    with transaction.atomic():
-        image = _image(target, scan)
-        _take_in(scan, image, report, known)
+    flaws = translation.flaws(report)
+    for attempt in range(1, ATTEMPTS + 1):
+        # What the world says is committed first: many reports name the same flaws, and none should wait for another's
+        # end. A flaw that another report merges away between the two is found under its other name the next time.
+        known = advisory_services.resolve(flaws)
+        try:
+            with transaction.atomic():
+                image, is_placed = _image(target, scan)
+                _take_in(scan, image, report, known, is_placed=is_placed)
+            break
+        except (IntegrityError, OperationalError):
+            if attempt == ATTEMPTS:
+                raise
+            scan.status = ScanStatus.RUNNING
     progress("done", report.finding_count, report.finding_count)
     return scan
 
 
-def _image(target: Target, scan: Scan) -> Image:
-    """The image's row, locked: two scans of one image are taken in one after the other."""
+def _image(target: Target, scan: Scan) -> tuple[Image, bool]:
+    """The image's row, locked: two scans of one image are taken in one after the other. And whether it is new there."""
     at = scan.created_at
     repository = image_services.ensure_repository(target.place, application=scan.application) if target.place else None
     image = _pointed_at(target, repository) or image_services.ensure_image(
         target.digest, config_digest=target.config_digest, is_asserted=target.is_asserted, at=at
     )
     image = image_services.lock(image, repository)
+    is_placed = False
     if repository is not None and target.place is not None:
-        image_services.place(image, repository, target.place.tag, at=at, by=scan.requested_by)
-    return image
+        is_placed = image_services.place(image, repository, target.place.tag, at=at, by=scan.requested_by)
+    return image, is_placed
 
 
 def _pointed_at(target: Target, repository: Repository | None) -> Image | None:
@@ -275,9 +288,9 @@ def _pointed_at(target: Target, repository: Repository | None) -> Image | None:
     return tag.image if tag else None
 
 
-def _take_in(scan: Scan, image: Image, report: ScanReport, known: Mapping[str, Vulnerability]) -> None:
+def _take_in(scan: Scan, image: Image, report: ScanReport, known: Mapping[str, Flaw], *, is_placed: bool) -> None:
     now = timezone.now()
-    inventory = _inventory(image)
+    inventory = cache(lambda: _inventory(image, report))
     entries = translation.entries(report, {n: v.name for n, v in known.items()}, inventory)
     flaws = {v.name: v for v in known.values()}
     purls = {e.purl for e in entries.values() if e.purl}
@@ -293,24 +306,27 @@ def _take_in(scan: Scan, image: Image, report: ScanReport, known: Mapping[str, V
         covers=[k.value for k in report.covers],
         is_complete=report.complete and _speaks_for_all_places(scan, image),
         at=now,
+        is_placed=is_placed,
     )
     if report.inventory and report.complete:
-        image_services.replace_inventory(image, _components(image, listed, components))
+        image_services.replace_inventory(image, _components(listed, components))
     _describe(image, report, now)
     _finish(scan, image, report, taken, now)
     for follow in SCANNED:
         follow(image, scan, now)
 
 
-def _inventory(image: Image) -> dict[tuple[str, str], str]:
-    """(name, version) to purl for what is unique: from the image's inventory and its findings."""
-    rows = ImageComponent.objects.filter(image=image).exclude(component__type=GENERIC)
+def _inventory(image: Image, report: ScanReport) -> dict[tuple[str, str], str]:
+    """(name, version) to purl for what is unique: from the image's inventory, its findings, and the report."""
     found: dict[tuple[str, str], set[str]] = {}
-    for name, version, purl in rows.values_list("component__name", "component__version", "component__purl"):
-        found.setdefault((name, version), set()).add(purl)
+    columns = ("component__name", "component__version", "component__purl")
+    listed = ImageComponent.objects.filter(image=image).exclude(component__type=GENERIC)
     standing = image.findings.exclude(component=None).exclude(component__type=GENERIC)
-    for name, version, purl in standing.values_list("component__name", "component__version", "component__purl"):
+    for name, version, purl in (*listed.values_list(*columns), *standing.values_list(*columns)):
         found.setdefault((name, version), set()).add(purl)
+    for c in report.components:
+        if (purl := component_purl(c, dict)).partition("/")[0] != f"pkg:{GENERIC}":
+            found.setdefault((c.name, c.version), set()).add(purl)
     return {words: next(iter(purls)) for words, purls in found.items() if len(purls) == 1}
 
 
@@ -327,10 +343,9 @@ def _speaks_for_all_places(scan: Scan, image: Image) -> bool:
     return all(team in sender.team_ids for team in teams)
 
 
-def _components(image: Image, listed: Mapping[str, Any], ids: Mapping[str, int]) -> list[ImageComponent]:
+def _components(listed: Mapping[str, ReportedComponent], ids: Mapping[str, int]) -> list[Installed]:
     return [
-        ImageComponent(
-            image=image,
+        Installed(
             component_id=ids[purl],
             purl=c.purl[:1000],
             layer=c.layer[:80],

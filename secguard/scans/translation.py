@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from secguard.advisories.naming import Named
 from secguard.findings.changes import Identity, Said
-from secguard.findings.entries import MAX_FIXES, Entry, by_identity, component_purl, vulnerability_entry
+from secguard.findings.entries import MAX_FIXES, Entry, Inventory, by_identity, component_purl, vulnerability_entry
 from secguard.findings.identity import FindingKind, canonical_vulnerability_id, risk_key
 from secguard.scans.report import ReportedVulnerability, ScanReport
 
+MAX_NAME = 100
+MAX_VERSION = 200
 MAX_TEXT = 4000
+_CVE = re.compile(r"CVE-\d{4}-\d{4,}", re.I)
 MAX_REFERENCES = 10
 
 
@@ -18,12 +22,12 @@ def flaws(report: ScanReport) -> list[Named]:
     """Every flaw that the report names, once."""
     found: dict[str, Named] = {}
     for v in report.vulnerabilities:
-        canonical = canonical_vulnerability_id(v.id, v.aliases)[:100]
+        canonical = canonical_vulnerability_id(v.id, v.aliases)[:MAX_NAME]
         known = found.get(canonical)
         if known is None:
             found[canonical] = _named(v, canonical, report.scanner)
         else:
-            known.names.update(_names(v))
+            known.names.update(_names(v, canonical))
             known.known_exploited = known.known_exploited or v.known_exploited
     return list(found.values())
 
@@ -31,7 +35,7 @@ def flaws(report: ScanReport) -> list[Named]:
 def _named(v: ReportedVulnerability, canonical: str, scanner: str) -> Named:
     return Named(
         canonical=canonical,
-        names=_names(v),
+        names=_names(v, canonical),
         title=v.title,
         description=v.description[:MAX_TEXT],
         references=tuple(r[:500] for r in v.references[:MAX_REFERENCES]),
@@ -44,24 +48,29 @@ def _named(v: ReportedVulnerability, canonical: str, scanner: str) -> Named:
     )
 
 
-def _names(v: ReportedVulnerability) -> set[str]:
-    return {n.strip()[:100] for n in (v.id, *v.aliases) if n.strip()}
+def _names(v: ReportedVulnerability, canonical: str) -> set[str]:
+    """Its names, as far as they can be this flaw's alone: of several CVEs none but the canonical one."""
+    names = {n.strip()[:MAX_NAME] for n in (v.id, *v.aliases)}
+    return {n for n in names if n and (n == canonical or not _CVE.fullmatch(n))}
 
 
-def entries(
-    report: ScanReport, canonical: Mapping[str, str], inventory: Mapping[tuple[str, str], str]
-) -> dict[Identity, Entry]:
+def entries(report: ScanReport, canonical: Mapping[str, str], inventory: Inventory) -> dict[Identity, Entry]:
     """Every finding of the report, once.
 
-    ``canonical``: any reported name of a flaw to its canonical id; ``inventory``: see ``component_purl``.
+    ``canonical``: the names of ``flaws`` to the canonical ids that they are known under;
+    ``inventory``: see ``component_purl``.
     """
     return by_identity(_all(report, canonical, inventory))
 
 
-def _all(report: ScanReport, canonical: Mapping[str, str], inventory: Mapping[tuple[str, str], str]) -> Iterator[Entry]:
+def _fixes(v: ReportedVulnerability) -> tuple[str, ...]:
+    return tuple([f[:MAX_VERSION] for f in v.fixed_versions[:MAX_FIXES]])
+
+
+def _all(report: ScanReport, canonical: Mapping[str, str], inventory: Inventory) -> Iterator[Entry]:
     for v in report.vulnerabilities:
-        said = Said(int(v.severity), v.severity_source, v.id, v.fixed_versions[:MAX_FIXES], v.suppressed)
-        name = canonical[v.id.strip()[:100]]
+        said = Said(int(v.severity), v.severity_source[:50], v.id[:MAX_NAME], _fixes(v), v.suppressed[:300])
+        name = canonical[canonical_vulnerability_id(v.id, v.aliases)[:MAX_NAME]]
         purl = component_purl(v, inventory)
         yield vulnerability_entry(name=name, purl=purl, said=said, path=v.path, layer=v.layer, title=v.title)
     for s in report.secrets:

@@ -1,0 +1,193 @@
+"""Many rows in few statements, past the object mapper where its price per row is the bound (DESIGN section 7).
+
+Only names of tables and columns, taken from the models, are put into statements; every value is a parameter.
+
+Rows are plain tuples of Python values in the order of ``columns`` (attribute names: a foreign key is ``image_id``).
+What a model's defaults, ``save`` or signals would do does not happen: every column without a default in the database
+is named. Constraints hold as ever. Each function must be called inside a transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+from django.db import connection, models, transaction
+from django.db.models.expressions import RawSQL
+
+Row = Sequence[Any]
+
+CHUNK = 5000
+"""Rows in one statement: bounds the memory of parameters, and what one refused row throws away."""
+
+
+def insert(model: type[models.Model], columns: Sequence[str], rows: Iterable[Row]) -> list[int]:
+    """Insert rows and return their ids in the same order. Raises ``IntegrityError`` as any insert does.
+
+    Ids are taken before the rows are written: from the sequence (PostgreSQL), or behind the highest one ever given
+    (SQLite, whose one writer holds the lock).
+    """
+    _require_transaction()
+    prepared = list(_prepared(model, columns, rows))
+    ids = _next_ids(model, len(prepared))
+    names = ("id", *columns)
+    numbered = ((pk, *row) for pk, row in zip(ids, prepared, strict=True))
+    if connection.vendor == "postgresql":
+        _copy(model, names, numbered)
+    else:
+        with connection.cursor() as cursor:
+            sql = f"INSERT INTO {_table(model)} ({_names(model, names)}) VALUES ({_marks(len(names))})"  # noqa: S608
+            cursor.executemany(sql, list(numbered))
+    return ids
+
+
+def insert_missing(model: type[models.Model], columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """Insert the rows whose unique values are not there yet, and leave the others as they stand.
+
+    Rows are written in the order given. Give them sorted by their unique value: transactions that insert the same
+    values at the same time then wait for each other, and never both ways.
+    """
+    _require_transaction()
+    prepared = _prepared(model, columns, rows)
+    into = f"INSERT INTO {_table(model)} ({_names(model, columns)})"
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            sql = f"{into} SELECT * FROM {_unnest(model, columns)} ON CONFLICT DO NOTHING"  # noqa: S608
+            while chunk := list(islice(prepared, CHUNK)):
+                cursor.execute(sql, _by_column(chunk))
+        else:
+            cursor.executemany(f"{into} VALUES ({_marks(len(columns))}) ON CONFLICT DO NOTHING", list(prepared))
+
+
+def update(model: type[models.Model], columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """Set ``columns`` of the rows named by their ids; each row is ``(id, *values)``. Unknown ids are passed over.
+
+    The rows are locked in no promised order: whoever may meet others at these rows locks them first.
+    """
+    _require_transaction()
+    prepared = _prepared(model, ("id", *columns), rows)
+    names = [_column(model, c) for c in columns]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            settings = ", ".join(f"{n} = v.{n}" for n in names)
+            source = _unnest(model, ("id", *columns))
+            sql = f"UPDATE {_table(model)} AS t SET {settings} FROM {source} WHERE t.id = v.id"  # noqa: S608
+            while chunk := list(islice(prepared, CHUNK)):
+                cursor.execute(sql, _by_column(chunk))
+        else:
+            settings = ", ".join(f"{n} = %s" for n in names)
+            sql = f"UPDATE {_table(model)} SET {settings} WHERE id = %s"  # noqa: S608
+            cursor.executemany(sql, [(*row[1:], row[0]) for row in prepared])
+
+
+def among(values: Iterable[str] | Iterable[int]) -> RawSQL:
+    """``values`` as the right side of ``__in``: one parameter however many there are, so none is ever too many."""
+    wanted = list(values)
+    if connection.vendor == "postgresql":
+        type_ = "bigint" if wanted and isinstance(wanted[0], int) else "text"
+        return RawSQL(f"SELECT unnest(%s::{type_}[])", (wanted,))  # noqa: S611 - values are parameters
+    return RawSQL("SELECT value FROM json_each(%s)", (json.dumps(wanted),))
+
+
+def _require_transaction() -> None:
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("Writing rows in bulk needs transaction.atomic around it.")
+
+
+def _copy(model: type[models.Model], names: Sequence[str], rows: Iterable[Row]) -> None:
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(f"COPY {_table(model)} ({_names(model, names)}) FROM STDIN") as copy,
+    ):
+        for row in rows:
+            copy.write_row(row)
+
+
+def _next_ids(model: type[models.Model], count: int) -> list[int]:
+    table = model._meta.db_table
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            sql = "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)"
+            cursor.execute(sql, [table, count])
+            return [pk for (pk,) in cursor.fetchall()]
+        # AUTOINCREMENT: a table that has had no row yet has no line there (sqlite.org/autoinc.html).
+        cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
+        found = cursor.fetchone()
+        first = (found[0] if found else 0) + 1
+        return list(range(first, first + count))
+
+
+Converter = Callable[[Any], Any]
+
+
+def _prepared(model: type[models.Model], columns: Sequence[str], rows: Iterable[Row]) -> Iterable[Row]:
+    """The rows as the driver takes them; only columns that need it are touched."""
+    converters = [(i, c) for i, name in enumerate(columns) if (c := _converter(model, name))]
+    if not converters:
+        return iter(rows)
+    return (_converted(row, converters) for row in rows)
+
+
+def _converted(row: Row, converters: Sequence[tuple[int, Converter]]) -> Row:
+    values = list(row)
+    for i, convert in converters:
+        if values[i] is not None:
+            values[i] = convert(values[i])
+    return values
+
+
+def _converter(model: type[models.Model], name: str) -> Converter | None:
+    field = _field(model, name)
+    if isinstance(field, models.JSONField):
+        return json.dumps
+    if isinstance(field, models.DateTimeField):
+        return _moment
+    return None
+
+
+@lru_cache(maxsize=64)
+def _moment(value: Any) -> Any:
+    """A time as the database keeps it; a report's rows share a few."""
+    return connection.ops.adapt_datetimefield_value(value)
+
+
+def _field(model: type[models.Model], name: str) -> models.Field[Any, Any]:
+    for field in model._meta.concrete_fields:
+        if field.attname == name:
+            return field
+    raise ValueError(f"{model.__name__} has no column {name!r}; name foreign keys by their id, like image_id.")
+
+
+def _column(model: type[models.Model], name: str) -> str:
+    return connection.ops.quote_name(_field(model, name).column)
+
+
+def _names(model: type[models.Model], columns: Sequence[str]) -> str:
+    return ", ".join(_column(model, c) for c in columns)
+
+
+def _table(model: type[models.Model]) -> str:
+    return connection.ops.quote_name(model._meta.db_table)
+
+
+def _marks(count: int) -> str:
+    return ", ".join(["%s"] * count)
+
+
+def _unnest(model: type[models.Model], columns: Sequence[str]) -> str:
+    """The parameters, one array a column, as a table ``v`` with the columns' names and types (PostgreSQL)."""
+    arrays = ", ".join(f"%s::{_type(model, c)}[]" for c in columns)
+    return f"unnest({arrays}) AS v({_names(model, columns)})"
+
+
+def _type(model: type[models.Model], name: str) -> str:
+    type_ = _field(model, name).rel_db_type(connection) if name == "id" else _field(model, name).db_type(connection)
+    # A cast to varchar(n) cuts without a word; text lets the column itself refuse what is too long.
+    return "text" if type_ is None or type_.startswith("varchar") else type_
+
+
+def _by_column(rows: Sequence[Row]) -> list[list[Any]]:
+    return [list(values) for values in zip(*rows, strict=True)]

@@ -1,7 +1,8 @@
 """The parts of a SARIF 2.1.0 log that are read (OASIS SARIF v2.1.0; section numbers beside each type).
 
 Snippets, code flows and artifact contents are never decoded: they are large, and a snippet of a secret is the secret.
-Property bags (3.8) hold whatever a tool likes, so their members are ``Any`` and are looked at with ``text_of``.
+Property bags (3.8) hold whatever a tool likes, so their members are ``Any`` and are looked at with ``text_of``. A log
+is a tree, so its parts need no garbage collector (``gc=False``), which counts with 10,000 results.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from msgspec import Struct, field
 from secguard.scans.readers._checks import clean_path
 
 
-class Message(Struct):
+class Message(Struct, gc=False):
     """3.11 message, 3.12 multiformatMessageString."""
 
     text: str | None = None
@@ -22,7 +23,7 @@ class Message(Struct):
     arguments: list[str] | None = None
 
 
-class Properties(Struct):
+class Properties(Struct, gc=False):
     """3.8 property bag: the names that scanners use for packages, scores and ratings."""
 
     tags: Any = None
@@ -43,13 +44,13 @@ class Properties(Struct):
     component_origin: Any = field(name="componentOrigin", default=None)
 
 
-class Configuration(Struct):
+class Configuration(Struct, gc=False):
     """3.50 reportingConfiguration."""
 
     level: str | None = None
 
 
-class Rule(Struct):
+class Rule(Struct, gc=False):
     """3.49 reportingDescriptor."""
 
     id: str | None = None
@@ -63,7 +64,7 @@ class Rule(Struct):
     properties: Properties | None = None
 
 
-class Component(Struct):
+class Component(Struct, gc=False):
     """3.19 toolComponent."""
 
     name: str | None = None
@@ -72,54 +73,54 @@ class Component(Struct):
     rules: list[Rule] | None = None
 
 
-class Tool(Struct):
+class Tool(Struct, gc=False):
     """3.18 tool; an extension (a plug-in) may own the rules."""
 
     driver: Component
     extensions: list[Component] | None = None
 
 
-class ArtifactLocation(Struct):
+class ArtifactLocation(Struct, gc=False):
     """3.4 artifactLocation."""
 
     uri: str | None = None
     index: int | None = None
 
 
-class Artifact(Struct):
+class Artifact(Struct, gc=False):
     """3.24 artifact."""
 
     location: ArtifactLocation | None = None
 
 
-class Region(Struct):
+class Region(Struct, gc=False):
     """3.30 region."""
 
     start_line: int | None = field(name="startLine", default=None)
 
 
-class PhysicalLocation(Struct):
+class PhysicalLocation(Struct, gc=False):
     """3.29 physicalLocation."""
 
     artifact: ArtifactLocation | None = field(name="artifactLocation", default=None)
     region: Region | None = None
 
 
-class LogicalLocation(Struct):
+class LogicalLocation(Struct, gc=False):
     """3.33 logicalLocation."""
 
     name: str | None = None
     full_name: str | None = field(name="fullyQualifiedName", default=None)
 
 
-class Location(Struct):
+class Location(Struct, gc=False):
     """3.28 location."""
 
     physical: PhysicalLocation | None = field(name="physicalLocation", default=None)
     logical: list[LogicalLocation] | None = field(name="logicalLocations", default=None)
 
 
-class Suppression(Struct):
+class Suppression(Struct, gc=False):
     """3.35 suppression."""
 
     kind: str | None = None
@@ -127,13 +128,13 @@ class Suppression(Struct):
     justification: str | None = None
 
 
-class ToolReference(Struct):
+class ToolReference(Struct, gc=False):
     """3.54 toolComponentReference."""
 
     index: int | None = None
 
 
-class RuleReference(Struct):
+class RuleReference(Struct, gc=False):
     """3.52 reportingDescriptorReference."""
 
     id: str | None = None
@@ -141,7 +142,7 @@ class RuleReference(Struct):
     component: ToolReference | None = field(name="toolComponent", default=None)
 
 
-class Result(Struct):
+class Result(Struct, gc=False):
     """3.27 result."""
 
     rule_id: str | None = field(name="ruleId", default=None)
@@ -157,14 +158,14 @@ class Result(Struct):
     properties: Properties | None = None
 
 
-class Invocation(Struct):
+class Invocation(Struct, gc=False):
     """3.20 invocation."""
 
     successful: bool | None = field(name="executionSuccessful", default=None)
     end_time: str | None = field(name="endTimeUtc", default=None)
 
 
-class RunProperties(Struct):
+class RunProperties(Struct, gc=False):
     """What Trivy says of the image (trivy pkg/report/sarif.go)."""
 
     image_name: Any = field(name="imageName", default=None)
@@ -173,13 +174,13 @@ class RunProperties(Struct):
     repository_tags: Any = field(name="repoTags", default=None)
 
 
-class External(Struct):
+class External(Struct, gc=False):
     """3.15 externalPropertyFileReferences: results kept in other files, which a report does not bring along."""
 
     results: list[Any] | None = None
 
 
-class Run(Struct):
+class Run(Struct, gc=False):
     """3.14 run."""
 
     tool: Tool
@@ -190,7 +191,7 @@ class Run(Struct):
     external: External | None = field(name="externalPropertyFileReferences", default=None)
 
 
-class Log(Struct):
+class Log(Struct, gc=False):
     """3.13 sarifLog."""
 
     runs: list[Run]

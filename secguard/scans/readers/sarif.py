@@ -91,6 +91,8 @@ class _Facts(Struct):
     kind: ResultKind
     labels: Labels
     aliases: tuple[str, ...]
+    severities: dict[tuple[str, str | None], Severity] = field(default_factory=dict)
+    """By the result's own word and level, where it has no properties of its own."""
 
 
 def _one_tool(log: Log) -> str:
@@ -292,11 +294,20 @@ def _score(bag: Properties) -> float | None:
 
 
 def _severity(result: Result, facts: _Facts, own: Labels) -> Severity:
+    word = own.get("Severity") or facts.labels.get("Severity") or ""
+    if result.properties is not None:
+        return _rated(result, facts.rule, word)
+    key = (word, result.level)
+    if key not in facts.severities:
+        facts.severities[key] = _rated(result, facts.rule, word)
+    return facts.severities[key]
+
+
+def _rated(result: Result, rule: Rule | None, word: str) -> Severity:
     """The tool's word where it says one, else its number (``security-severity``), else the result's level."""
-    rule = facts.rule
     bags = [b for b in (result.properties, rule.properties if rule else None) if b]
     words = [
-        own.get("Severity") or facts.labels.get("Severity") or "",
+        word,
         *(text_of(v) for b in bags for v in (b.scout_severity, b.severity, b.security_risk, b.issue_severity)),
     ]
     words += [t for b in bags for t in texts_of(b.tags) if t in _TAG_SEVERITIES]

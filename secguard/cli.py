@@ -84,7 +84,7 @@ def _pipeline_commands(commands: Any) -> None:
     gate = _add(commands, "gate", client_commands.gate, "Ask whether an image may go on; exit code 0, 1 or 2.")
     gate.add_argument("image", metavar="IMAGE", help="a reference, or a digest (sha256:...)")
     gate.add_argument("--report", metavar="FILE", help="post this scanner's output first; - for the standard input")
-    gate.add_argument("--scanner", default="", help="the scanner's name, where the report does not say it")
+    _about_report(gate)
     gate.add_argument("--stage", default="build", help="build, promote, admit or run (default build)")
     gate.add_argument("--format", choices=sorted(FORMATS), default="table", help="default table")
     gate.add_argument("--output", metavar="FILE", help="write there instead of to the standard output")
@@ -92,7 +92,7 @@ def _pipeline_commands(commands: Any) -> None:
     report = _add(commands, "report", client_commands.report, "Post a scanner's output.")
     report.add_argument("file", metavar="FILE", help="the report; - for the standard input")
     report.add_argument("--image", default="", help="what it is about, where the report does not say it")
-    report.add_argument("--scanner", default="", help="the scanner's name, where the report does not say it")
+    _about_report(report)
     _waiting(report, 120)
     images = _add(commands, "images", client_commands.images, "List images.")
     images.add_argument("search", nargs="?", default="", help="words to look for")
@@ -103,6 +103,12 @@ def _pipeline_commands(commands: Any) -> None:
     sample = _add(commands, "sample", client_commands.sample, "Load the sample organisation, or remove it.")
     sample.add_argument("--remove", action="store_true", help="remove everything that is marked as sample")
     _waiting(sample, 600)
+
+
+def _about_report(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--scanner", default="", help="the scanner's name, where the report does not say it")
+    command.add_argument("--application", default="", help="whose a new repository is: an application's slug")
+    command.add_argument("--renamed", action="store_true", help="the image got another name since it was scanned")
 
 
 def _listing(command: argparse.ArgumentParser) -> None:

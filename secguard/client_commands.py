@@ -19,7 +19,7 @@ from secguard.client.verdict import Exit
 
 DECISION_COLUMNS = ("id", "status", "kind", "risk", "scope", "requested_by", "expires_at")
 IMAGE_COLUMNS = ("digest", "reference", "verdict", "last_scanned_at")
-FINDING_COLUMNS = ("id", "severity", "kind", "vulnerability", "title", "component", "fix_version", "status")
+FINDING_COLUMNS = ("id", "severity", "kind", "name", "purl", "fixed_versions", "path", "risk")
 
 
 def gate(args: argparse.Namespace) -> int:
@@ -27,11 +27,20 @@ def gate(args: argparse.Namespace) -> int:
     server, deadline = connect(), Deadline(args.wait)
     report = gates.Report.load(args.report) if args.report else None
     with progress() as show:
-        verdict = gates.gate(server, args.image, deadline, show, stage=args.stage, report=report, scanner=args.scanner)
+        verdict = gates.gate(server, args.image, deadline, show, stage=args.stage, report=report, **_about(args))
     _write(FORMATS[args.format](verdict), args.output)
     if verdict.exit == Exit.COULD_NOT_TELL:
         raise CouldNotTell(f"The server's verdict is {line(verdict.verdict)!r}; expected pass, warn or block.")
     return verdict.exit
+
+
+def _about(args: argparse.Namespace) -> dict[str, str]:
+    """What the command line says about the report beside it."""
+    return {
+        "scanner": args.scanner,
+        "application": args.application,
+        "renamed": "true" if args.renamed else "",
+    }
 
 
 def _write(text: str, path: str | None) -> None:
@@ -49,7 +58,7 @@ def report(args: argparse.Namespace) -> int:
     server, deadline = connect(), Deadline(args.wait)
     loaded = gates.Report.load(args.file)
     with progress() as show:
-        scan = gates.post_report(server, loaded, deadline, show, image=args.image, scanner=args.scanner)
+        scan = gates.post_report(server, loaded, deadline, show, image=args.image, **_about(args))
     shown = {name: scan[name] for name in ("id", "image", "digest", "scanner", "status", "counts") if name in scan}
     verdict = scan.get("verdict")
     if isinstance(verdict, dict):

@@ -65,6 +65,8 @@ def configuration(*, level: str, style: str) -> dict[str, Any]:
             "celery": {"level": max(logging.WARNING, logging.getLevelName(level.upper()))},
             "kombu": {"level": "WARNING"},
             "httpx": {"level": "WARNING"},
+            # One line a request is enough, and ours has its id; what is a server error still shows here.
+            "django.request": {"level": "ERROR"},
             "django.server": {"level": "INFO"},
         },
     }

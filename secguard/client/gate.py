@@ -17,8 +17,6 @@ from secguard.client.rest import CouldNotTell, Deadline, NoSuchThing, Server
 DIGEST = re.compile(r"(?:^|@)(sha256:[0-9a-f]{64})$")
 # The server holds a request for so long at most; after that the scan is asked for again and again.
 WAIT_IN_REQUEST = 20
-ENDED = frozenset({"succeeded", "complete", "completed", "done", "finished", "partial"})
-FAILED = frozenset({"failed", "cancelled", "rejected"})
 MOST_DETAILS = 2_000
 
 Progress = Callable[[str, int, int], None]
@@ -49,11 +47,14 @@ class Report:
 
 
 def post_report(
-    server: Server, report: Report, deadline: Deadline, progress: Progress, *, image: str = "", scanner: str = ""
+    server: Server, report: Report, deadline: Deadline, progress: Progress, *, image: str = "", **about: str
 ) -> Mapping[str, Any]:
-    """Posts a report and waits for its scan; returns the finished scan's document."""
+    """Posts a report and waits for its scan; returns the finished scan's document.
+
+    ``about`` says what the report does not: ``scanner``, ``application``, ``renamed``.
+    """
     progress("Posting the report", 0, 0)
-    query = {"image": image, "scanner": scanner, "wait": min(WAIT_IN_REQUEST, int(deadline.left))}
+    query = {"image": image, **about, "wait": min(WAIT_IN_REQUEST, int(deadline.left))}
     scan = server.send(
         "POST",
         "/api/v1/reports/",
@@ -72,9 +73,9 @@ def wait_for_scan(server: Server, scan: Mapping[str, Any], deadline: Deadline, p
         raise CouldNotTell("The server's answer names no scan; is it of another release than this command?")
     for _ in deadline.pauses():
         status = str(scan.get("status", ""))
-        if status in FAILED:
-            raise CouldNotTell(f"The scan {identity} is {status}: {scan.get('error') or 'the server says no more'}")
-        if status in ENDED and ("verdict" not in scan or scan["verdict"]):
+        if status == "failed":
+            raise CouldNotTell(f"The scan {identity} failed: {_problem_of(scan)}")
+        if status == "finished" and ("verdict" not in scan or scan["verdict"]):
             return scan
         progress(*_progress_of(scan))
         scan = server.get(f"/api/v1/scans/{quote(str(identity))}/", deadline)
@@ -82,6 +83,13 @@ def wait_for_scan(server: Server, scan: Mapping[str, Any], deadline: Deadline, p
         f"The scan {identity} is still {scan.get('status')} after {deadline.seconds:g} s. It goes on without this "
         f"command; ask again with: secguard gate IMAGE, or give it longer with --wait."
     )
+
+
+def _problem_of(scan: Mapping[str, Any]) -> str:
+    problem = scan.get("problem")
+    if isinstance(problem, Mapping):
+        problem = problem.get("detail") or problem.get("title")
+    return str(problem or "the server says no more")
 
 
 def _progress_of(scan: Mapping[str, Any]) -> tuple[str, int, int]:
@@ -99,19 +107,19 @@ def gate(
     *,
     stage: str = "build",
     report: Report | None = None,
-    scanner: str = "",
+    **about: str,
 ) -> verdict.Verdict:
     """The verdict on an image at a stage, after posting ``report`` where there is one."""
     if report is None:
         digest = digest_of(server, image, deadline)
     else:
-        scan = post_report(server, report, deadline, progress, image=image, scanner=scanner)
+        scan = post_report(server, report, deadline, progress, image=image, **about)
         digest = str(scan.get("digest") or digest_of(server, image, deadline))
     progress("Asking for the verdict", 0, 0)
     document = server.get(f"/api/v1/images/{digest}/verdict/", deadline, stage=stage)
     named = verdict.finding_ids(document)
     details = _details(server, digest, named, deadline) if named else {}
-    return verdict.read({**document, "image": document.get("image") or image}, server.url, details)
+    return verdict.read(document, server.url, details)
 
 
 def digest_of(server: Server, image: str, deadline: Deadline) -> str:

@@ -28,7 +28,6 @@ class Finding:
     component: str = ""
     location: str = ""
     fix: str = ""
-    url: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,14 @@ class Upgrade:
     current: str
     fixed: str
     fixes: tuple[str, ...] = ()
+    is_complete: bool = True
 
     def __str__(self) -> str:
         text = f"upgrade {self.package}"
         text += f" from {self.current}" if self.current else ""
         text += f" to {self.fixed}"
-        return f"{text} (fixes {_some(self.fixes)})" if self.fixes else text
+        text += f" (fixes {_some(self.fixes)})" if self.fixes else ""
+        return text if self.is_complete else f"{text}; no single version is known to fix all of them"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def read(document: Mapping[str, Any], server: str, details: Mapping[str, Mapping
     policy = document.get("policy") or {}
     named = policy if isinstance(policy, Mapping) else {"name": policy}
     return Verdict(
-        image=_image(document.get("image")),
+        image=str(document.get("reference") or document.get("image") or ""),
         stage=str(document.get("stage", "")),
         verdict=str(document.get("verdict", "")),
         reasons=tuple(_reason(r, server, details or {}) for r in document.get("reasons") or []),
@@ -112,12 +113,6 @@ def finding_ids(document: Mapping[str, Any]) -> set[str]:
     }
 
 
-def _image(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return str(value.get("reference") or value.get("digest") or "")
-    return str(value or "")
-
-
 def _reason(raw: Mapping[str, Any], server: str, details: Mapping[str, Mapping[str, Any]]) -> Reason:
     remedy = raw.get("remedy") or {}
     exception = remedy.get("exception") or {}
@@ -130,7 +125,7 @@ def _reason(raw: Mapping[str, Any], server: str, details: Mapping[str, Mapping[s
         effect=str(raw.get("effect", "")),
         message=str(raw.get("message", "")),
         findings=tuple(_finding(item, details) for item in raw.get("findings") or []),
-        upgrades=tuple(_upgrade(item, details) for item in remedy.get("upgrades") or []),
+        upgrades=tuple(_upgrade(item) for item in remedy.get("upgrades") or []),
         advice=str(remedy.get("text") or ""),
         risks=risks,
         exception_url=f"{server}{link}" if link.startswith("/") else link,
@@ -140,39 +135,29 @@ def _reason(raw: Mapping[str, Any], server: str, details: Mapping[str, Mapping[s
 def _finding(item: Any, details: Mapping[str, Mapping[str, Any]]) -> Finding:
     raw = item if isinstance(item, Mapping) else details.get(str(item), {"id": item})
     identity = str(raw.get("id", ""))
-    name = _name(raw.get("vulnerability")) or str(raw.get("title") or raw.get("rule") or raw.get("check") or "")
     return Finding(
         id=identity,
-        title=name or f"finding {identity}",
-        severity=_name(raw.get("severity")) or "unknown",
-        component=_name(raw.get("component")) or str(raw.get("purl") or raw.get("package") or ""),
-        location=str(raw.get("location") or raw.get("path") or raw.get("target") or ""),
-        fix=_fix(raw),
-        url=str(raw.get("url") or raw.get("html_url") or ""),
+        title=_text(raw, "name", "title") or f"finding {identity}",
+        severity=_text(raw, "severity") or "unknown",
+        component=_text(raw, "purl", "package"),
+        location=_text(raw, "path"),
+        fix=", ".join(str(version) for version in raw.get("fixed_versions") or []),
     )
 
 
-def _fix(raw: Mapping[str, Any]) -> str:
-    fix = raw.get("fix_version") or raw.get("fixed_in") or raw.get("fix_versions") or raw.get("fix") or ""
-    return ", ".join(map(str, fix)) if isinstance(fix, list) else _name(fix)
-
-
-def _upgrade(item: Mapping[str, Any], details: Mapping[str, Mapping[str, Any]]) -> Upgrade:
-    fixes = (
-        _finding(fixed, details).title if str(fixed) in details else str(fixed) for fixed in item.get("fixes") or []
-    )
+def _upgrade(item: Mapping[str, Any]) -> Upgrade:
     return Upgrade(
-        package=_name(item.get("package")),
-        current=str(item.get("from") or ""),
-        fixed=str(item.get("to") or "a fixed version"),
-        fixes=tuple(dict.fromkeys(fixes)),
+        package=_text(item, "name", "package"),
+        current=_text(item, "from"),
+        fixed=_text(item, "to") or "a fixed version",
+        fixes=tuple(str(name) for name in item.get("fixes") or []),
+        is_complete=bool(item.get("is_complete", True)),
     )
 
 
-def _name(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return str(value.get("name") or value.get("purl") or value.get("id") or "")
-    return "" if value is None else str(value)
+def _text(raw: Mapping[str, Any], *names: str) -> str:
+    """The first of the named members that says something."""
+    return next((str(raw[name]) for name in names if raw.get(name)), "")
 
 
 def _some(names: tuple[str, ...], most: int = 5) -> str:

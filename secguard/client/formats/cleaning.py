@@ -10,7 +10,8 @@ import unicodedata
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 # What XML 1.0 (section 2.2, Char) does not allow at all.
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-!|~@:$&])")
+MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()!|~$&])")
+TRIGGER = re.compile(r"(?<!\w)[@#!]|:(?=//)|(?<=www)\.")
 
 
 def line(text: str, longest: int = 500) -> str:
@@ -21,8 +22,13 @@ def line(text: str, longest: int = 500) -> str:
 
 
 def markdown(text: str) -> str:
-    """One line in which nothing is markup, a link, a mention or the end of a table's cell."""
-    return MARKDOWN.sub(r"\\\1", line(text)).replace("\\-", "-").replace("\\:", ":").replace("://", ":\u200b//")
+    """One line in which nothing is markup, a link, a mention, a reference or the end of a table's cell.
+
+    A backslash keeps GitHub and GitLab neither from mentioning ``@name`` nor from linking ``#12`` or an address: they
+    look for those in the finished text. A space without width after the sign does.
+    """
+    escaped = MARKDOWN.sub(r"\\\1", line(text))
+    return TRIGGER.sub("\\g<0>\u200b", escaped)
 
 
 def xml(text: str) -> str:

@@ -29,9 +29,7 @@ def _lines(verdict: Verdict) -> Iterator[str]:
 
 
 def _counts(verdict: Verdict) -> str:
-    by_severity = verdict.counts.get("by_severity") or verdict.counts.get("open") or verdict.counts
-    if not isinstance(by_severity, dict):
-        by_severity = {}
+    by_severity = verdict.counts.get("open") or {}
     shown = [f"{by_severity[name]} {name}" for name in SEVERITIES if by_severity.get(name)]
     text = ", ".join(shown) if shown else "no open findings"
     return f"{text}; {verdict.decisions} decision(s) apply" if verdict.decisions else text

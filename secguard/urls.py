@@ -15,9 +15,11 @@ from secguard.accounts.api import (
     UserViewSet,
 )
 from secguard.audit.api import AuditViewSet
+from secguard.dashboards.views import compliance, home, images, risks
 from secguard.decisions.api import AppetiteViewSet, DecisionViewSet
 from secguard.findings.api import FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
 from secguard.images.api import DIGEST, ComponentList, ImageViewSet, RepositoryViewSet
+from secguard.policies import views as policy_views
 from secguard.policies.api import PolicyVersionViewSet, PolicyViewSet, VerdictView
 from secguard.scans.api import ReportView, ScanViewSet
 from secguard.web import health
@@ -52,6 +54,27 @@ api_patterns: list[URLPattern | URLResolver] = [
     re_path(rf"{OF_IMAGE}/verdict/$", VerdictView.as_view(), name="image-verdict"),
 ]
 
+page_patterns: list[URLPattern | URLResolver] = [
+    path("", home.home, name="home"),
+    path("begin/", home.begin, name="begin"),
+]
+image_patterns = [
+    path("images/", images.image_list, name="list"),
+    re_path(rf"{OF_IMAGE}/$", images.image_detail, name="detail"),
+    re_path(rf"{OF_IMAGE}/components/$", images.image_components, name="components"),
+]
+risk_patterns = [
+    path("risks/", risks.risk_list, name="list"),
+    path("risks/open/", risks.work_list, name="work"),
+    path("risks/<int:pk>/", risks.risk_detail, name="detail"),
+]
+policy_patterns = [
+    path("policy/", policy_views.detail, name="detail"),
+    path("policy/new/", policy_views.edit, name="edit"),
+    path("policy/<int:pk>/", policy_views.version_detail, name="version"),
+    path("policy/<int:pk>/activate/", policy_views.activate, name="activate"),
+]
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
@@ -59,5 +82,17 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include((router.urls + api_patterns, "api"))),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("", include("secguard.accounts.urls")),
     path("", include("secguard.audit.urls")),
+    path("", include(page_patterns)),
+    path("", include((image_patterns, "images"))),
+    path("", include(([path("scans/<int:pk>/", images.scan_detail, name="detail")], "scans"))),
+    path("", include((risk_patterns, "risks"))),
+    path("", include((policy_patterns, "policies"))),
+    path("", include(([path("compliance/", compliance.home, name="home")], "compliance"))),
 ]
+
+handler400 = "secguard.web.problems.bad_request"
+handler403 = "secguard.web.problems.permission_denied"
+handler404 = "secguard.web.problems.page_not_found"
+handler500 = "secguard.web.problems.server_error"

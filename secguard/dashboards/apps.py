@@ -1,6 +1,15 @@
+from datetime import timedelta
+
 from django.apps import AppConfig
 
 
 class DashboardsConfig(AppConfig):
     name = "secguard.dashboards"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from secguard.dashboards import services  # noqa: PLC0415
+        from secguard.jobs.registry import every, register  # noqa: PLC0415
+
+        register(services.KEEP_DAY, services.keep_day)
+        every(timedelta(hours=1), services.KEEP_DAY)

@@ -1,0 +1,188 @@
+"""What the pages over everything read. Each function: a fixed number of queries, whatever the number of rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+
+from secguard.accounts.models import User
+from secguard.dashboards.figures import Figures, spread
+from secguard.dashboards.models import DailyFigure
+from secguard.decisions.models import Decision
+from secguard.findings.models import OPEN, Exposure, Finding, Observation, Risk
+from secguard.images.models import Image, ImageRepository, Repository
+from secguard.images.queries import with_places
+from secguard.policies.facts import Gate
+from secguard.policies.models import Verdict
+from secguard.workloads.models import Workload
+
+WEEK = timedelta(days=7)
+MONTH = timedelta(days=30)
+
+
+def image_rows(user: User, gate: Gate = Gate.PROMOTE) -> QuerySet[Image]:
+    """Images with their places, tags and the stored verdict at ``gate`` (``verdict_word``)."""
+    stored = Verdict.objects.filter(image=OuterRef("pk"), stage=gate).values("verdict")[:1]
+    rows = Image.objects.visible_to(user).annotate(verdict_word=Subquery(stored))
+    return with_places(rows, user)
+
+
+def verdicts_of(image: Image) -> dict[str, Verdict]:
+    """{gate: the stored verdict}."""
+    return {v.stage: v for v in Verdict.objects.filter(image=image).select_related("evaluation")}
+
+
+def image_findings(image: Image) -> QuerySet[Finding]:
+    rows = Finding.objects.filter(image=image)
+    return rows.select_related("risk__vulnerability", "component").defer(
+        "risk__description", "risk__vulnerability__description", "risk__vulnerability__references"
+    )
+
+
+def with_sources(findings: Sequence[Finding]) -> None:
+    """Give each finding ``sources``: the scanners that report it now. One query."""
+    found: dict[int, list[str]] = defaultdict(list)
+    rows = Observation.objects.filter(finding_id__in=[f.pk for f in findings], withdrawn_at=None).order_by("scanner")
+    for pk, scanner in rows.values_list("finding_id", "scanner"):
+        found[pk].append(scanner)
+    for f in findings:
+        f.sources = found[f.pk]  # type: ignore[attr-defined]
+
+
+def running(image: Image, user: User) -> QuerySet[Workload]:
+    """Workloads that run the image now, as far as ``user`` may see them."""
+    rows = Workload.objects.running().visible_to(user).filter(images=image)
+    return rows.select_related("cluster", "application").order_by("cluster__name", "namespace", "name")
+
+
+def lineage(image: Image, user: User) -> list[ImageRepository]:
+    """The newest images of the repositories in which the image lies, newest first."""
+    mine = Repository.objects.visible_to(user).filter(places__image=image)
+    rows = ImageRepository.objects.filter(repository__in=mine).select_related("image", "repository")
+    return list(rows.order_by("-first_seen_at", "-id")[:20])
+
+
+def risk_rows(user: User) -> QuerySet[Risk]:
+    return (
+        Risk.objects.visible_to(user)
+        .select_related("vulnerability")
+        .defer("description", "vulnerability__description", "vulnerability__references")
+    )
+
+
+def exposures_of(risk: Risk, user: User) -> QuerySet[Exposure]:
+    """Where the risk stands or stood: by repository, present ones first, worst first."""
+    rows = Exposure.objects.visible_to(user).filter(risk=risk).select_related("repository", "application__team")
+    return rows.order_by("resolved_at", "-severity", "repository__name")
+
+
+def open_work(user: User) -> QuerySet[Exposure]:
+    """Risks that stand in the newest image of a repository: the work there is, and what every figure counts."""
+    rows = Exposure.objects.present().visible_to(user)
+    return rows.select_related("risk__vulnerability", "repository__newest_image", "application").defer(
+        "risk__description", "risk__vulnerability__description", "risk__vulnerability__references"
+    )
+
+
+def by_deadline(now: datetime, soon: datetime) -> dict[str, Q]:
+    """The words for where an open risk stands against its deadline, and the rows that each means.
+
+    Every row is in exactly one: what a decision covers has no deadline to miss while it holds.
+    """
+    covered = Q(decided_until__gt=now)
+    bare = Q(decided_until=None) | Q(decided_until__lte=now)
+    return {
+        "overdue": bare & Q(due_at__lte=now),
+        "soon": bare & Q(due_at__gt=now, due_at__lte=soon),
+        "later": bare & Q(due_at__gt=soon),
+        "none": bare & Q(due_at=None),
+        "covered": covered,
+    }
+
+
+def open_images(risk: Risk, user: User, *, limit: int = 50) -> list[Image]:
+    """Images in which the risk stands open, newest first."""
+    here = Finding.objects.filter(image=OuterRef("pk"), risk=risk, status=OPEN)
+    rows = Image.objects.visible_to(user).filter(Exists(here)).order_by("-first_seen_at", "-id")
+    return list(with_places(rows, user)[:limit])
+
+
+def decisions_on(risk_ids: Iterable[int], user: User) -> QuerySet[Decision]:
+    rows = Decision.objects.visible_to(user).filter(risk_id__in=list(risk_ids))
+    return rows.select_related("requested_by", "risk__vulnerability").order_by("-id")
+
+
+def name_of(image: Image) -> str:
+    """How people call an image: repository and tag; the digest where it lies nowhere that they may see."""
+    tags: list[Any] = getattr(image, "seen_tags", [])
+    places: list[Any] = getattr(image, "seen_places", [])
+    if tags:
+        return f"{tags[0].repository.name}:{tags[0].name}"
+    return str(places[0].repository.name) if places else image.digest[:19]
+
+
+# --- the figures ---
+
+
+def newest_images(user: User, team_id: int | None = None) -> QuerySet[Repository]:
+    """Repositories with a newest image, as ``user`` may see them (and of one team, where asked)."""
+    rows = Repository.objects.visible_to(user).exclude(newest_image=None)
+    return rows if team_id is None else rows.filter(application__team_id=team_id)
+
+
+def figures(user: User, now: datetime, *, team_id: int | None = None, gate: Gate = Gate.PROMOTE) -> Figures:
+    """The figures as they stand now. Six queries."""
+    verdicts, images = _verdicts(user, team_id, gate)
+    within, applications = _applications(user, team_id, gate)
+    decisions = Decision.objects.visible_to(user)
+    if team_id is not None:
+        decisions = decisions.filter(team_id=team_id)
+    in_force = decisions.in_force(now).aggregate(n=Count("pk"), soon=Count("pk", filter=Q(expires_at__lte=now + MONTH)))
+    return Figures(
+        images=images,
+        verdicts=verdicts,
+        applications=applications,
+        applications_within=within,
+        open=_open(user, now, team_id),
+        exceptions=in_force["n"],
+        exceptions_ending=in_force["soon"],
+        waiting=decisions.waiting().filter(expires_at__gt=now).count(),
+    )
+
+
+def _verdicts(user: User, team_id: int | None, gate: Gate) -> tuple[dict[str, int], int]:
+    newest = newest_images(user, team_id).values("newest_image_id")
+    images = newest.distinct().count()
+    rows = Verdict.objects.filter(stage=gate, image_id__in=newest).values_list("verdict").annotate(n=Count("pk"))
+    found = dict.fromkeys(("pass", "warn", "block"), 0) | dict(rows.order_by())
+    return {**found, "unknown": images - sum(found.values())}, images
+
+
+def _applications(user: User, team_id: int | None, gate: Gate) -> tuple[int, int]:
+    """(within policy, all): applications with images, none of whose newest is blocked or not judged."""
+    judged = Verdict.objects.filter(stage=gate, image=OuterRef("newest_image_id")).exclude(verdict="block")
+    rows = newest_images(user, team_id).exclude(application=None)
+    all_ = rows.values("application_id").distinct().count()
+    outside = rows.filter(~Exists(judged)).values("application_id").distinct().count()
+    return all_ - outside, all_
+
+
+def _open(user: User, now: datetime, team_id: int | None) -> dict[str, dict[str, int]]:
+    rows = Exposure.objects.present().visible_to(user)
+    if team_id is not None:
+        rows = rows.filter(team_id=team_id)
+    words = by_deadline(now, now + WEEK)
+    counted = rows.order_by().values("severity").annotate(**{w: Count("pk", filter=q) for w, q in words.items()})
+    return spread((row["severity"], {w: row[w] for w in words}) for row in counted)
+
+
+def trend(team_ids: Sequence[int], since: date) -> dict[date, list[Mapping[str, Any]]]:
+    """{day: the figures kept of these teams (0: the organisation)}."""
+    found: dict[date, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in DailyFigure.objects.filter(team_id__in=team_ids, day__gte=since).order_by("day"):
+        found[row.day].append(row.figures)
+    return found

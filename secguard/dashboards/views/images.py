@@ -1,0 +1,234 @@
+"""Images: the list, and one image's *may it run, and why*."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import django_filters
+from django.contrib.auth.decorators import login_required
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from secguard.accounts.models import Application
+from secguard.dashboards import queries
+from secguard.decisions.queries import applicable_for_image
+from secguard.errors import NotFound
+from secguard.findings.identity import FindingKind
+from secguard.findings.models import CLOSED, OPEN, Finding
+from secguard.findings.queries import compare_images
+from secguard.findings.severity import Severity
+from secguard.images.models import Image, Repository
+from secguard.images.queries import find_image, search, with_places
+from secguard.jobs.models import Job
+from secguard.policies.facts import Gate
+from secguard.policies.services import document_of, verdict_of
+from secguard.scans.lifecycle import OPEN_STATUSES
+from secguard.scans.models import Scan
+from secguard.web import htmx
+from secguard.web.listing import Column, Listing
+
+WORST_FIRST = sorted(((s.value, s.label.capitalize()) for s in Severity), reverse=True)
+VERDICTS = [("pass", "Pass"), ("warn", "Warn"), ("block", "Block"), ("unknown", "Not judged")]
+
+
+class ImageFilter(django_filters.FilterSet):
+    severity = django_filters.ChoiceFilter(label="Worst severity", choices=WORST_FIRST, field_name="worst_severity")
+    verdict = django_filters.ChoiceFilter(label="May be promoted", choices=VERDICTS, method="by_verdict")
+    team = django_filters.CharFilter(label="Team", method="of_team")
+    application = django_filters.CharFilter(label="Application", method="of_application")
+    repository = django_filters.CharFilter(label="Repository", method="of_repository")
+    current = django_filters.BooleanFilter(label="Newest only", method="only_newest")
+
+    class Meta:
+        model = Image
+        fields: list[str] = []
+
+    def by_verdict(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
+        return rows.filter(verdict_word=None if value == "unknown" else value)
+
+    def of_team(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
+        mine = Repository.objects.visible_to(self.request.user).filter(application__team__slug=value)
+        return rows.filter(pk__in=Image.objects.filter(places__repository__in=mine).values("pk"))
+
+    def of_application(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
+        mine = Application.objects.visible_to(self.request.user).filter(slug=value)
+        return rows.filter(pk__in=Image.objects.filter(places__repository__application__in=mine).values("pk"))
+
+    def of_repository(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
+        mine = Repository.objects.visible_to(self.request.user).filter(name=value)
+        return rows.filter(pk__in=Image.objects.filter(places__repository__in=mine).values("pk"))
+
+    def only_newest(self, rows: QuerySet[Image], name: str, value: bool) -> QuerySet[Image]:
+        newest = Repository.objects.visible_to(self.request.user).values("newest_image_id")
+        return rows.filter(pk__in=newest) if value else rows
+
+
+class ImageListing(Listing):
+    name = "images"
+    noun = "image"
+    caption = "Images that you may see"
+    default_sort = "-seen"
+    search_hint = "Repository, tag or digest"
+    filterset = ImageFilter
+    columns = (
+        Column("image", "Image", value=queries.name_of),
+        Column("verdict", "May be promoted", value="verdict_word"),
+        Column(
+            "severity",
+            "Open findings",
+            sort=("worst_severity", "open_findings"),
+            first="-",
+            value=lambda image: image.open_findings,
+        ),
+        Column("application", "Application", value=lambda image: application_of(image)),
+        Column("scanned", "Scanned", sort="last_scanned_at", first="-", value="last_scanned_at"),
+        Column("seen", "First seen", sort="first_seen_at", first="-", value="first_seen_at"),
+        Column("digest", "Digest", hidden=True),
+    )
+
+    def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        return search(queryset, self.request.user, text)
+
+
+def application_of(image: Any) -> str:
+    names = {p.repository.application.name for p in image.seen_places if p.repository.application}
+    return ", ".join(sorted(names))
+
+
+@require_safe
+@login_required
+def image_list(request: HttpRequest) -> HttpResponseBase:
+    listing = ImageListing(request, queries.image_rows(request.user))
+    if request.GET.get("format") != "csv":
+        for image in listing.rows:
+            image.name, image.application = queries.name_of(image), application_of(image)
+    return listing.respond("images/list.html", "images/_list.html", {"begin_url": reverse("begin")})
+
+
+class FindingFilter(django_filters.FilterSet):
+    status = django_filters.ChoiceFilter(
+        label="Status", choices=[(OPEN, "Open"), (CLOSED, "Closed")], method="by_status", empty_label="Open and closed"
+    )
+    severity = django_filters.ChoiceFilter(label="Severity", choices=WORST_FIRST)
+    kind = django_filters.ChoiceFilter(
+        label="Kind", choices=[(k.value, k.value.capitalize()) for k in FindingKind], field_name="risk__kind"
+    )
+
+    class Meta:
+        model = Finding
+        fields: list[str] = []
+
+    def by_status(self, rows: QuerySet[Finding], name: str, value: str) -> QuerySet[Finding]:
+        return rows.filter(status=value)
+
+
+class FindingListing(Listing):
+    name = "findings"
+    noun = "finding"
+    caption = "Findings of this image"
+    default_sort = "-severity"
+    search_hint = "Vulnerability, rule or package"
+    filterset = FindingFilter
+    columns = (
+        Column("severity", "Severity", sort="severity", first="-", value=lambda f: Severity(f.severity).label),
+        Column("name", "Finding", value="risk.name"),
+        Column("package", "Where", value=lambda f: f.component.purl if f.component else f.path),
+        Column("fix", "Fixed in", value=lambda f: ", ".join(f.fixed_versions)),
+        Column("decision", "Decision", value=lambda f: getattr(f, "decision_words", "")),
+        Column("sources", "Found by", value=lambda f: ", ".join(getattr(f, "sources", []))),
+        Column("first_seen", "First seen", sort="first_seen_at", first="-", value="first_seen_at"),
+        Column("status", "Status", hidden=True),
+    )
+
+    def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        return queryset.filter(
+            Q(risk__vulnerability__name__icontains=text)
+            | Q(risk__rule__icontains=text)
+            | Q(component__purl__icontains=text)
+        )
+
+
+@require_safe
+@login_required
+def image_detail(request: HttpRequest, digest: str) -> HttpResponseBase:
+    user: Any = request.user
+    image = find_image(user, digest)
+    findings = FindingListing(request, queries.image_findings(image))
+    if htmx.wants_fragment(request) or request.GET.get("format") == "csv":
+        _explain(findings, image)
+        return findings.respond("images/detail.html", "images/_findings.html", {"image": image})
+    _explain(findings, image)
+    placed = with_places(Image.objects.filter(pk=image.pk), user).get()
+    gate = Gate(request.GET["stage"]) if request.GET.get("stage") in set(Gate) else Gate.PROMOTE
+    difference = compare_images(image, None, user)
+    document = document_of(verdict_of(image, gate))
+    context = {
+        "image": placed,
+        "name": queries.name_of(placed),
+        "gates": [g.value for g in Gate],
+        "gate": gate.value,
+        "verdict": document,
+        "evaluated_at": datetime.fromisoformat(document["evaluated_at"]),
+        "valid_until": datetime.fromisoformat(document["valid_until"]),
+        "stored": queries.verdicts_of(image),
+        "difference": difference,
+        "lineage": queries.lineage(image, user),
+        "workloads": queries.running(image, user)[:50],
+        "scans": Scan.objects.filter(image=image).order_by("-id")[:20],
+        "components": image.components.count(),
+    }
+    return findings.respond("images/detail.html", "images/_findings.html", context)
+
+
+def _explain(listing: FindingListing, image: Image) -> None:
+    """Each finding on the page: who reports it, and the decision that covers it."""
+    rows = listing.rows
+    queries.with_sources(rows)
+    decisions = applicable_for_image(image.pk, timezone.now())
+    for finding in rows:
+        finding.decision = decisions.get(finding.risk_id)
+        finding.decision_words = finding.decision.kind.value if finding.decision else ""
+
+
+class ComponentListing(Listing):
+    name = "components"
+    noun = "component"
+    caption = "Components of this image"
+    default_sort = "name"
+    search_hint = "Name or purl"
+    search_fields = ("component__purl__icontains",)
+    columns = (
+        Column("name", "Name", sort="component__name", value="component.name"),
+        Column("version", "Version", value="component.version"),
+        Column("type", "Type", sort="component__type", value="component.type"),
+        Column("licenses", "Licences", value=lambda c: ", ".join(c.licenses)),
+        Column("path", "Path", value="path"),
+        Column("purl", "purl", hidden=True),
+    )
+
+
+@require_safe
+@login_required
+def image_components(request: HttpRequest, digest: str) -> HttpResponseBase:
+    user: Any = request.user
+    image = find_image(user, digest)
+    listing = ComponentListing(request, image.components.select_related("component"))
+    placed = with_places(Image.objects.filter(pk=image.pk), user).get()
+    context = {"image": image, "name": queries.name_of(placed)}
+    return listing.respond("images/components.html", "images/_components.html", context)
+
+
+@require_safe
+@login_required
+def scan_detail(request: HttpRequest, pk: int) -> HttpResponse:
+    user: Any = request.user
+    scan = Scan.objects.visible_to(user).select_related("image", "requested_by").filter(pk=pk).first()
+    if scan is None:
+        raise NotFound(f"There is no scan {pk} that you may see.")
+    job = Job.objects.filter(pk=scan.job_id).first()
+    context = {"scan": scan, "job": job, "is_open": scan.status in OPEN_STATUSES}
+    return htmx.render(request, "scans/detail.html", "scans/_scan.html", context)

@@ -1,0 +1,164 @@
+"""Risks: what stands over all images, where, and by when it must be done."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import django_filters
+from django.contrib.auth.decorators import login_required
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from secguard.accounts.models import Application
+from secguard.dashboards import queries
+from secguard.dashboards.views.images import WORST_FIRST
+from secguard.errors import NotFound
+from secguard.findings.identity import FindingKind
+from secguard.findings.models import Exposure, Risk
+from secguard.findings.queries import open_counts, search_risks
+from secguard.findings.severity import Severity
+from secguard.web import htmx
+from secguard.web.listing import Column, Listing
+
+KINDS = [(k.value, k.value.capitalize()) for k in FindingKind]
+SOON = timedelta(days=7)
+DEADLINES = [
+    ("overdue", "Overdue"),
+    ("soon", "Due within 7 days"),
+    ("later", "Due later"),
+    ("none", "No deadline"),
+    ("covered", "Covered by a decision"),
+]
+
+
+class RiskFilter(django_filters.FilterSet):
+    severity = django_filters.ChoiceFilter(label="Severity", choices=WORST_FIRST)
+    kind = django_filters.ChoiceFilter(label="Kind", choices=KINDS)
+    known_exploited = django_filters.BooleanFilter(label="Known exploited")
+    fix_available = django_filters.BooleanFilter(label="Fix available")
+    present = django_filters.BooleanFilter(label="Open in a newest image", method="by_presence")
+
+    class Meta:
+        model = Risk
+        fields: list[str] = []
+
+    def by_presence(self, rows: QuerySet[Risk], name: str, value: bool) -> QuerySet[Risk]:
+        here = Exists(Exposure.objects.visible_to(self.request.user).present().filter(risk=OuterRef("pk")))
+        return rows.filter(here if value else ~here)
+
+
+class RiskListing(Listing):
+    name = "risks"
+    noun = "risk"
+    caption = "Risks in images that you may see"
+    default_sort = "-worst"
+    search_hint = "CVE, rule, package or title"
+    filterset = RiskFilter
+    columns = (
+        Column(
+            "worst",
+            "Severity",
+            sort=("known_exploited", "severity"),
+            first="-",
+            value=lambda r: Severity(r.severity).label,
+        ),
+        Column("name", "Risk", value="name"),
+        Column("where", "Package or target", value="where"),
+        Column("open", "Open findings", numeric=True, value=lambda r: getattr(r, "open", "")),
+        Column("fix", "Fix", value=lambda r: "yes" if r.fix_available else "no"),
+        Column("epss", "EPSS", sort="epss", first="-", numeric=True, value="epss"),
+        Column("created", "Known since", sort="created_at", first="-", value="created_at"),
+        Column("known_exploited", "Known exploited", hidden=True),
+    )
+
+    def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        return search_risks(queryset, text)
+
+
+@require_safe
+@login_required
+def risk_list(request: HttpRequest) -> HttpResponseBase:
+    user: Any = request.user
+    listing = RiskListing(request, queries.risk_rows(user))
+    if request.GET.get("format") != "csv":
+        counts = open_counts([r.pk for r in listing.rows], user)
+        for risk in listing.rows:
+            risk.open = counts.get(risk.pk, 0)
+    return listing.respond("risks/list.html", "risks/_list.html")
+
+
+@require_safe
+@login_required
+def risk_detail(request: HttpRequest, pk: int) -> HttpResponse:
+    user: Any = request.user
+    risk = Risk.objects.visible_to(user).select_related("vulnerability").filter(pk=pk).first()
+    if risk is None:
+        raise NotFound(f"There is no risk {pk} in images that you may see.")
+    exposures = list(queries.exposures_of(risk, user)[:100])
+    flaw = risk.vulnerability
+    context = {
+        "risk": risk,
+        "aliases": list(flaw.aliases.exclude(name=flaw.name).values_list("name", flat=True)) if flaw else [],
+        "exposures": exposures,
+        "present": sum(1 for e in exposures if e.resolved_at is None),
+        "images": queries.open_images(risk, user),
+        "open": open_counts([risk.pk], user).get(risk.pk, 0),
+        "decisions": queries.decisions_on([risk.pk], user)[:20],
+        "now": timezone.now(),
+    }
+    return htmx.render(request, "risks/detail.html", "risks/detail.html", context)
+
+
+class WorkFilter(django_filters.FilterSet):
+    severity = django_filters.ChoiceFilter(label="Severity", choices=WORST_FIRST)
+    deadline = django_filters.ChoiceFilter(label="Deadline", choices=DEADLINES, method="by_deadline")
+    kind = django_filters.ChoiceFilter(label="Kind", choices=KINDS)
+    known_exploited = django_filters.BooleanFilter(label="Known exploited")
+    fix_available = django_filters.BooleanFilter(label="Fix available")
+    application = django_filters.CharFilter(label="Application", method="of_application")
+    repository = django_filters.CharFilter(label="Repository", field_name="repository__name")
+    team = django_filters.CharFilter(label="Team", field_name="application__team__slug")
+
+    class Meta:
+        model = Exposure
+        fields: list[str] = []
+
+    def by_deadline(self, rows: QuerySet[Exposure], name: str, value: str) -> QuerySet[Exposure]:
+        now = timezone.now()
+        return rows.filter(queries.by_deadline(now, now + SOON)[value])
+
+    def of_application(self, rows: QuerySet[Exposure], name: str, value: str) -> QuerySet[Exposure]:
+        return rows.filter(application__in=Application.objects.visible_to(self.request.user).filter(slug=value))
+
+
+class WorkListing(Listing):
+    name = "open-risks"
+    noun = "open risk"
+    caption = "Risks in the newest image of each repository"
+    default_sort = "due"
+    search_hint = "CVE, rule, package or repository"
+    filterset = WorkFilter
+    columns = (
+        Column("severity", "Severity", sort="severity", first="-", value=lambda e: Severity(e.severity).label),
+        Column("name", "Risk", value="risk.name"),
+        Column("where", "Package or target", value="risk.where"),
+        Column("repository", "Repository", value="repository.name"),
+        Column("application", "Application", value=lambda e: e.application.name if e.application else ""),
+        Column("due", "Fix by", sort="due_at", value="due_at"),
+        Column("since", "Since", sort="since", value="since"),
+        Column("decided_until", "Covered until", hidden=True),
+    )
+
+    def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        risks = search_risks(Risk.objects.filter(pk=OuterRef("risk_id")), text)
+        return queryset.filter(Exists(risks)) | queryset.filter(repository__name__icontains=text)
+
+
+@require_safe
+@login_required
+def work_list(request: HttpRequest) -> HttpResponseBase:
+    listing = WorkListing(request, queries.open_work(request.user))
+    return listing.respond("risks/work.html", "risks/_work.html", {"now": timezone.now()})

@@ -212,7 +212,7 @@ def vulnerabilities(results: Iterable[Result], distro: str, left_out: LeftOut) -
 
 def _with_ignored(result: Result, left_out: LeftOut) -> Iterator[tuple[Vulnerability, str]]:
     for v in result.vulnerabilities or ():
-        yield v, ""
+        yield v, "not_affected" if v.status == "not_affected" else ""
     for m in result.modified or ():
         if m.finding is not None and m.type == "vulnerability":
             yield (

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from secguard.accounts.models import Application, Team, User
 
     class Person(User):
-        """For type checkers only: what ``make_person`` gives back."""
+        """A user who is signed in both ways."""
 
         client: Client
         api: APIClient
 
         class Meta:
             abstract = True
+else:
+    Person = object  # tests name it in annotations; apps are not loaded yet when this file is
 
 
 class MakePerson(Protocol):

@@ -1,0 +1,118 @@
+"""All readers together, over every real file: each is read by one reader, or refused with a reason; nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from types import ModuleType
+
+import pytest
+
+from secguard.errors import Invalid
+from secguard.scans import readers
+from secguard.scans.document import Document
+from secguard.scans.readers import formats, read_report
+from secguard.scans.report import ScanReport
+
+KINDS = ("scanner", "sbom")
+
+
+def claims(raw: bytes) -> dict[str, ScanReport | Invalid]:
+    """What each reader makes of a document; readers that do not know it are left out."""
+    try:
+        document = Document.parse(raw)
+    except Invalid:
+        return {}
+    found: dict[str, ScanReport | Invalid] = {}
+    for module in readers.readers():
+        try:
+            report = module.read(document)
+        except Invalid as e:
+            found[module.__name__] = e
+        else:
+            if report is not None:
+                found[module.__name__] = report
+    return found
+
+
+def outcome(raw: bytes) -> ScanReport | Invalid:
+    try:
+        return read_report(raw)
+    except Invalid as refused:
+        return refused
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_file_is_read_or_refused_with_a_reason(corpus, corpus_members, kind):
+    outcomes: Counter[str] = Counter()
+    for member in corpus_members(kind):
+        found = outcome(corpus(member))
+        if isinstance(found, Invalid):
+            assert found.detail, member
+            assert found.code, member
+            assert found.where, member
+        else:
+            assert found.format in formats(), member
+            assert found.scanner == found.scanner.lower() != "", member
+        outcomes[found.code if isinstance(found, Invalid) else "read"] += 1
+    assert outcomes["read"] > 200, outcomes
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_two_readers_claim_one_file(corpus, corpus_members, kind):
+    both = {m: sorted(found) for m in corpus_members(kind) if len(found := claims(corpus(m))) > 1}
+    assert both == {}
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_read_can_be_identified(corpus, corpus_members, kind):
+    """Every vulnerability has an id and a package, and is in the report once."""
+    for member in corpus_members(kind):
+        for report in claims(corpus(member)).values():
+            if isinstance(report, Invalid):
+                continue
+            for v in report.vulnerabilities:
+                assert v.id, member
+                assert v.name, (member, v.id)
+                assert v.purl.startswith("pkg:"), (member, v.id)
+            pairs = [(v.id, v.purl) for v in report.vulnerabilities]
+            assert len(pairs) == len(set(pairs)), member
+
+
+def test_an_unknown_format_names_what_was_found_and_what_is_known():
+    with pytest.raises(Invalid) as caught:
+        read_report(b'{"surprise": 1, "other": 2}')
+    assert caught.value.code == "unknown-format"
+    assert "'surprise', 'other'" in caught.value.detail
+    assert all(f in caught.value.detail for f in ("trivy", "grype", "cyclonedx", "spdx", "docs/report-format.md"))
+
+
+def test_too_many_findings_are_refused(monkeypatch):
+    finding = {"kind": "hygiene", "id": "c", "target": "t"}
+    report = {
+        "schema": "secguard-report/v1",
+        "scanner": {"name": "x"},
+        "covers": ["hygiene"],
+        "findings": [finding] * 3,
+    }
+    monkeypatch.setattr(readers, "MAX_FINDINGS", 2)
+    with pytest.raises(Invalid) as caught:
+        read_report(json.dumps(report).encode())
+    assert caught.value.code == "too-many-findings"
+
+
+def test_too_many_components_are_refused(monkeypatch):
+    components = [{"name": f"p{i}"} for i in range(3)]
+    report = {"schema": "secguard-report/v1", "scanner": {"name": "x"}, "components": components}
+    monkeypatch.setattr(readers, "MAX_COMPONENTS", 2)
+    with pytest.raises(Invalid) as caught:
+        read_report(json.dumps(report).encode())
+    assert caught.value.code == "too-many-components"
+
+
+def test_a_reader_is_one_module_with_one_function():
+    assert all(isinstance(m, ModuleType) and callable(m.read) and m.__doc__ for m in readers.readers())
+    assert len(set(formats())) == len(formats())

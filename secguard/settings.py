@@ -187,6 +187,7 @@ STORAGES = {
 WHITENOISE_MAX_AGE = 0 if DEBUG else 3600
 
 # --- API ---
+FILTERS_EMPTY_CHOICE_LABEL = "Any"
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "secguard.accounts.authentication.TokenAuthentication",

@@ -107,7 +107,8 @@ values = {"bool": True, "int": 3, "double": 0.5, "string": "high"}
 parts = st.sampled_from(
     [
         "finding.epss", "finding.age_days", "finding.overdue", "finding.name", "finding.sources", "counts.total",
-        "1", "0.5", "'high'", "true", "image.labels", "finding.severity", "[1]", "['x']", "rank('high')", "size(finding.sources)",
+        "1", "0.5", "'high'", "true", "image.labels", "finding.severity", "[1]", "['x']",
+        "rank('high')", "size(finding.sources)",
     ]
 )  # fmt: skip
 conditions = st.recursive(

@@ -12,21 +12,33 @@ from operator import itemgetter
 from urllib.parse import unquote
 
 import msgspec
-from msgspec import Struct, field
 
 from secguard.errors import Invalid
 from secguard.findings.identity import FindingKind
-from secguard.findings.severity import Severity, from_score, from_word
+from secguard.findings.severity import Severity
 from secguard.scans.document import Document
 from secguard.scans.readers._bill import digest_of, image_subject, is_image_purl, tagged, tool_word
+from secguard.scans.readers._cyclonedx_shapes import (
+    Advisory,
+    Affected,
+    Analysis,
+    Bom,
+    Component,
+    License,
+    LicenseChoice,
+    Metadata,
+    Rating,
+    Source,
+    Tool,
+    Tools,
+    Vulnerability,
+)
 from secguard.scans.readers._packages import distribution, purl_or
 from secguard.scans.readers._values import (
     LeftOut,
-    Version,
     fix_state,
     moment,
     references,
-    score,
     version_text,
     versions,
 )
@@ -47,121 +59,6 @@ _ARCHIVE = re.compile(r".*\.(?:tar|tgz|tar\.gz|tar\.xz)")
 _UPGRADE = re.compile(r"\bto version (?P<versions>\S+(?:, \S+)*)$")
 
 
-class _Property(Struct, gc=False):
-    name: str | None = None
-    value: str | int | float | bool | None = None
-
-
-class _License(Struct, gc=False):
-    id: str | None = None
-    name: str | None = None
-
-
-class _LicenseChoice(Struct, gc=False):
-    license: _License | str | None = None
-    expression: str | None = None
-
-
-class _Component(Struct, gc=False):
-    type: str | None = None
-    ref: str | None = field(default=None, name="bom-ref")
-    group: str | None = None
-    name: str | None = None
-    version: Version = None
-    purl: str | None = None
-    licenses: list[_LicenseChoice] | None = None
-    properties: list[_Property] | None = None
-    components: list[_Component] | None = None
-    vulnerabilities: list[_Vulnerability] | None = None
-
-
-class _Source(Struct, gc=False):
-    name: str | None = None
-    url: str | None = None
-
-
-class _ExtensionScore(Struct, gc=False):
-    base: float | None = None
-
-
-class _Rating(Struct, gc=False):
-    source: _Source | str | None = None
-    score: float | _ExtensionScore | None = None
-    severity: str | None = None
-    method: str | None = None
-    vector: str | None = None
-
-    @property
-    def base(self) -> float | None:
-        return score(self.score.base if isinstance(self.score, _ExtensionScore) else self.score)
-
-    @property
-    def rated(self) -> Severity:
-        return from_word(self.severity) or from_score(self.base)
-
-
-class _AffectedVersion(Struct, gc=False):
-    version: Version = None
-    status: str | None = None
-
-
-class _Affected(Struct, gc=False):
-    ref: str | None = None
-    versions: list[_AffectedVersion] | None = None
-
-
-class _Reference(Struct, gc=False):
-    id: str | None = None
-
-
-class _Advisory(Struct, gc=False):
-    url: str | None = None
-
-
-class _Analysis(Struct, gc=False):
-    state: str | None = None
-    justification: str | None = None
-    detail: str | None = None
-
-
-class _Vulnerability(Struct, gc=False):
-    id: str | None = None
-    ref: str | None = None
-    source: _Source | str | None = None
-    references: list[_Reference] | None = None
-    ratings: list[_Rating] | None = None
-    description: str | None = None
-    detail: str | None = None
-    recommendation: str | None = None
-    advisories: list[_Advisory | str] | None = None
-    published: str | None = None
-    analysis: _Analysis | None = None
-    affects: list[_Affected] | None = None
-
-
-class _Tool(Struct, gc=False):
-    name: str | None = None
-    version: Version = None
-
-
-class _Tools(Struct, gc=False):
-    components: list[_Tool] | None = None
-    services: list[_Tool] | None = None
-
-
-class _Metadata(Struct, gc=False):
-    timestamp: str | None = None
-    tools: list[_Tool] | _Tools | None = None
-    component: _Component | None = None
-
-
-class _Bom(Struct, gc=False):
-    version: str | float | None = field(default=None, name="specVersion")
-    metadata: _Metadata | None = None
-    components: list[_Component] | None = None
-    vulnerabilities: list[_Vulnerability] | None = None
-
-
 def read(document: Document) -> ScanReport | None:
     """A CycloneDX document; ``None`` for anything else.
 
@@ -169,7 +66,7 @@ def read(document: Document) -> ScanReport | None:
     """
     if not _is_cyclonedx(document):
         return None
-    bom = document.decode(_Bom)
+    bom = document.decode(Bom)
     if not str(bom.version or "").startswith("1."):
         raise Invalid(
             f"The report says that it is CycloneDX {bom.version!r}; versions 1.2 to 1.7 are read.",
@@ -186,7 +83,7 @@ def _is_cyclonedx(document: Document) -> bool:
     return document.has("specVersion") and "cyclonedx" in document.text("$schema").lower()
 
 
-def _refuse_vex(bom: _Bom) -> None:
+def _refuse_vex(bom: Bom) -> None:
     """A document without components, whose every vulnerability is analysed, tells decisions and reports nothing."""
     if not bom.components and bom.vulnerabilities and all(v.analysis for v in bom.vulnerabilities):
         raise Invalid(
@@ -197,8 +94,8 @@ def _refuse_vex(bom: _Bom) -> None:
         )
 
 
-def _report(bom: _Bom) -> ScanReport:
-    metadata = bom.metadata or _Metadata()
+def _report(bom: Bom) -> ScanReport:
+    metadata = bom.metadata or Metadata()
     every = list(_flat(bom.components))
     subject = _subject(metadata.component, every)
     left_out = LeftOut()
@@ -220,7 +117,7 @@ def _report(bom: _Bom) -> ScanReport:
     )
 
 
-def _has_looked(bom: _Bom, tool: _Tool) -> bool:
+def _has_looked(bom: Bom, tool: Tool) -> bool:
     """Whether no vulnerabilities means that none were found.
 
     Grype always looks. Trivy writes an empty array into every bill of materials, and by default does not look.
@@ -229,7 +126,7 @@ def _has_looked(bom: _Bom, tool: _Tool) -> bool:
     return name == "grype" or (bom.vulnerabilities is not None and name != "trivy")
 
 
-def _flat(components: list[_Component] | None) -> Iterator[_Component]:
+def _flat(components: list[Component] | None) -> Iterator[Component]:
     """Every component, outer before inner, however deep."""
     waiting = list(reversed(components or ()))
     while waiting:
@@ -238,16 +135,16 @@ def _flat(components: list[_Component] | None) -> Iterator[_Component]:
         waiting.extend(reversed(component.components or ()))
 
 
-def _tool(tools: list[_Tool] | _Tools | None, *, has_vulnerabilities: bool) -> _Tool:
+def _tool(tools: list[Tool] | Tools | None, *, has_vulnerabilities: bool) -> Tool:
     """Who found the vulnerabilities, of several tools; else who is named first."""
     named = tools if isinstance(tools, list) else [*(tools.components or ()), *(tools.services or ())] if tools else []
     named = [t for t in named if t.name]
     scanners = [t for t in named if tool_word(t.name or "") in _SCANNERS] if has_vulnerabilities else []
-    return next(iter(scanners or named), _Tool())
+    return next(iter(scanners or named), Tool())
 
 
-def _subject(component: _Component | None, every: list[_Component]) -> Subject:
-    os = next((c for c in every if c.type == "operating-system"), _Component())
+def _subject(component: Component | None, every: list[Component]) -> Subject:
+    os = next((c for c in every if c.type == "operating-system"), Component())
     os_name = distribution(os.name or "") or (os.name or "").lower()
     if component is None:
         return Subject(os_name=os_name, os_version=version_text(os.version))
@@ -260,7 +157,7 @@ def _subject(component: _Component | None, every: list[_Component]) -> Subject:
     return msgspec.structs.replace(subject, os_name=os_name, os_version=version_text(os.version))
 
 
-def _image(component: _Component, purl: str) -> Subject:
+def _image(component: Component, purl: str) -> Subject:
     """Of an image. A digest given as its version is not taken: Syft computes it anew for images of a local daemon."""
     said = [(p.name, str(p.value)) for p in component.properties or () if p.value]
     name = tagged(component.name or "", version_text(component.version))
@@ -274,7 +171,7 @@ def _image(component: _Component, purl: str) -> Subject:
     )
 
 
-def _packages(every: Iterable[_Component], os_name: str, left_out: LeftOut) -> list[ReportedComponent]:
+def _packages(every: Iterable[Component], os_name: str, left_out: LeftOut) -> list[ReportedComponent]:
     found: dict[str, ReportedComponent] = {}
     for component in every:
         if component.type in _NO_PACKAGES or not component.name:
@@ -287,7 +184,7 @@ def _packages(every: Iterable[_Component], os_name: str, left_out: LeftOut) -> l
     return list(found.values())
 
 
-def _package(component: _Component, os_name: str) -> ReportedComponent:
+def _package(component: Component, os_name: str) -> ReportedComponent:
     said = {p.name: str(p.value) for p in component.properties or () if p.name and p.value}
     path = said.get("aquasecurity:trivy:FilePath") or said.get("syft:location:0:path") or said.get("SrcFile") or ""
     layers = ("aquasecurity:trivy:LayerDigest", "aquasecurity:trivy:LayerDiffID", "syft:location:0:layerID")
@@ -301,25 +198,25 @@ def _package(component: _Component, os_name: str) -> ReportedComponent:
     )
 
 
-def _purl(component: _Component, os_name: str, kind: str = "") -> str:
+def _purl(component: Component, os_name: str, kind: str = "") -> str:
     return purl_or(component.purl, kind, _full_name(component), version_text(component.version), os_name)
 
 
-def _full_name(component: _Component) -> str:
+def _full_name(component: Component) -> str:
     if not component.group:
         return component.name or ""
     separator = ":" if (component.purl or "").startswith("pkg:maven/") else "/"
     return f"{component.group}{separator}{component.name or ''}"
 
 
-def _license(choice: _LicenseChoice) -> str:
-    if isinstance(choice.license, _License):
+def _license(choice: LicenseChoice) -> str:
+    if isinstance(choice.license, License):
         return choice.license.id or choice.license.name or ""
     return choice.expression or choice.license or ""
 
 
 def _vulnerabilities(
-    bom: _Bom, every: list[_Component], subject: Subject, left_out: LeftOut
+    bom: Bom, every: list[Component], subject: Subject, left_out: LeftOut
 ) -> Iterator[ReportedVulnerability]:
     """One for each vulnerability and affected component, the first of each."""
     known = {c.ref: c for c in every if c.ref}
@@ -335,36 +232,36 @@ def _vulnerabilities(
             continue
         if component is None:
             left_out["affected components are not in the document: shown against an unknown package"] += 1
-            component = _Component(name="unknown")
+            component = Component(name="unknown")
         purl = _purl(component, subject.os_name)
         if (id_, purl) not in seen:
             seen.add((id_, purl))
             yield _vulnerability(v, id_, purl, component, affected)
 
 
-def _affected(bom: _Bom, every: list[_Component]) -> Iterator[tuple[_Vulnerability, _Affected | _Component]]:
+def _affected(bom: Bom, every: list[Component]) -> Iterator[tuple[Vulnerability, Affected | Component]]:
     for v in bom.vulnerabilities or ():
-        for affected in v.affects or (_Affected(ref=v.ref),):
+        for affected in v.affects or (Affected(ref=v.ref),):
             yield v, affected
     for component in every:
         for v in component.vulnerabilities or ():
             yield v, component
 
 
-def _resolve(affected: _Affected | _Component, known: dict[str, _Component]) -> _Component | None:
+def _resolve(affected: Affected | Component, known: dict[str, Component]) -> Component | None:
     """The component that a reference means: its bom-ref, a BOM-Link to it, or a package URL by itself."""
-    if isinstance(affected, _Component):
+    if isinstance(affected, Component):
         return affected
     ref = affected.ref or ""
     found = known.get(ref) or known.get(unquote(ref.rpartition("#")[2]))
     if found is None and ref.startswith("pkg:"):
         name, _, version = ref.partition("?")[0].rpartition("/")[2].partition("@")
-        return _Component(ref=ref, purl=ref, name=unquote(name), version=unquote(version))
+        return Component(ref=ref, purl=ref, name=unquote(name), version=unquote(version))
     return found
 
 
 def _vulnerability(
-    v: _Vulnerability, id_: str, purl: str, component: _Component, affected: _Affected | _Component
+    v: Vulnerability, id_: str, purl: str, component: Component, affected: Affected | Component
 ) -> ReportedVulnerability:
     rated = _rating(v)
     scored = _score(v, rated)
@@ -389,15 +286,15 @@ def _vulnerability(
     )
 
 
-def _name(source: _Source | str | None) -> str:
-    return ((source.name if isinstance(source, _Source) else source) or "").lower()
+def _name(source: Source | str | None) -> str:
+    return ((source.name if isinstance(source, Source) else source) or "").lower()
 
 
-def _url(source: _Source | _Advisory | str | None) -> str | None:
+def _url(source: Source | Advisory | str | None) -> str | None:
     return source if isinstance(source, str) or source is None else source.url
 
 
-def _rating(v: _Vulnerability) -> _Rating | None:
+def _rating(v: Vulnerability) -> Rating | None:
     """The vulnerability's own source rates it, else NVD, else whoever rates it worst."""
     own = _name(v.source)
     rated = [
@@ -406,7 +303,7 @@ def _rating(v: _Vulnerability) -> _Rating | None:
     return max(rated, key=itemgetter(0, 1, 2))[3] if rated else None
 
 
-def _score(v: _Vulnerability, rated: _Rating | None) -> _Rating | None:
+def _score(v: Vulnerability, rated: Rating | None) -> Rating | None:
     """The CVSS that goes with the chosen rating: by the same source where it gives one, version 3 before others."""
     source = _name(rated.source) if rated else ""
     scored = [
@@ -417,9 +314,9 @@ def _score(v: _Vulnerability, rated: _Rating | None) -> _Rating | None:
     return max(scored, key=itemgetter(0, 1, 2))[3] if scored else None
 
 
-def _fixed(v: _Vulnerability, affected: _Affected | _Component) -> tuple[str, ...]:
+def _fixed(v: Vulnerability, affected: Affected | Component) -> tuple[str, ...]:
     """Versions marked unaffected; else what the recommendation names in Trivy's words."""
-    if isinstance(affected, _Affected):
+    if isinstance(affected, Affected):
         marked = tuple(version_text(a.version) for a in affected.versions or () if a.status == "unaffected")
         if any(marked):
             return tuple(m for m in marked if m)
@@ -427,7 +324,7 @@ def _fixed(v: _Vulnerability, affected: _Affected | _Component) -> tuple[str, ..
     return versions(found["versions"].rstrip(".")) if found else ()
 
 
-def _suppressed(analysis: _Analysis | None) -> str:
+def _suppressed(analysis: Analysis | None) -> str:
     if analysis is None or analysis.state not in _DECIDED:
         return ""
     return " ".join(p for p in (analysis.state, analysis.justification, analysis.detail) if p)

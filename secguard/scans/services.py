@@ -61,7 +61,7 @@ class Submission:
         return hashlib.sha256("\0".join(words).encode() + b"\0" + self.raw).hexdigest()
 
 
-def submit(submission: Submission, *, actor: User, max_bytes: int) -> tuple[Scan, bool]:
+def submit(submission: Submission, *, actor: User, max_bytes: int, now: datetime | None = None) -> tuple[Scan, bool]:
     """Check a posted report, keep it, and ask a worker to take it in. Returns the scan and whether it is new.
 
     The whole report is read here once, so that a bad one is refused now, with the place of the fault, and leaves
@@ -83,7 +83,7 @@ def submit(submission: Submission, *, actor: User, max_bytes: int) -> tuple[Scan
     report = read(submission.raw)
     target = target_of(report.subject, submission.image, is_renamed=submission.is_renamed)
     application = _application_for(target, submission.application, actor)
-    return _keep(submission, report, target, application, actor)
+    return _keep(submission, report, target, application, actor, now or timezone.now())
 
 
 def read(raw: bytes) -> ScanReport:
@@ -147,7 +147,12 @@ def _check_own(repository: Repository, actor: User) -> None:
 
 
 def _keep(
-    submission: Submission, report: ScanReport, target: Target, application: Application | None, actor: User
+    submission: Submission,
+    report: ScanReport,
+    target: Target,
+    application: Application | None,
+    actor: User,
+    at: datetime,
 ) -> tuple[Scan, bool]:
     sha256 = hashlib.sha256(submission.raw).hexdigest()
     scanner = (submission.scanner or report.scanner).lower()[:50]
@@ -160,7 +165,7 @@ def _keep(
     for _ in range(3):
         try:
             with transaction.atomic():
-                scan = _record(submission, report, target, application, actor, scanner, dedup, sha256, body)
+                scan = _record(submission, report, target, application, actor, scanner, dedup, sha256, body, at)
         except IntegrityError:
             standing = _standing(dedup)  # somebody posts the same at this moment
             if standing is not None:
@@ -189,6 +194,7 @@ def _record(
     dedup: str,
     sha256: str,
     body: bytes,
+    at: datetime,
 ) -> Scan:
     kept, _ = Report.objects.get_or_create(sha256=sha256, defaults={"body": body, "size_bytes": len(submission.raw)})
     scan = Scan.objects.create(
@@ -203,6 +209,7 @@ def _record(
         database_updated_at=report.database_updated_at,
         named=submission.image[:700],
         is_renamed=submission.is_renamed,
+        created_at=at,
     )
     job = job_services.enqueue(TAKE_IN, {"scan": scan.pk}, key=str(scan.pk), queue=Queue.INTERACTIVE)
     scan.job_id = job.pk
@@ -236,13 +243,17 @@ def failed(args: Mapping[str, Any], code: str, words: str) -> None:
 Progress = Callable[[str, int, int], None]
 
 
-def take_in(scan_id: int, *, progress: Progress) -> Scan:
-    """Bring an image's findings and inventory to what a kept report says. One transaction: all of it or nothing."""
+def take_in(scan_id: int, *, progress: Progress, now: datetime | None = None) -> Scan:
+    """Bring an image's findings and inventory to what a kept report says. One transaction: all of it or nothing.
+
+    ``now`` is for histories that are loaded afterwards (the sample).
+    """
+    at = now or timezone.now()
     scan = Scan.objects.select_related("application__team", "requested_by").get(pk=scan_id)
     if scan.status not in OPEN_STATUSES or scan.report_id is None:
         return scan
     scan.status = after(scan.status, ScanEvent.START)
-    scan.started_at = timezone.now()
+    scan.started_at = at
     scan.save(update_fields=["status", "started_at"])
     progress("reading the report", 0, 0)
     report = read(zlib.decompress(Report.objects.values_list("body", flat=True).get(pk=scan.report_id)))
@@ -256,7 +267,7 @@ def take_in(scan_id: int, *, progress: Progress) -> Scan:
         try:
             with transaction.atomic():
                 image, is_placed = _image(target, scan)
-                _take_in(scan, image, report, known, is_placed=is_placed)
+                _take_in(scan, image, report, known, is_placed=is_placed, now=at)
             break
         except (IntegrityError, OperationalError):
             if attempt == ATTEMPTS:
@@ -288,8 +299,9 @@ def _pointed_at(target: Target, repository: Repository | None) -> Image | None:
     return tag.image if tag else None
 
 
-def _take_in(scan: Scan, image: Image, report: ScanReport, known: Mapping[str, Flaw], *, is_placed: bool) -> None:
-    now = timezone.now()
+def _take_in(
+    scan: Scan, image: Image, report: ScanReport, known: Mapping[str, Flaw], *, is_placed: bool, now: datetime
+) -> None:
     inventory = cache(lambda: _inventory(image, report))
     entries = translation.entries(report, {n: v.name for n, v in known.items()}, inventory)
     flaws = {v.name: v for v in known.values()}

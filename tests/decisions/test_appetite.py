@@ -124,6 +124,11 @@ def test_a_fault_is_told_with_its_place(text, expected):
     )
 
 
+def test_the_documented_example_is_right():
+    text = (Path(__file__).parents[2] / "docs" / "risk-appetite.md").read_text(encoding="utf-8")
+    assert len(parse_appetite(text.split("```yaml\n")[1].split("```")[0]).rows) == 2
+
+
 def test_a_longer_limit_must_be_longer():
     text = "  - {name: a, approvers: {security-reviewer: 1}, max_days: 9, not_affected_max_days: 3}\n"
     assert "shorter than max_days (9)" in faults(rows(text))[0]

@@ -58,6 +58,11 @@ def test_the_default_policy_is_right_and_asks_at_every_gate():
     assert all(rule.description for rule in default.rules)
 
 
+def test_the_documented_example_is_right():
+    text = (Path(__file__).parents[2] / "docs" / "policy.md").read_text(encoding="utf-8")
+    assert parse_policy(text.split("```yaml\n")[1].split("```")[0]).rules[0].id == "critical-with-fix"
+
+
 def changed(before: str, after: str) -> str:
     assert before in RULE
     return policy(RULE.replace(before, after))

@@ -58,7 +58,7 @@ def test_trivy_through_harbor_tells_score_vector_and_digest(corpus):
     assert (first.id, first.cvss_score) == ("CVE-2022-1304", 7.8)
     assert first.cvss_vector == "CVSS:3.1/AV:L/AC:L/PR:N/UI:R/S:U/C:H/I:H/A:H"
     assert report.subject.digest == "sha256:711103cfce07dc03d61f51e819fad7d6fbbad20fc99caa039cc8da77e7a1c51b"
-    assert report.generated_at == datetime(2023, 9, 8, 0, 19, 11, 258694, UTC)
+    assert report.generated_at == datetime(2023, 9, 8, 0, 19, 11, 258693, UTC)
 
 
 def test_the_plain_form_tells_the_artifact():

@@ -10,7 +10,8 @@ from msgspec import Struct, field
 from secguard.findings.severity import from_word
 from secguard.scans.readers._advisory import cves_in
 from secguard.scans.readers._packages import package_url, purl_or
-from secguard.scans.readers._vulnerabilities import cvss_score, links, told
+from secguard.scans.readers._values import score, versions
+from secguard.scans.readers._vulnerabilities import links, told
 from secguard.scans.report import ReportedVulnerability
 
 _RPM_OR_APK = re.compile(r"(?P<name>.+)-(?P<version>[^-]+-[^-]+)")
@@ -33,7 +34,7 @@ class _Nvd(Struct):
     @property
     def base_score(self) -> float | None:
         cvss = self.snake or self.camel
-        return cvss_score(cvss.base_score if cvss.base_score is not None else cvss.score) if cvss else None
+        return score(cvss.base_score if cvss.base_score is not None else cvss.score) if cvss else None
 
 
 class _Extra(Struct):
@@ -77,7 +78,7 @@ class Engine(Struct):
             severity=from_word(self.severity),
             severity_source=group or "anchore",
             cvss_score=max((n.base_score or 0.0 for n in records), default=0.0) or None,
-            fixed_versions=_split(fix),
+            fixed_versions=versions(fix),
             fix_state="fixed" if fix else "wont_fix" if self.will_not_fix else "not_fixed",
             description=self.description or (self.extra.description if self.extra else "") or "",
             references=links(self.url),
@@ -170,7 +171,7 @@ class Evaluation(Struct, rename="camel"):
         kind = told(self.package_type)
         name, version = _name_and_version(kind, told(self.package) or "unknown")
         id_, fix = told(self.vulnerability_id), told(self.fix_available)
-        score = self.nvd_cvss_base_score
+        rated = self.nvd_cvss_base_score
         return ReportedVulnerability(
             id=id_,
             purl=package_url(kind, name, version),
@@ -179,8 +180,8 @@ class Evaluation(Struct, rename="camel"):
             aliases=_aliases(id_, list(cves_in(self.cves or ""))),
             severity=from_word(self.severity),
             severity_source="anchore",
-            cvss_score=cvss_score(score) if isinstance(score, float) else None,
-            fixed_versions=_split(fix),
+            cvss_score=score(rated) if isinstance(rated, float) else None,
+            fixed_versions=versions(fix),
             fix_state="fixed" if fix else "not_fixed",
             references=links(self.link),
             path=told(self.path),
@@ -244,7 +245,7 @@ class PolicyEngine(Struct):
             aliases=_aliases(told(flaw.id), [n.id or "" for n in self.nvd or ()]),
             severity=from_word(flaw.severity),
             severity_source=group or "anchore",
-            cvss_score=cvss_score(cvss.base_score),
+            cvss_score=score(cvss.base_score),
             cvss_vector=cvss.vector or "",
             fixed_versions=fixes,
             fix_state="fixed" if fixes else "wont_fix" if fix.will_not_fix else "not_fixed",
@@ -263,10 +264,6 @@ def _aliases(id_: str, others: list[str]) -> tuple[str, ...]:
     if id_.upper().startswith("CVE-"):
         return ()
     return tuple(dict.fromkeys(cve for other in others for cve in cves_in(other)))
-
-
-def _split(fix: str) -> tuple[str, ...]:
-    return tuple(v.strip() for v in fix.split(",") if v.strip())
 
 
 def _name_and_version(kind: str, package: str) -> tuple[str, str]:

@@ -13,7 +13,8 @@ from msgspec import Struct, field
 from secguard.findings.severity import Severity, from_word
 from secguard.scans.readers._aws_inspector import Package, fixed_versions, purl_of, whole_version
 from secguard.scans.readers._packages import package_url
-from secguard.scans.readers._vulnerabilities import cvss_score, links, told
+from secguard.scans.readers._values import probability, score, versions
+from secguard.scans.readers._vulnerabilities import links, told
 from secguard.scans.report import ReportedVulnerability
 
 IMAGE_TYPES = frozenset({"AwsEcrContainerImage", "Container"})
@@ -136,14 +137,14 @@ class Finding(Struct):
             version=whole_version(package),
             severity=self._rated(),
             severity_source=self.scanner,
-            cvss_score=cvss_score(cvss.score),
+            cvss_score=score(cvss.score),
             cvss_vector=cvss.vector or "",
             fixed_versions=fixed_versions(package),
             fix_state="fixed" if fixed_versions(package) else "not_fixed",
             title=self.title or "",
             description=self.description or "",
             references=links(*(flaw.urls or ())),
-            epss=flaw.epss,
+            epss=probability(flaw.epss),
             layer=package.layer or "",
             path=package.path or "",
             suppressed=self._suppressed(),
@@ -160,7 +161,7 @@ class Finding(Struct):
             severity=self._rated(),
             severity_source=self.scanner,
             cvss_vector=other.get("NvdCvssVectorV3") or "",
-            fixed_versions=tuple(v.strip() for v in fix.split(",") if v.strip()),
+            fixed_versions=versions(fix),
             fix_state="fixed" if fix else "not_fixed",
             title=other.get("CVE Title") or "",
             description=self.description or "",

@@ -13,7 +13,8 @@ from msgspec import Struct, field
 from secguard.findings.severity import from_word
 from secguard.scans.readers._packages import full_version, package_url
 from secguard.scans.readers._times import instant
-from secguard.scans.readers._vulnerabilities import cvss_score, links, told
+from secguard.scans.readers._values import probability, score
+from secguard.scans.readers._vulnerabilities import links, told
 from secguard.scans.report import ReportedVulnerability
 
 IMAGE = "AWS_ECR_CONTAINER_IMAGE"
@@ -101,14 +102,14 @@ class Finding(Struct):
                 version=whole_version(package),
                 severity=from_word(self.severity),
                 severity_source=(details.source or "inspector").lower(),
-                cvss_score=cvss_score(cvss.score),
+                cvss_score=score(cvss.score),
                 cvss_vector=cvss.vector or "",
                 fixed_versions=fixed_versions(package),
                 fix_state="fixed" if fixed_versions(package) else "not_fixed",
                 title=self.title or "",
                 description=self.description or "",
                 references=links(details.source_url, *(details.urls or ())),
-                epss=self.epss.score if self.epss else None,
+                epss=probability(self.epss.score) if self.epss else None,
                 layer=package.layer or "",
                 path=package.path or "",
                 published_at=instant(details.published),

@@ -28,13 +28,12 @@ def digest_in(text: str | None) -> str:
 
 
 def distinct(vulnerabilities: Iterable[ReportedVulnerability]) -> list[ReportedVulnerability]:
-    """The first of each (id, purl): tools repeat a package for each path or dependency that leads to it."""
+    """The first of each (id, purl): tools repeat a package for each path or dependency that leads to it.
+
+    A flaw without an id is left out: nobody could look it up or decide on it.
+    """
     seen: dict[tuple[str, str], ReportedVulnerability] = {}
     for vulnerability in vulnerabilities:
-        seen.setdefault((vulnerability.id, vulnerability.purl), vulnerability)
+        if vulnerability.id:
+            seen.setdefault((vulnerability.id, vulnerability.purl), vulnerability)
     return list(seen.values())
-
-
-def cvss_score(value: float | None) -> float | None:
-    """A CVSS base score, or ``None``: tools write -1 or 0 where there is none."""
-    return value if value is not None and 0.0 < value <= 10.0 else None

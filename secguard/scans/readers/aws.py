@@ -23,7 +23,8 @@ from secguard.scans.readers import _aws_asff as asff
 from secguard.scans.readers import _aws_inspector as inspector
 from secguard.scans.readers._packages import package_url
 from secguard.scans.readers._times import instant
-from secguard.scans.readers._vulnerabilities import cvss_score, digest_in, distinct, links, told
+from secguard.scans.readers._values import score
+from secguard.scans.readers._vulnerabilities import digest_in, distinct, links, told
 from secguard.scans.report import ReportedVulnerability, ScanReport, Subject
 
 _PROBED = 5
@@ -143,7 +144,7 @@ def _reference(repository: str | None, tag: str | None) -> str:
 def _basic(finding: _Basic) -> ReportedVulnerability:
     said = {a.key: a.value or "" for a in finding.attributes or () if a.key}
     name, version = told(said.get("package_name")) or "unknown", told(said.get("package_version"))
-    score = said.get("CVSS4_SCORE") or said.get("CVSS3_SCORE") or ""
+    rated = said.get("CVSS4_SCORE") or said.get("CVSS3_SCORE") or ""
     return ReportedVulnerability(
         id=finding.name,
         purl=package_url("", name, version),
@@ -151,7 +152,7 @@ def _basic(finding: _Basic) -> ReportedVulnerability:
         version=version,
         severity=from_word(finding.severity),
         severity_source="ecr",
-        cvss_score=cvss_score(float(score)) if score.replace(".", "", 1).isdecimal() else None,
+        cvss_score=score(float(rated)) if rated.replace(".", "", 1).isdecimal() else None,
         cvss_vector=said.get("CVSS3_VECTOR") or "",
         description=finding.description or "",
         references=links(finding.uri),

@@ -19,7 +19,8 @@ from secguard.scans.document import Document, decode
 from secguard.scans.readers._advisory import advisory_id
 from secguard.scans.readers._packages import package_url
 from secguard.scans.readers._times import instant
-from secguard.scans.readers._vulnerabilities import cvss_score, digest_in, distinct
+from secguard.scans.readers._values import score
+from secguard.scans.readers._vulnerabilities import digest_in, distinct
 from secguard.scans.report import ReportedComponent, ReportedVulnerability, ScanReport, Subject
 
 _FINISHED = frozenset({"", "IndexFinished", "ScanFinished"})
@@ -212,9 +213,9 @@ def _vulnerability(flaw: _Vulnerability, package: _Package, at: _Place, cvss: _C
         purl=at.purl,
         name=package.name or "unknown",
         version=package.version or "",
-        severity=rated if rated is not Severity.UNKNOWN else from_score(cvss_score(cvss.score)),
+        severity=rated if rated is not Severity.UNKNOWN else from_score(score(cvss.score)),
         severity_source=flaw.updater or "clair",
-        cvss_score=cvss_score(cvss.score),
+        cvss_score=score(cvss.score),
         cvss_vector=cvss.vector or "",
         fixed_versions=(fix,) if fix else (),
         fix_state="fixed" if fix else "not_fixed",

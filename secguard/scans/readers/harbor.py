@@ -18,7 +18,8 @@ from secguard.findings.severity import from_word
 from secguard.scans.document import Document, decode
 from secguard.scans.readers._packages import package_url
 from secguard.scans.readers._times import instant
-from secguard.scans.readers._vulnerabilities import cvss_score, digest_in, distinct, told
+from secguard.scans.readers._values import score, versions
+from secguard.scans.readers._vulnerabilities import digest_in, distinct, told
 from secguard.scans.report import ReportedVulnerability, ScanReport, Subject
 
 _MIME_TYPES = (
@@ -120,9 +121,9 @@ def _vulnerability(item: _Item, scanner: _Scanner) -> ReportedVulnerability:
         version=version,
         severity=from_word(item.severity),
         severity_source=(scanner.name or "harbor").lower(),
-        cvss_score=cvss_score(cvss.score_v3),
+        cvss_score=score(cvss.score_v3),
         cvss_vector=cvss.vector_v3 or _vendor_vector(item.vendor),
-        fixed_versions=tuple(v.strip() for v in fix.split(",") if v.strip()),
+        fixed_versions=versions(fix),
         fix_state="fixed" if fix else "not_fixed",
         description=item.description or "",
         references=tuple(item.links or ()),

@@ -19,7 +19,8 @@ from secguard.findings.severity import from_word
 from secguard.scans.document import Document, decode
 from secguard.scans.readers._snyk import snyk_purl
 from secguard.scans.readers._times import instant
-from secguard.scans.readers._vulnerabilities import cvss_score, distinct, links
+from secguard.scans.readers._values import probability, score
+from secguard.scans.readers._vulnerabilities import distinct, links
 from secguard.scans.report import ReportedVulnerability, ScanReport, Subject
 
 _PROBED = 20
@@ -183,14 +184,14 @@ def _vulnerability(issue: _Issue, project: _Project, suppressed: str = "") -> Re
         aliases=_aliases(issue),
         severity=from_word(issue.severity_with_critical or issue.severity),
         severity_source="snyk",
-        cvss_score=cvss_score(issue.cvss),
+        cvss_score=score(issue.cvss),
         cvss_vector=issue.vector or "",
         fixed_versions=fixes,
         fix_state="fixed" if fixes else "not_fixed",
         title=issue.title or "",
         description=issue.description or "",
         references=links(*(r.url for r in issue.references or ())),
-        epss=issue.epss.probability if issue.epss else None,
+        epss=probability(issue.epss.probability) if issue.epss else None,
         path=_path(issue, project),
         published_at=instant(issue.published),
         suppressed=suppressed,

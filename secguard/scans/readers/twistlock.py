@@ -17,7 +17,8 @@ from secguard.scans.document import Document, decode
 from secguard.scans.readers._checks import distinct_checks
 from secguard.scans.readers._packages import distribution, package_url
 from secguard.scans.readers._times import instant
-from secguard.scans.readers._vulnerabilities import cvss_score, digest_in, distinct, links, told
+from secguard.scans.readers._values import score
+from secguard.scans.readers._vulnerabilities import digest_in, distinct, links, told
 from secguard.scans.report import ReportedCheck, ReportedVulnerability, ScanReport, Subject
 
 _USED_IN = re.compile(r"(?P<name>.+?) \(used in .*\)")
@@ -148,7 +149,7 @@ def _vulnerability(flaw: _Vulnerability, distro: str) -> ReportedVulnerability:
         version=version,
         severity=from_word(flaw.severity),
         severity_source="twistlock",
-        cvss_score=cvss_score(flaw.cvss),
+        cvss_score=score(flaw.cvss),
         cvss_vector=flaw.vector or "",
         fixed_versions=fixes,
         fix_state="fixed" if fixes else _FIX_STATES.get((flaw.status or "").lower(), ""),

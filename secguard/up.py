@@ -176,7 +176,7 @@ def _worker(queue: str, number: int) -> list[str]:
     command = [
         sys.executable,
         "-W",
-        "ignore::RuntimeWarning:celery.platforms",
+        "ignore::UserWarning:celery.platforms",
         "-m",
         "celery",
         "--quiet",

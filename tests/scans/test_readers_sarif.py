@@ -14,6 +14,7 @@ from secguard.errors import Invalid
 from secguard.findings.identity import FindingKind
 from secguard.findings.severity import Severity
 from secguard.scans.document import Document
+from secguard.scans.readers import _bounds
 from secguard.scans.readers.sarif import read
 from secguard.scans.report import ScanReport
 
@@ -280,6 +281,15 @@ def test_a_vulnerability_without_a_package_is_not_lost():
 def test_text_passes_through_unharmed(text):
     report = _read(_log({"name": "any"}, [_result("R1", message={"text": text})]))
     assert report.checks[0].description == text
+
+
+def test_a_million_results_are_refused_at_the_bound(monkeypatch):
+    monkeypatch.setattr(_bounds, "MAX_FINDINGS", 3)
+    results = [_result("R1", uri=f"file{n}") for n in range(4)]
+    assert len(_read(_log({"name": "any"}, results[:3])).checks) == 3
+    with pytest.raises(Invalid, match="more than 3 findings") as caught:
+        _read(_log({"name": "any"}, results))
+    assert caught.value.code == "too-many-findings"
 
 
 def test_other_documents_are_not_claimed():

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import unquote
 
 from secguard.findings.identity import FindingKind
+from secguard.scans.readers._bounds import require_bounded
 from secguard.scans.report import ReportedCheck
 
 LEANNESS = frozenset(
@@ -42,12 +43,16 @@ def clean_path(uri: str) -> str:
 
 
 def distinct_checks(checks: Iterable[ReportedCheck]) -> tuple[list[ReportedCheck], int]:
-    """The first of each (check id, target), and how many were joined to one: a line number is no identity."""
+    """The first of each (check id, target), and how many were joined to one: a line number is no identity.
+
+    Raises ``Invalid`` past the bound.
+    """
     seen: dict[tuple[str, str], ReportedCheck] = {}
     joined = 0
     for check in checks:
         if seen.setdefault((check.check_id, check.target), check) is not check:
             joined += 1
+        require_bounded(len(seen))
     return list(seen.values()), joined
 
 

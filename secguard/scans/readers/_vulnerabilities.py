@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from secguard.scans.readers._bounds import require_bounded
 from secguard.scans.report import ReportedVulnerability
 
 _NOTHING = frozenset({"", "none", "n/a", "null", "unknown", "notavailable", "not available"})
@@ -30,10 +31,11 @@ def digest_in(text: str | None) -> str:
 def distinct(vulnerabilities: Iterable[ReportedVulnerability]) -> list[ReportedVulnerability]:
     """The first of each (id, purl): tools repeat a package for each path or dependency that leads to it.
 
-    A flaw without an id is left out: nobody could look it up or decide on it.
+    A flaw without an id is left out: nobody could look it up or decide on it. Raises ``Invalid`` past the bound.
     """
     seen: dict[tuple[str, str], ReportedVulnerability] = {}
     for vulnerability in vulnerabilities:
         if vulnerability.id:
             seen.setdefault((vulnerability.id, vulnerability.purl), vulnerability)
+            require_bounded(len(seen))
     return list(seen.values())

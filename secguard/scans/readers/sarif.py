@@ -19,6 +19,7 @@ from secguard.findings.identity import FindingKind, secret_fingerprint
 from secguard.findings.severity import Severity, from_score, from_word
 from secguard.scans.document import Document
 from secguard.scans.readers._advisory import advisory_id, cves_in
+from secguard.scans.readers._bounds import require_bounded
 from secguard.scans.readers._checks import check_kind, distinct_checks, joined_warning
 from secguard.scans.readers._packages import package_url
 from secguard.scans.readers._sarif_log import (
@@ -194,6 +195,7 @@ def _read_run(run: Run, found: _Found) -> None:
         if suppression_of(result):
             found.suppressed += 1
         _READ[known.kind](result, known, run, found)
+        require_bounded(len(found.vulnerabilities) + len(found.secrets) + len(found.checks))
 
 
 def _facts(scanner: str, result: Result, rule: Rule | None) -> _Facts:

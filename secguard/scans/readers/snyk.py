@@ -103,11 +103,7 @@ def read(document: Document) -> ScanReport | None:
     failed = [p for p in projects if p.error]
     if len(failed) == len(projects):
         raise Invalid(f"Snyk could not test: {failed[0].error}", code="scan-failed", where="$.error")
-    licences = 0
-    found: list[ReportedVulnerability] = []
-    for project in _every(projects):
-        licences += sum(1 for issue in project.vulnerabilities or () if issue.type == "license")
-        found += _of_project(project)
+    licences = sum(issue.type == "license" for project in _every(projects) for issue in project.vulnerabilities or ())
     warnings = [f"{len(failed)} of {len(projects)} projects could not be tested: {failed[0].error}"] if failed else []
     warnings += [f"{licences} licence issues were left out."] if licences else []
     return ScanReport(
@@ -115,7 +111,7 @@ def read(document: Document) -> ScanReport | None:
         scanner="snyk",
         subject=_subject(projects),
         covers=frozenset({FindingKind.VULNERABILITY}),
-        vulnerabilities=distinct(found),
+        vulnerabilities=distinct(v for project in _every(projects) for v in _of_project(project)),
         complete=not failed,
         warnings=tuple(warnings),
     )

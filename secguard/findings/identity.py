@@ -39,6 +39,19 @@ _PLAIN = re.compile(
 """Purls of which only the qualifiers differ from the canonical form (and a plus sign, which is written %2B). Most are
 like that; the general way takes thirty times as long, and a report has thousands."""
 
+_ONE_NAME = {
+    "alma": "almalinux",
+    "amazon": "amzn",
+    "cbl-mariner": "mariner",
+    "opensuse-leap": "opensuse",
+    "opensuse-tumbleweed": "opensuse",
+    "oracle": "ol",
+    "rhel": "redhat",
+    "suse": "sles",
+}
+"""Distributions of which tools write two namespaces into ``rpm`` purls: Trivy its own word, Syft and Grype the ID of
+os-release (except ``redhat``). One package is one component, whichever tool names it."""
+
 
 @lru_cache(maxsize=65536)
 def canonical_purl(purl: str) -> str:
@@ -48,8 +61,15 @@ def canonical_purl(purl: str) -> str:
     """
     plain = _PLAIN.fullmatch(purl)
     if plain and "epoch=" not in purl:
-        return plain[1] + plain[2].replace("+", "%2B")
-    return _canonical(purl)
+        return _with_one_name(plain[1] + plain[2].replace("+", "%2B"))
+    return _with_one_name(_canonical(purl))
+
+
+def _with_one_name(purl: str) -> str:
+    if not purl.startswith("pkg:rpm/"):
+        return purl
+    namespace, slash, rest = purl[8:].partition("/")
+    return f"pkg:rpm/{_ONE_NAME.get(namespace, namespace)}{slash}{rest}"
 
 
 def _canonical(purl: str) -> str:

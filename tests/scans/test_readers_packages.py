@@ -28,7 +28,7 @@ from secguard.scans.readers._packages import distribution, full_version, package
         ("java-archive", "spring", "5", "", "pkg:maven/spring@5"),
         ("gomod", "github.com/a/b/v2", "v2.0.0", "", "pkg:golang/github.com/a/b/v2@v2.0.0"),
         ("gobinary", "stdlib", "1.20", "", "pkg:golang/stdlib@1.20"),
-        ("python-pkg", "Foo_Bar.baz", "1", "", "pkg:pypi/foo-bar-baz@1"),
+        ("python-pkg", "Foo_Bar.baz", "1", "", "pkg:pypi/foo-bar.baz@1"),
         ("composer", "symfony/http", "5", "", "pkg:composer/symfony/http@5"),
         ("rustbinary", "time", "0.1", "", "pkg:cargo/time@0.1"),
         ("bundler", "rack", "2", "", "pkg:gem/rack@2"),
@@ -93,6 +93,22 @@ def test_the_tools_own_purl_counts():
     assert purl_or("pkg:npm/x@1", "deb", "y", "2", "debian") == "pkg:npm/x@1"
     assert purl_or(None, "deb", "y", "2", "debian") == "pkg:deb/debian/y@2"
     assert purl_or("y", "deb", "y", "2", "debian") == "pkg:deb/debian/y@2"
+
+
+@pytest.mark.parametrize(
+    ("trivy", "grype"),
+    [
+        ("pkg:rpm/amazon/bash@4.2-1.amzn2?arch=x86_64&distro=amazon-2", "pkg:rpm/amzn/bash@4.2-1.amzn2"),
+        ("pkg:rpm/alma/bash@5-1.el9?epoch=0", "pkg:rpm/almalinux/bash@5-1.el9"),
+        ("pkg:rpm/oracle/bash@1:5-1.el8", "pkg:rpm/ol/bash@5-1.el8?epoch=1"),
+        ("pkg:rpm/cbl-mariner/vim@8-1.cm1", "pkg:rpm/mariner/vim@8-1.cm1"),
+        ("pkg:rpm/redhat/bash@5-1.el9", "pkg:rpm/rhel/bash@5-1.el9"),
+    ],
+)
+def test_two_words_for_one_distribution_are_one_component(trivy, grype):
+    assert canonical_purl(trivy) == canonical_purl(grype)
+    made = package_url("os", "bash", "1", trivy.split("/")[1])
+    assert made == canonical_purl(made)
 
 
 KINDS = st.sampled_from(["debian", "rpm", "npm", "jar", "gomod", "python", "composer", "nuget", "swift", "odd", ""])

@@ -92,7 +92,6 @@ _DISTRIBUTION_WORDS = {
 _WORD_END = re.compile(r"[\s:/@_]|(?<=[a-z])-?(?=\d)")
 _OS_WORDS = frozenset({"os", "os-pkgs", "operating-system", "linux", "distro"})
 _NAMESPACED = frozenset({"npm", "composer", "golang", "swift", "github"})
-_PYPI_SEPARATORS = re.compile(r"[-_.]+")
 
 
 def distribution(text: str) -> str:
@@ -154,7 +153,7 @@ def _split(type_: str, name: str) -> tuple[str, str]:
         namespace, _, rest = name.strip("/").rpartition("/")
         return namespace, rest
     if type_ == "pypi":
-        return "", _PYPI_SEPARATORS.sub("-", name).lower()
+        return "", name.replace("_", "-").lower()
     return "", name
 
 

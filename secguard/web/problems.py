@@ -114,8 +114,8 @@ def _refusal(error: Any) -> Problem:
 
 
 def _not_found(error: Exception) -> Problem:
-    said = str(error.args[0]) if error.args and isinstance(error.args[0], str) else ""
-    # get_object_or_404's own words name a model; they tell a reader nothing.
+    said = str(error.args[0]) if isinstance(error, Http404) and error.args and isinstance(error.args[0], str) else ""
+    # Django's own words name a model; they tell a reader nothing.
     detail = said if said and "matches the given query" not in said else "There is nothing here that you may see."
     return Problem(404, "not_found", detail)
 

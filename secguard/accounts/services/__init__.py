@@ -10,13 +10,6 @@ from secguard.accounts.services.people import (
     role_named,
 )
 from secguard.accounts.services.permission import require
-from secguard.accounts.services.sign_in import (
-    create_owner,
-    issue_sign_in_link,
-    set_password,
-    sign_in,
-    use_sign_in_link,
-)
 from secguard.accounts.services.teams import (
     APPLICATION_FOLLOWERS,
     create_application,
@@ -31,6 +24,13 @@ from secguard.accounts.services.tokens import (
     create_token_on_server,
     revoke_token,
     rotate_token,
+)
+from secguard.accounts.services.ways_in import (
+    create_owner,
+    issue_sign_in_link,
+    set_password,
+    sign_in,
+    use_sign_in_link,
 )
 
 __all__ = [

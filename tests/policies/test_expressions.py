@@ -110,6 +110,24 @@ def value_of(text: str) -> object:
         return type(e).__name__
 
 
+@given(st.text(alphabet="ab\\\"'rnx4u0 ", max_size=12))
+def test_text_is_the_engines_text(text):
+    """Where both take it, it means the same; the engine takes nothing as a text that is something else here."""
+    try:
+        tree = parse(text)
+    except ExpressionError:
+        return
+    if isinstance(tree, Literal) and isinstance(tree.value, str):
+        assert value_of(text) in (tree.value, "ValueError")
+
+
+@pytest.mark.parametrize("text", [r'r"a\"', r'"""a\\"""', r"'a\\'", r'r"""a\"""', r'"\"a\""'])
+def test_backslashes_before_quotes(text):
+    tree = parse(text)
+    assert isinstance(tree, Literal)
+    assert tree.value == cel.evaluate(text)
+
+
 @given(trees)
 def test_the_tree_is_the_engines_tree(text):
     """Fully parenthesised from our tree, the engine computes what it does from the text."""

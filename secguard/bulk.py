@@ -10,12 +10,12 @@ is named. Constraints hold as ever. Each function must be called inside a transa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-from django.db import connection, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models.expressions import RawSQL
 
 Row = Sequence[Any]
@@ -51,15 +51,21 @@ def insert_missing(model: type[models.Model], columns: Sequence[str], rows: Iter
     values at the same time then wait for each other, and never both ways.
     """
     _require_transaction()
-    prepared = _prepared(model, columns, rows)
+    prepared = list(_prepared(model, columns, rows))
     into = f"INSERT INTO {_table(model)} ({_names(model, columns)})"
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            sql = f"{into} SELECT * FROM {_unnest(model, columns)} ON CONFLICT DO NOTHING"  # noqa: S608
-            while chunk := list(islice(prepared, CHUNK)):
-                cursor.execute(sql, _by_column(chunk))
-        else:
-            cursor.executemany(f"{into} VALUES ({_marks(len(columns))}) ON CONFLICT DO NOTHING", list(prepared))
+    if connection.vendor != "postgresql":
+        with connection.cursor() as cursor:
+            cursor.executemany(f"{into} VALUES ({_marks(len(columns))}) ON CONFLICT DO NOTHING", prepared)
+        return
+    try:
+        # Who asks has looked before, so most often nothing is there; and this way takes half as long.
+        with transaction.atomic():
+            _copy(model, columns, prepared)
+    except IntegrityError:
+        sql = f"{into} SELECT * FROM {_unnest(model, columns)} ON CONFLICT DO NOTHING"  # noqa: S608
+        with connection.cursor() as cursor:
+            for start in range(0, len(prepared), CHUNK):
+                cursor.execute(sql, _by_column(prepared[start : start + CHUNK]))
 
 
 def update(model: type[models.Model], columns: Sequence[str], rows: Iterable[Row]) -> None:
@@ -123,7 +129,7 @@ def _next_ids(model: type[models.Model], count: int) -> list[int]:
 Converter = Callable[[Any], Any]
 
 
-def _prepared(model: type[models.Model], columns: Sequence[str], rows: Iterable[Row]) -> Iterable[Row]:
+def _prepared(model: type[models.Model], columns: Sequence[str], rows: Iterable[Row]) -> Iterator[Row]:
     """The rows as the driver takes them; only columns that need it are touched."""
     converters = [(i, c) for i, name in enumerate(columns) if (c := _converter(model, name))]
     if not converters:
@@ -162,7 +168,7 @@ def _field(model: type[models.Model], name: str) -> models.Field[Any, Any]:
 
 
 def _column(model: type[models.Model], name: str) -> str:
-    return connection.ops.quote_name(_field(model, name).column)
+    return connection.ops.quote_name(_field(model, name).column or name)
 
 
 def _names(model: type[models.Model], columns: Sequence[str]) -> str:

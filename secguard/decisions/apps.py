@@ -1,6 +1,15 @@
 from datetime import timedelta
 
 from django.apps import AppConfig
+from django.http import HttpRequest
+from django.utils import timezone
+
+
+def waiting_badge(request: HttpRequest) -> int:
+    """How many requests wait for this person: the number beside the queue in the navigation."""
+    from secguard.decisions.queries import waiting_count  # noqa: PLC0415 - models are loaded only after the apps
+
+    return waiting_count(request.user, timezone.now())  # type: ignore[arg-type]
 
 
 class DecisionsConfig(AppConfig):
@@ -10,11 +19,15 @@ class DecisionsConfig(AppConfig):
     def ready(self) -> None:
         from secguard.accounts.services import APPLICATION_FOLLOWERS  # noqa: PLC0415 - models are loaded only now
         from secguard.decisions import services, tasks  # noqa: PLC0415
-        from secguard.findings.services import EXPOSURES_CHANGED, RISKS_CHANGED  # noqa: PLC0415
+        from secguard.findings import services as findings  # noqa: PLC0415
         from secguard.jobs import registry  # noqa: PLC0415
+        from secguard.web.navigation import register_badge  # noqa: PLC0415
 
-        EXPOSURES_CHANGED.append(services.follow_exposures)
-        RISKS_CHANGED.append(services.follow_risks)
+        findings.TIME_TO_FIX.append(services.time_to_fix)
+        findings.EXPOSURES_CHANGED.append(services.follow_exposures)
+        findings.RISKS_CHANGED.append(services.follow_risks)
+        findings.RISK_MERGED.append(services.follow_merge)
         APPLICATION_FOLLOWERS.append(services.follow_application)
         registry.register("decisions.end", tasks.end_due)
         registry.every(timedelta(minutes=1), "decisions.end")
+        register_badge("decisions:queue", waiting_badge)

@@ -32,7 +32,7 @@ class Risk(models.Model):
     ``key`` is the identity: vulnerability and package, or kind, rule and target (see ``identity.risk_key``).
     """
 
-    key = models.CharField(max_length=64, unique=True)
+    key = models.CharField(max_length=64)
     kind = models.CharField(max_length=20, choices=KIND_CHOICES)
     vulnerability = models.ForeignKey(Vulnerability, models.PROTECT, null=True, blank=True, related_name="risks")
     package = models.CharField(max_length=500, blank=True)
@@ -52,6 +52,8 @@ class Risk(models.Model):
 
     class Meta:
         constraints = [
+            # Not ``unique=True``: that would add a second index, for LIKE, to PostgreSQL.
+            models.UniqueConstraint(fields=["key"], name="risk_once"),
             models.CheckConstraint(condition=Q(kind__in=[k.value for k in FindingKind]), name="risk_kind_known"),
             models.CheckConstraint(
                 condition=Q(kind="vulnerability", vulnerability__isnull=False)
@@ -95,7 +97,7 @@ class Finding(models.Model):
     """A risk in an image (at a component, for a vulnerability). Open while some scanner reports it."""
 
     image = models.ForeignKey(Image, models.CASCADE, related_name="findings")
-    risk = models.ForeignKey(Risk, models.PROTECT, related_name="findings")
+    risk = models.ForeignKey(Risk, models.PROTECT, db_index=False, related_name="findings")
     component = models.ForeignKey(Component, models.PROTECT, null=True, blank=True, db_index=False, related_name="+")
     status = models.CharField(max_length=8, default=OPEN, choices=[(OPEN, OPEN), (CLOSED, CLOSED)])
     severity = models.SmallIntegerField(choices=SEVERITY_CHOICES)
@@ -125,7 +127,8 @@ class Finding(models.Model):
         ]
         indexes = [
             # Where a risk stands open: the risk's page, its counts, the blast radius of a decision.
-            models.Index(fields=["risk", "image"], condition=Q(status=OPEN), name="finding_open_by_risk"),
+            # Whole, so that it serves the foreign key as well.
+            models.Index(fields=["risk", "status", "image"], name="finding_by_risk"),
             # The findings list, worst first, newest first.
             models.Index(fields=["-severity", "-id"], condition=Q(status=OPEN), name="finding_open_worst"),
         ]
@@ -140,7 +143,8 @@ class Observation(models.Model):
     ``scan_id`` is the scan that first said it in this form; rescans that say the same write nothing.
     """
 
-    finding = models.ForeignKey(Finding, models.CASCADE, related_name="observations")
+    # Its index is that of the unique constraint below.
+    finding = models.ForeignKey(Finding, models.CASCADE, db_index=False, related_name="observations")
     scanner = models.CharField(max_length=50)
     severity = models.SmallIntegerField(choices=SEVERITY_CHOICES)
     severity_source = models.CharField(max_length=50, blank=True)
@@ -175,7 +179,8 @@ class Exposure(models.Model):
     Written by ``services.refresh_exposures`` alone, as the difference to what stood there.
     """
 
-    risk = models.ForeignKey(Risk, models.CASCADE, related_name="exposures")
+    # Its index is that of the unique constraint below.
+    risk = models.ForeignKey(Risk, models.CASCADE, db_index=False, related_name="exposures")
     repository = models.ForeignKey(Repository, models.CASCADE, related_name="exposures")
     application = models.ForeignKey(Application, models.CASCADE, null=True, blank=True, db_index=False)
     team_id = models.BigIntegerField(null=True, blank=True)
@@ -202,7 +207,7 @@ class Exposure(models.Model):
             ),
             models.Index(fields=["severity", "due_at"], condition=Q(resolved_at=None), name="exposure_open_due"),
             # Time from finding to fix.
-            models.Index(fields=["resolved_at"], name="exposure_resolved"),
+            models.Index(fields=["resolved_at"], condition=Q(resolved_at__isnull=False), name="exposure_resolved"),
         ]
 
     def __str__(self) -> str:

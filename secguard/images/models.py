@@ -148,11 +148,15 @@ class TagMove(models.Model):
 class Component(models.Model):
     """One package version, wherever it is installed: stored once, however many images carry it."""
 
-    purl = models.CharField(max_length=700, unique=True, help_text="canonical: no qualifiers, epoch in the version")
+    purl = models.CharField(max_length=700, help_text="canonical: no qualifiers, epoch in the version")
     package = models.CharField(max_length=500, db_index=True, help_text="the purl without version")
     type = models.CharField(max_length=30)
     name = models.CharField(max_length=300)
     version = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        # Not ``unique=True``: that would add a second index, for LIKE, to PostgreSQL.
+        constraints = [models.UniqueConstraint(fields=["purl"], name="component_once")]
 
     def __str__(self) -> str:
         return self.purl

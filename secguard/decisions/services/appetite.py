@@ -125,7 +125,7 @@ def _activate(row: RiskAppetite, actor: User | None, now: datetime) -> None:
 
 
 def refresh_deadlines(where: Q, appetite: Appetite) -> None:
-    """Count anew by when the present exposures that fit ``where`` must be fixed. Two statements."""
+    """Count anew by when the present exposures that fit ``where`` must be fixed; writes what differs."""
     present = Exposure.objects.present().filter(where)
     columns = ("kind", "severity", "known_exploited", "fix_available", "application__is_exposed")
     by_days: dict[int | None, Q] = defaultdict(lambda: Q(pk__in=[]))
@@ -146,7 +146,9 @@ def refresh_deadlines(where: Q, appetite: Appetite) -> None:
         if days is not None
     ]
     if by_days:
-        present.update(due_at=SqlCase(*whens, default=Value(None), output_field=DateTimeField()))
+        due = SqlCase(*whens, default=Value(None), output_field=DateTimeField())
+        differs = Q(due_at__isnull=False, due=None) | Q(due__isnull=False) & (Q(due_at=None) | ~Q(due_at=F("due")))
+        present.alias(due=due).filter(differs).update(due_at=due)
 
 
 def _record(action: Action, row: RiskAppetite, actor: User | None) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 
 from django.db.models import Exists, Q, Subquery
 
 from secguard.decisions.models import Decision
 from secguard.decisions.queries import covering
-from secguard.errors import Conflict
 from secguard.findings.models import Exposure
 
 FOLLOWERS: list[Callable[[list[Decision]], None]] = []
@@ -41,27 +40,9 @@ def refresh_coverage(where: Q, now: datetime) -> int:
     Exposures that had no decision and get none are not written.
     """
     decisions = covering(now)
-    stands = Exposure.objects.present().filter(where).filter(Exists(decisions) | Q(decision_id__isnull=False))
+    # The risks first: of the exposures of a new image few have any decision, and only those are looked at one by one.
+    decided = Q(risk_id__in=Decision.objects.in_force(now).order_by().values("risk_id"))
+    stands = Exposure.objects.present().filter(where).filter(decided & Exists(decisions) | Q(decision_id__isnull=False))
     return stands.update(
         decision_id=Subquery(decisions.values("pk")[:1]), decided_until=Subquery(decisions.values("expires_at")[:1])
     )
-
-
-def move_decisions(kept_risk_id: int, gone_risk_ids: Iterable[int]) -> int:
-    """Two risks proved to be one: the decisions on the others follow to the kept one, before the others are deleted.
-
-    The database lets a decision follow only to the flaw's other name in the same package. Where both have an open
-    request over the same scope, raises ``Conflict``: people have to settle one first.
-    """
-    gone = list(gone_risk_ids)
-    moving = Decision.objects.filter(risk_id__in=gone)
-    twice = moving.waiting().filter(
-        scope_label__in=Decision.objects.waiting().filter(risk_id=kept_risk_id).values("scope_label")
-    )
-    if (both := twice.first()) is not None:
-        raise Conflict(
-            f"Decision {both.pk} and another open request ask for the same scope under two names of one flaw; "
-            "withdraw one of them first.",
-            code="decision-duplicate",
-        )
-    return moving.update(risk_id=kept_risk_id)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Q
 from django.utils import timezone
 
+from secguard import bulk
 from secguard.accounts.models import Application
+from secguard.decisions.appetite import Case
+from secguard.decisions.models import Decision
 from secguard.decisions.services.appetite import active_appetite, refresh_deadlines
 from secguard.decisions.services.coverage import refresh_coverage
-from secguard.decisions.services.ending import review_material_changes
+from secguard.decisions.services.ending import end, review_material_changes
+from secguard.findings.identity import FindingKind
 from secguard.findings.models import Exposure
+from secguard.findings.services import Circumstances, TimeToFix
+from secguard.findings.severity import Severity
 
 CHUNK = 5000
 
@@ -25,11 +31,30 @@ def follow_exposures(exposure_ids: Sequence[int], at: datetime) -> None:
     """
     _, appetite = active_appetite()
     for start in range(0, len(exposure_ids), CHUNK):
-        chunk = Q(pk__in=exposure_ids[start : start + CHUNK])
+        chunk = Q(pk__in=bulk.among(exposure_ids[start : start + CHUNK]))
         refresh_deadlines(chunk, appetite)
         refresh_coverage(chunk, at)
     repositories = set(Exposure.objects.filter(pk__in=exposure_ids[:CHUNK]).values_list("repository_id", flat=True))
     refresh_coverage(Q(repository_id__in=repositories, decision_id__isnull=False), at)
+
+
+def time_to_fix() -> TimeToFix:
+    """``findings.services.TIME_TO_FIX``: the deadlines of the risk appetite in force."""
+    _, appetite = active_appetite()
+
+    def within(case: Circumstances) -> timedelta | None:
+        row = appetite.row_for(
+            Case(
+                severity=Severity(case.severity),
+                kind=FindingKind(case.kind),
+                known_exploited=case.known_exploited,
+                fix_available=case.fix_available,
+                exposed=case.is_exposed,
+            )
+        )
+        return None if row.fix_within_days is None else timedelta(days=row.fix_within_days)
+
+    return within
 
 
 def follow_application(application: Application) -> None:
@@ -42,3 +67,21 @@ def follow_application(application: Application) -> None:
 def follow_risks(risk_ids: Sequence[int], at: datetime) -> None:
     """``findings.services.RISKS_CHANGED``: decisions that were approved under other facts end."""
     review_material_changes(risk_ids, at)
+
+
+def follow_merge(gone_risk_id: int, kept_risk_id: int) -> None:
+    """``findings.services.RISK_MERGED``: what was decided under one name of a flaw follows to the other.
+
+    Where the same is asked for under both names, the request under the gone name ends and says why; PostgreSQL's law
+    lets a decision follow only to the flaw's other name in the same package.
+    """
+    now = timezone.now()
+    kept = {(d.scope_kind, d.scope_label): d.pk for d in Decision.objects.waiting().filter(risk_id=kept_risk_id)}
+    asked = Decision.objects.waiting().filter(risk_id=gone_risk_id).select_for_update(of=("self",))
+    rows = asked.select_related("risk__vulnerability").order_by("pk")
+    twice = [d for d in rows if (d.scope_kind, d.scope_label) in kept]
+    if twice:
+        reasons = [f"decision {kept[d.scope_kind, d.scope_label]} asks for the same" for d in twice]
+        end(twice, reasons, now=now)
+    Decision.objects.filter(risk_id=gone_risk_id).update(risk_id=kept_risk_id)
+    refresh_coverage(Q(risk_id=kept_risk_id), now)

@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
             name='Risk',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=64, unique=True)),
+                ('key', models.CharField(max_length=64)),
                 ('kind', models.CharField(choices=[('vulnerability', 'vulnerability'), ('secret', 'secret'), ('malware', 'malware'), ('misconfiguration', 'misconfiguration'), ('hygiene', 'hygiene')], max_length=20)),
                 ('package', models.CharField(blank=True, max_length=500)),
                 ('rule', models.CharField(blank=True, max_length=200)),
@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
                 ('close_reason', models.CharField(blank=True, max_length=200)),
                 ('component', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='images.component')),
                 ('image', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='findings', to='images.image')),
-                ('risk', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='findings', to='findings.risk')),
+                ('risk', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='findings', to='findings.risk')),
             ],
         ),
         migrations.CreateModel(
@@ -71,7 +71,7 @@ class Migration(migrations.Migration):
                 ('decided_until', models.DateTimeField(blank=True, help_text='when that decision ends', null=True)),
                 ('application', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, to='accounts.application')),
                 ('repository', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='exposures', to='images.repository')),
-                ('risk', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='exposures', to='findings.risk')),
+                ('risk', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='exposures', to='findings.risk')),
             ],
         ),
         migrations.CreateModel(
@@ -89,7 +89,7 @@ class Migration(migrations.Migration):
                 ('scan_id', models.BigIntegerField()),
                 ('withdrawn_at', models.DateTimeField(blank=True, null=True)),
                 ('withdrawn_by_scan_id', models.BigIntegerField(blank=True, null=True)),
-                ('finding', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='observations', to='findings.finding')),
+                ('finding', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='observations', to='findings.finding')),
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('finding', 'scanner'), name='observation_once')],
@@ -105,6 +105,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='risk',
+            constraint=models.UniqueConstraint(fields=('key',), name='risk_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='risk',
             constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['vulnerability', 'secret', 'malware', 'misconfiguration', 'hygiene'])), name='risk_kind_known'),
         ),
         migrations.AddConstraint(
@@ -113,7 +117,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='finding',
-            index=models.Index(condition=models.Q(('status', 'open')), fields=['risk', 'image'], name='finding_open_by_risk'),
+            index=models.Index(fields=['risk', 'status', 'image'], name='finding_by_risk'),
         ),
         migrations.AddIndex(
             model_name='finding',
@@ -145,7 +149,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='exposure',
-            index=models.Index(fields=['resolved_at'], name='exposure_resolved'),
+            index=models.Index(condition=models.Q(('resolved_at__isnull', False)), fields=['resolved_at'], name='exposure_resolved'),
         ),
         migrations.AddConstraint(
             model_name='exposure',

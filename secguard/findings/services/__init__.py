@@ -1,7 +1,14 @@
 """Findings and risks: what scanners say is taken in, and everybody who depends on it is told."""
 
 from secguard.findings.services.exposures import refresh_exposures
-from secguard.findings.services.following import EXPOSURES_CHANGED, RISK_MERGED, RISKS_CHANGED
+from secguard.findings.services.following import (
+    EXPOSURES_CHANGED,
+    RISK_MERGED,
+    RISKS_CHANGED,
+    TIME_TO_FIX,
+    Circumstances,
+    TimeToFix,
+)
 from secguard.findings.services.merging import merge_flaws
 from secguard.findings.services.risks import TELL, follow_flaws, tell
 from secguard.findings.services.taking_in import Taken, take_in
@@ -11,7 +18,10 @@ __all__ = [
     "RISKS_CHANGED",
     "RISK_MERGED",
     "TELL",
+    "TIME_TO_FIX",
+    "Circumstances",
     "Taken",
+    "TimeToFix",
     "follow_flaws",
     "merge_flaws",
     "refresh_exposures",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import NamedTuple
 
 from django.db import transaction
@@ -11,7 +12,7 @@ from django.db.models import Exists, F, Max, OuterRef, Q, Subquery
 
 from secguard import bulk
 from secguard.findings.models import OPEN, Exposure, Finding, Risk
-from secguard.findings.services.following import EXPOSURES_CHANGED
+from secguard.findings.services.following import EXPOSURES_CHANGED, TIME_TO_FIX, Circumstances
 from secguard.images.models import Image, Repository
 
 _COLUMNS = (
@@ -24,6 +25,7 @@ _COLUMNS = (
     "known_exploited",
     "fix_available",
     "since",
+    "due_at",
     "resolved_at",
 )
 
@@ -44,7 +46,7 @@ def refresh_exposures(repository: Repository, *, at: datetime) -> None:
     A risk that the newest image no longer has is kept as resolved: it is known here, and work on it is done. The
     caller holds the repository's lock (``images.services.lock``) where others may take scans in.
     """
-    wanted = _risks_in(repository.newest_image_id)
+    wanted = _risks_in(repository.newest_image_id) if repository.newest_image_id else {}
     rows = Exposure.objects.filter(repository=repository).values_list(
         "risk_id", "id", "severity", "known_exploited", "fix_available", "resolved_at", "application_id"
     )
@@ -91,7 +93,7 @@ def follow_risks(risk_ids: Sequence[int], at: datetime) -> None:
         _tell(ids, at)
 
 
-def _risks_in(image_id: int | None) -> dict[int, Present]:
+def _risks_in(image_id: int) -> dict[int, Present]:
     rows = (
         Finding.objects.filter(image_id=image_id, status=OPEN)
         .values_list("risk_id", "risk__known_exploited", "risk__fix_available", "risk__kind")
@@ -105,22 +107,26 @@ def _insert(
     repository: Repository, missing: Mapping[int, Present], at: datetime, *, resolved_at: datetime | None
 ) -> list[int]:
     application, team = repository.application_id, _team(repository)
+    due = _deadlines(repository, at)
+    where = (repository.pk, application, team)
     rows = (
-        (
-            risk,
-            repository.pk,
-            application,
-            team,
-            p.kind,
-            p.severity,
-            p.known_exploited,
-            p.fix_available,
-            at,
-            resolved_at,
-        )
+        (risk, *where, p.kind, p.severity, p.known_exploited, p.fix_available, at, due(p), resolved_at)
         for risk, p in missing.items()
     )
     return bulk.insert(Exposure, _COLUMNS, rows)
+
+
+def _deadlines(repository: Repository, at: datetime) -> Callable[[Present], datetime | None]:
+    is_exposed = bool(repository.application and repository.application.is_exposed)
+    rules = [rule() for rule in TIME_TO_FIX]
+
+    @cache
+    def due(p: Present) -> datetime | None:
+        case = Circumstances(p.kind, p.severity, p.known_exploited, p.fix_available, is_exposed)
+        times = [time for rule in rules if (time := rule(case)) is not None]
+        return at + min(times) if times else None
+
+    return due
 
 
 def _update(repository: Repository, changed: Sequence[tuple[object, ...]]) -> list[int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 RISKS_CHANGED: list[Callable[[Sequence[int], datetime], None]] = []
 """Called by a job of its own (it may reach many images, and must hold no image's lock before) with the ids of risks
@@ -15,3 +16,19 @@ EXPOSURES_CHANGED: list[Callable[[Sequence[int], datetime], None]] = []
 RISK_MERGED: list[Callable[[int, int], None]] = []
 """Called inside the transaction as ``(gone risk id, kept risk id)`` before the gone one is deleted: two names of one
 flaw became one, and what people decided under the one name follows to the other."""
+
+
+class Circumstances(NamedTuple):
+    """What the time to fix a risk in a repository depends on."""
+
+    kind: str
+    severity: int
+    known_exploited: bool
+    fix_available: bool
+    is_exposed: bool
+
+
+TimeToFix = Callable[[Circumstances], timedelta | None]
+TIME_TO_FIX: list[Callable[[], TimeToFix]] = []
+"""Called once for many new exposures; what it returns says for each how long it may stand (``None``: no deadline). At
+most one app registers: a new exposure is then written once, with its deadline, and not again by who follows."""

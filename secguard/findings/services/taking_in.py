@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from secguard import bulk
 from secguard.advisories.naming import Flaw
@@ -101,10 +101,11 @@ def _standing(image: Image, scanner: str) -> dict[Identity, Standing]:
     for pk, risk, kind, status, key, purl in rows.iterator(chunk_size=10_000):
         by_id[pk] = standing[key, purl or ""] = Standing(pk, risk, kind, status == OPEN)
     words = Observation.objects.filter(finding__image=image, scanner=scanner) if by_id else Observation.objects.none()
-    for pk, finding, fingerprint, withdrawn_at in words.values_list("id", "finding_id", "fingerprint", "withdrawn_at"):
+    said = words.annotate(is_withdrawn=Q(withdrawn_at__isnull=False))
+    for pk, finding, fingerprint, is_withdrawn in said.values_list("id", "finding_id", "fingerprint", "is_withdrawn"):
         row = by_id[finding]
         row.observation_id = pk
-        row.fingerprint = "" if withdrawn_at else fingerprint
+        row.fingerprint = "" if is_withdrawn else fingerprint
     return standing
 
 

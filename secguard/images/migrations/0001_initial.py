@@ -20,12 +20,15 @@ class Migration(migrations.Migration):
             name='Component',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('purl', models.CharField(help_text='canonical: no qualifiers, epoch in the version', max_length=700, unique=True)),
+                ('purl', models.CharField(help_text='canonical: no qualifiers, epoch in the version', max_length=700)),
                 ('package', models.CharField(db_index=True, help_text='the purl without version', max_length=500)),
                 ('type', models.CharField(max_length=30)),
                 ('name', models.CharField(max_length=300)),
                 ('version', models.CharField(blank=True, max_length=300)),
             ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('purl',), name='component_once')],
+            },
         ),
         migrations.CreateModel(
             name='Registry',

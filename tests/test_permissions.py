@@ -1,0 +1,193 @@
+"""Every route by every role. A route without a row in ``tests/permissions/*.txt`` fails, and so does a wrong answer.
+
+A row is ``METHOD PATH [BODY] => STATUS …`` with one status for each of ``ACTORS``; ``#`` begins a comment. ``{name}``
+in it stands for something in the first team's world (``estate`` and ``world`` below); ``stranger`` belongs to another
+team. A body is JSON: sent as it is to the API, as a form to a page. Each request runs alone and is undone afterwards.
+
+A route with parameters that are no object's (a format suffix of the API's router) is covered by its plain twin.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, resolve
+
+from secguard.accounts.models import Application
+from secguard.audit import services as audit
+from tests.fixtures_people import Person, api_client
+
+ACTORS = (
+    "anonymous",
+    "stranger",
+    "viewer",
+    "developer",
+    "operator",
+    "reviewer",
+    "business_approver",
+    "administrator",
+)
+TABLES = Path(__file__).parent / "permissions"
+ROW = re.compile(r"(?P<method>[A-Z]+)\s+(?P<path>/\S*)\s*(?P<body>\{.*\})?\s*=>\s*(?P<statuses>[\d\s]+)")
+
+
+@dataclass(frozen=True)
+class Row:
+    place: str
+    method: str
+    path: str
+    body: str
+    statuses: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def read_rows() -> Iterator[Row]:
+    for table in sorted(TABLES.glob("*.txt")):
+        for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), start=1):
+            text = line.split("#")[0].strip()
+            if not text:
+                continue
+            found = ROW.fullmatch(text)
+            assert found is not None, f"{table.name}:{number} is no row: {line}"
+            statuses = tuple(int(word) for word in found["statuses"].split())
+            assert len(statuses) == len(ACTORS), f"{table.name}:{number} needs {len(ACTORS)} statuses"
+            yield Row(f"{table.name}:{number}", found["method"], found["path"], found["body"] or "", statuses)
+
+
+ROWS = list(read_rows())
+
+
+@pytest.fixture
+def estate(db: None) -> dict[str, Any]:
+    """What stands in the database beside people."""
+    with transaction.atomic():
+        entry = audit.record("team:create", actor=None, subject_type="team", subject_id=1, subject="Payments")
+    return {"audit": entry.sequence}
+
+
+@pytest.fixture
+def world(
+    viewer: Person,
+    developer: Person,
+    operator: Person,
+    reviewer: Person,
+    business_approver: Person,
+    administrator: Person,
+    stranger: Person,
+    application: Application,
+    estate: dict[str, Any],
+) -> dict[str, Any]:
+    """What ``{name}`` in a row stands for: all of it belongs to the first team or to the organisation."""
+    return estate | {
+        "team": application.team.slug,
+        "team_id": application.team_id,
+        "application": application.slug,
+        "person": developer.pk,
+        "membership": developer.memberships.get().pk,
+        "token": api_token_of(developer),
+    }
+
+
+def api_token_of(person: Person) -> int:
+    """A token beside the one that the person's own requests carry."""
+    api_client(person, "developer")
+    return int(person.tokens.order_by("-pk")[0].pk)
+
+
+def fill(text: str, world: dict[str, Any]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda found: str(world[found[1]]), text)
+
+
+def answer(row: Row, actor: Person | None, world: dict[str, Any]) -> int:
+    path, is_api = fill(row.path, world), row.path.startswith("/api/")
+    client = Client() if actor is None else actor.api if is_api else actor.client
+    body = json.loads(fill(row.body, world)) if row.body else {}
+    kwargs: dict[str, Any] = {"content_type": "application/json"} if is_api and actor is None else {}
+    with transaction.atomic():
+        # An HTTP client keeps its cookies; a request that signs out or in must not speak for the next one.
+        cookies = client.cookies.copy()
+        response = getattr(client, row.method.lower())(path, body or None, **kwargs)
+        if response.streaming:
+            b"".join(response)
+        client.cookies = cookies
+        transaction.set_rollback(True)
+    return int(response.status_code)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_each_role_gets_its_answer(row: Row, world: dict[str, Any], request: pytest.FixtureRequest) -> None:
+    found = tuple(answer(row, None if name == "anonymous" else request.getfixturevalue(name), world) for name in ACTORS)
+    wrong = [
+        f"{name}: {got}, expected {expected}"
+        for name, got, expected in zip(ACTORS, found, row.statuses, strict=True)
+        if got != expected
+    ]
+    assert not wrong, f"{row.place} {row}\n  " + "\n  ".join(wrong) + f"\n  found: {' '.join(map(str, found))}"
+
+
+# --- no route without a row ---
+
+
+def routes(
+    patterns: list[URLPattern | URLResolver], route: str = "", spaces: tuple[str, ...] = ()
+) -> Iterator[tuple[str, str, str]]:
+    """(full name, route, method) of every route; a function view counts with GET or, if it takes none, POST."""
+    for pattern in patterns:
+        here = route + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            inner = (*spaces, pattern.namespace) if pattern.namespace else spaces
+            yield from routes(pattern.url_patterns, here, inner)
+        elif "format" not in here:
+            name = ":".join((*spaces, pattern.name or here))
+            for method in methods(pattern.callback):
+                yield name, here, method
+
+
+def methods(view: Any) -> list[str]:
+    """The methods of an API view; ``ANY`` for a function, which says it only when it is asked."""
+    if actions := getattr(view, "actions", None):
+        return [method.upper() for method in actions if method != "head"]
+    if cls := getattr(view, "cls", None) or getattr(view, "view_class", None):
+        known = ("get", "post", "put", "patch", "delete")
+        return [method.upper() for method in known if callable(getattr(cls, method, None))]
+    return ["ANY"]
+
+
+SAMPLES = {"digest": "sha256:" + "0" * 64}
+"""For paths that take only what looks right."""
+
+
+def covered() -> set[tuple[str, str]]:
+    names = set()
+    for row in ROWS:
+        path = re.sub(r"\{(\w+)\}", lambda found: SAMPLES.get(found[1], "1"), row.path).partition("?")[0]
+        name = resolve(path).view_name
+        names |= {(name, row.method), (name, "ANY")}
+    return names
+
+
+def test_every_route_has_a_row() -> None:
+    have = covered()
+    missing = sorted(
+        f"{method} {route} ({name})"
+        for name, route, method in routes(get_resolver().url_patterns)
+        if (name, method) not in have
+    )
+    assert not missing, "add rows to tests/permissions/*.txt for:\n  " + "\n  ".join(missing)
+
+
+def test_the_table_speaks_of_every_role() -> None:
+    from secguard.accounts.roles import Role
+
+    assert {role.value.replace("security-", "").replace("-", "_") for role in Role} <= set(ACTORS)

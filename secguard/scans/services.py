@@ -80,15 +80,15 @@ def submit(submission: Submission, *, actor: User, max_bytes: int, now: datetime
     repeated = _by_idempotency_key(submission, actor)
     if repeated is not None:
         return repeated, False
-    report = read(submission.raw)
+    report = read(submission.raw, submission.scanner)
     target = target_of(report.subject, submission.image, is_renamed=submission.is_renamed)
     application = _application_for(target, submission.application, actor)
     return _keep(submission, report, target, application, actor, now or timezone.now())
 
 
-def read(raw: bytes) -> ScanReport:
+def read(raw: bytes, scanner: str = "") -> ScanReport:
     """Read a report of any known format; text that no database holds (NUL) is replaced, here and nowhere else."""
-    return read_report(raw.replace(b"\\u0000", b"\\ufffd"))
+    return read_report(raw.replace(b"\\u0000", b"\\ufffd"), scanner)
 
 
 def _by_idempotency_key(submission: Submission, actor: User) -> Scan | None:
@@ -256,7 +256,8 @@ def take_in(scan_id: int, *, progress: Progress, now: datetime | None = None) ->
     scan.started_at = at
     scan.save(update_fields=["status", "started_at"])
     progress("reading the report", 0, 0)
-    report = read(zlib.decompress(Report.objects.values_list("body", flat=True).get(pk=scan.report_id)))
+    body = Report.objects.values_list("body", flat=True).get(pk=scan.report_id)
+    report = read(zlib.decompress(body), scan.scanner)
     target = target_of(report.subject, scan.named, is_renamed=scan.is_renamed)
     progress("taking in findings", 0, report.finding_count)
     flaws = translation.flaws(report)

@@ -14,7 +14,7 @@ from types import ModuleType
 
 from secguard.errors import Invalid
 from secguard.scans.document import Document
-from secguard.scans.report import ScanReport
+from secguard.scans.report import ScanReport, Subject
 
 MAX_FINDINGS = 200_000
 MAX_COMPONENTS = 200_000
@@ -31,12 +31,15 @@ def formats() -> tuple[str, ...]:
     return tuple(m.__name__.rpartition(".")[2] for m in readers())
 
 
-def read_report(raw: bytes) -> ScanReport:
+def read_report(raw: bytes, scanner: str = "") -> ScanReport:
     """Read a report of whatever known format.
 
+    ``scanner`` is the sender's word for the tool; it is needed only for an empty list, which names none.
     Raises ``Invalid`` naming what was found and where: not JSON, unknown format, broken at a place, too many entries.
     """
     document = Document.parse(raw)
+    if document.items is not None and not document.items:
+        return _nothing_found(scanner)
     for module in readers():
         report: ScanReport | None = module.read(document)
         if report is not None:
@@ -48,6 +51,20 @@ def read_report(raw: bytes) -> ScanReport:
         code="unknown-format",
         where="$",
     )
+
+
+def _nothing_found(scanner: str) -> ScanReport:
+    """A clean run of a tool that writes a bare list. A reader of such a tool says in ``EMPTY_COVERS`` what it means."""
+    covers = {m.__name__.rpartition(".")[2]: m.EMPTY_COVERS for m in readers() if hasattr(m, "EMPTY_COVERS")}
+    if scanner.lower() not in covers:
+        raise Invalid(
+            "The report is an empty list, which does not say which tool wrote it. Add ?scanner= with the tool's name "
+            f"(one of {', '.join(sorted(covers))}).",
+            code="empty-list",
+            where="$",
+        )
+    name = scanner.lower()
+    return ScanReport(format=name, scanner=name, subject=Subject(kind="configuration"), covers=covers[name])
 
 
 def _check_bounds(report: ScanReport) -> None:

@@ -17,6 +17,8 @@ from secguard.scans.report import ReportedSecret, ScanReport, Subject
 _EIGHT = frozenset({"RuleID", "File", "StartLine", "Secret"})
 _SEVEN = frozenset({"rule", "file", "offender", "commit"})
 
+EMPTY_COVERS = frozenset({FindingKind.SECRET})
+
 
 class _Eight(Struct):
     rule: str = field(name="RuleID")
@@ -52,7 +54,7 @@ def read(document: Document) -> ScanReport | None:
         format_version="8" if keys >= _EIGHT else "7",
         scanner="gitleaks",
         subject=Subject(kind="repository"),
-        covers=frozenset({FindingKind.SECRET}),
+        covers=EMPTY_COVERS,
         secrets=list(reversed(secrets.values())),
     )
 

@@ -18,6 +18,7 @@ from secguard.scans.document import Document, decode
 from secguard.scans.readers._checks import check_kind, clean_path, distinct_checks, joined_warning
 from secguard.scans.report import ReportedCheck, ScanReport, Subject
 
+EMPTY_COVERS = frozenset({FindingKind.MISCONFIGURATION, FindingKind.HYGIENE})
 _CODE = re.compile(r"(DL|SC)\d{4}")
 _PROBED = 20
 _STDIN = frozenset({"", "-", "/dev/stdin"})
@@ -48,7 +49,7 @@ def read(document: Document) -> ScanReport | None:
         format="hadolint",
         scanner="hadolint",
         subject=Subject(kind="configuration"),
-        covers=frozenset({FindingKind.MISCONFIGURATION, FindingKind.HYGIENE}),
+        covers=EMPTY_COVERS,
         checks=checks,
         complete=all(r.code != _UNPARSED for r in results),
         warnings=(*warnings, *joined_warning(joined)),

@@ -5,6 +5,7 @@ from secguard.decisions.queries.covering import applicable_for_image, covering, 
 from secguard.decisions.queries.documents import documents
 from secguard.decisions.queries.filters import DecisionFilter
 from secguard.decisions.queries.reviewing import (
+    QUEUE,
     Occurrence,
     Waiting,
     earlier_decisions,
@@ -30,6 +31,7 @@ from secguard.decisions.queries.standing import (
     BlastRadius,
     Standing,
     blast_radius,
+    kinds_of_standing,
     snapshot,
     snapshots_now,
     standings,
@@ -37,6 +39,7 @@ from secguard.decisions.queries.standing import (
 
 __all__ = [
     "ORGANISATION",
+    "QUEUE",
     "BlastRadius",
     "DecisionFilter",
     "Occurrence",
@@ -52,6 +55,7 @@ __all__ = [
     "effective_status",
     "find_scope",
     "find_scope_by_key",
+    "kinds_of_standing",
     "may_ask",
     "occurrences",
     "places_in",

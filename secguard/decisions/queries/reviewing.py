@@ -8,12 +8,15 @@ from datetime import datetime
 from django.db.models import QuerySet
 
 from secguard.accounts.models import User
-from secguard.approvals.queries import open_for
+from secguard.approvals.queries import open_for, outcomes, votes_of
 from secguard.decisions.lifecycle import DecisionStatus
 from secguard.decisions.models import Decision
-from secguard.decisions.queries.scopes import Scope, places_with
+from secguard.decisions.queries.scopes import Scope, places_with, teams_of
 from secguard.findings.models import OPEN, Finding, Risk
 from secguard.findings.severity import Severity
+
+QUEUE = 200
+"""How many requests the review queue shows at once, those that wait longest."""
 
 SAMPLE = 50
 """How many places a reviewer sees by name; the number says how many there are."""
@@ -41,12 +44,20 @@ class Waiting:
     decisions: tuple[Decision, ...]
 
 
-def queue(user: User, now: datetime, *, limit: int = 200) -> list[Waiting]:
-    """What ``user`` may decide now, grouped by risk, the risk that waits longest first. One query."""
+def queue(user: User, now: datetime, *, limit: int = QUEUE) -> list[Waiting]:
+    """What ``user`` may decide now, grouped by risk, the risk that waits longest first.
+
+    A request of which only seats are empty that ``user`` cannot fill is left out. At most ``limit``, in a fixed number
+    of queries.
+    """
+    rows = list(waiting_for(user, now)[:limit])
+    teams = teams_of(rows)
+    standing = outcomes({d.approval_id: (d.approval, teams[d.pk]) for d in rows}, votes_of([d.approval for d in rows]))
     groups: dict[int, list[Decision]] = {}
-    for decision in waiting_for(user, now)[:limit]:
-        groups.setdefault(decision.risk_id, []).append(decision)
-    return [Waiting(rows[0].risk, tuple(rows)) for rows in groups.values()]
+    for decision in rows:
+        if user.roles_for(set(teams[decision.pk])) & standing[decision.approval_id].missing.keys():
+            groups.setdefault(decision.risk_id, []).append(decision)
+    return [Waiting(found[0].risk, tuple(found)) for found in groups.values()]
 
 
 def waiting_count(user: User, now: datetime, *, bound: int = 100) -> int:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Count
+from django.db.models import Count, Exists
 
 from secguard.accounts.models import User
 from secguard.decisions.lifecycle import RiskSnapshot
@@ -47,6 +47,24 @@ def standings(risk: Risk, scope: Scope) -> frozenset[Standing]:
         and inside.filter(repository__application__is_exposed=True, image_id__in=older.values("image_id")).exists()
     )
     return frozenset(Standing(Severity(s), risk.known_exploited, risk.fix_available, exposed) for s in severities)
+
+
+def kinds_of_standing(risk_ids: Sequence[int], scope: Scope) -> set[tuple[str, Standing]]:
+    """The different (kind of finding, standing) of several risks in ``scope``, in one query; for a preview.
+
+    Unlike ``standings`` it looks into newest images only, but for an image's own scope.
+    """
+    if scope.kind is ScopeKind.IMAGE:
+        exposed = places_in(scope).filter(repository__application__is_exposed=True)
+        findings = Finding.objects.filter(risk_id__in=risk_ids, status=OPEN, image_id=scope.id or 0).values_list(
+            "risk__kind", "severity", "risk__known_exploited", "risk__fix_available", Exists(exposed)
+        )
+        rows = set(findings.distinct())
+    else:
+        exposures = Exposure.objects.present().filter(risk_id__in=risk_ids, **scope.column)
+        columns = ("kind", "severity", "known_exploited", "fix_available", "application__is_exposed")
+        rows = set(exposures.values_list(*columns).distinct())
+    return {(kind, Standing(Severity(s), exploited, fix, bool(e))) for kind, s, exploited, fix, e in rows}
 
 
 def snapshot(risk: Risk, ways: Iterable[Standing]) -> RiskSnapshot:

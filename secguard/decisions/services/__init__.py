@@ -6,14 +6,16 @@ from secguard.decisions.services.appetite import (
     create_appetite,
     refresh_deadlines,
 )
-from secguard.decisions.services.coverage import (
-    FOLLOWERS,
-    move_decisions,
-    refresh_coverage,
-)
+from secguard.decisions.services.coverage import FOLLOWERS, refresh_coverage
 from secguard.decisions.services.ending import end_due, review_material_changes, revoke
-from secguard.decisions.services.following import follow_application, follow_exposures, follow_risks
-from secguard.decisions.services.requesting import Ask, request_decision, request_many, withdraw
+from secguard.decisions.services.following import (
+    follow_application,
+    follow_exposures,
+    follow_merge,
+    follow_risks,
+    time_to_fix,
+)
+from secguard.decisions.services.requesting import Ask, preview, request_decision, request_many, withdraw
 from secguard.decisions.services.voting import approve, reject, vote_many
 
 __all__ = [
@@ -26,8 +28,9 @@ __all__ = [
     "end_due",
     "follow_application",
     "follow_exposures",
+    "follow_merge",
     "follow_risks",
-    "move_decisions",
+    "preview",
     "refresh_coverage",
     "refresh_deadlines",
     "reject",
@@ -35,6 +38,7 @@ __all__ = [
     "request_many",
     "review_material_changes",
     "revoke",
+    "time_to_fix",
     "vote_many",
     "withdraw",
 ]

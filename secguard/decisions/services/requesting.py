@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,7 +27,15 @@ from secguard.decisions.lifecycle import (
     parse_conditions,
 )
 from secguard.decisions.models import Decision, RiskAppetite
-from secguard.decisions.queries import Scope, Standing, may_ask, places_with, snapshot, standings
+from secguard.decisions.queries import (
+    Scope,
+    Standing,
+    kinds_of_standing,
+    may_ask,
+    places_with,
+    snapshot,
+    standings,
+)
 from secguard.decisions.scope import ScopeKind
 from secguard.decisions.services.appetite import active_appetite
 from secguard.decisions.services.ending import end, line, locked
@@ -124,7 +132,7 @@ def _request(ask: Ask, actor: User, now: datetime, appetite: tuple[RiskAppetite,
             where="scope",
         )
     ways = standings(risk, scope)
-    requirement = strictest(appetite[1], risk, scope, ways, kind)
+    requirement = strictest(appetite[1], scope, [(risk.kind, w) for w in ways], kind)
     check_end(requirement, now, ask.expires_at)
     facts = snapshot(risk, ways)
     check_conditions(conditions, facts, kind)
@@ -149,23 +157,29 @@ def _request(ask: Ask, actor: User, now: datetime, appetite: tuple[RiskAppetite,
     )
 
 
-def strictest(
-    appetite: Appetite, risk: Risk, scope: Scope, ways: frozenset[Standing], kind: DecisionKind
-) -> Requirement:
-    """What the risk appetite asks for the worst of ``ways``: the shortest time, and for each role the most people.
+def preview(risk_ids: Sequence[int], scope: Scope, kind: str) -> Requirement | None:
+    """What the risk appetite would ask for these risks; ``None`` where they stand nowhere in ``scope``."""
+    ways = kinds_of_standing(risk_ids, scope)
+    return strictest(active_appetite()[1], scope, ways, _kind(kind)) if ways else None
 
-    Where rows differ, the row named is the one with the shortest time.
+
+def strictest(
+    appetite: Appetite, scope: Scope, ways: Iterable[tuple[str, Standing]], kind: DecisionKind
+) -> Requirement:
+    """What the risk appetite asks for the worst of ``ways`` ((kind of finding, standing), at least one).
+
+    The shortest time, and for each role the most people; where rows differ, the row named is that of the shortest time.
     """
     cases = [
         Case(
             severity=w.severity,
-            kind=FindingKind(risk.kind),
+            kind=FindingKind(of),
             known_exploited=w.known_exploited,
             exposed=w.exposed,
             fix_available=w.fix_available,
             scope=scope.kind,
         )
-        for w in ways
+        for of, w in ways
     ]
     found = [appetite.requirement(case, kind) for case in cases]
     first = min(found, key=lambda r: (r.max_days, -r.people, r.row))

@@ -84,6 +84,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("", include("secguard.accounts.urls")),
     path("", include("secguard.audit.urls")),
+    path("", include("secguard.decisions.urls")),
     path("", include(page_patterns)),
     path("", include((image_patterns, "images"))),
     path("", include(([path("scans/<int:pk>/", images.scan_detail, name="detail")], "scans"))),

@@ -101,7 +101,8 @@ def sample(*, remove: bool, show: Callable[[str, int, int], None]) -> str:
     _ready()
     from secguard.sample import services  # noqa: PLC0415
 
-    return services.remove(actor=None) if remove else services.load(actor=None, progress=show)
+    words: str = services.remove(actor=None) if remove else services.load(actor=None, progress=show)
+    return words
 
 
 def verify_audit(export: Path | None, heads: list[str]) -> tuple[bool, str]:

@@ -64,7 +64,7 @@ class Child:
     def died(self, now: float) -> float:
         """Notes a death; returns the seconds until the next start."""
         self.failures = 1 if now - self.started_at > STEADY_SECONDS else self.failures + 1
-        wait = min(FIRST_RESTART_SECONDS * 2 ** (self.failures - 1), LONGEST_RESTART_SECONDS)
+        wait: float = min(FIRST_RESTART_SECONDS * 2 ** (self.failures - 1), LONGEST_RESTART_SECONDS)
         self.process, self.start_at = None, now + wait
         return wait
 

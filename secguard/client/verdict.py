@@ -119,7 +119,9 @@ def _reason(raw: Mapping[str, Any], server: str, details: Mapping[str, Mapping[s
     risks = tuple(str(risk) for risk in exception.get("risks") or [])
     link = str(exception.get("url") or "")
     if not link and risks:
-        link = f"{server}/decisions/request/?" + "&".join(f"risk={quote(risk)}" for risk in risks[:50])
+        link = f"{server}/decisions/request/?" + "&".join(
+            f"risk={quote(risk, errors='replace')}" for risk in risks[:50]
+        )
     return Reason(
         rule=str(raw.get("rule", "")),
         effect=str(raw.get("effect", "")),

@@ -80,7 +80,7 @@ def _result(verdict: Verdict, reason: Reason, index: int, finding: Finding | Non
 
 def _location(image: str, place: str) -> dict[str, Any]:
     """The image stands for the file; what is inside of it is a logical location (3.28, 3.33)."""
-    physical = {"artifactLocation": {"uri": quote(image, safe="/@:")}, "region": {"startLine": 1}}
+    physical = {"artifactLocation": {"uri": quote(image, safe="/@:", errors="replace")}, "region": {"startLine": 1}}
     return {
         "physicalLocation": physical,
         **({"logicalLocations": [{"fullyQualifiedName": place}]} if place else {}),

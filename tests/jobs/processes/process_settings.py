@@ -6,3 +6,4 @@ INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "secguar
 AUTH_USER_MODEL = "auth.User"
 ROOT_URLCONF = "slowwork"
 MIDDLEWARE = []
+CSRF_FAILURE_VIEW = "django.views.csrf.csrf_failure"

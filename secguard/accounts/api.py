@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from secguard.accounts import services
+from secguard.accounts.authentication import person_of
 from secguard.accounts.models import ApiToken, Application, Membership, Team, User
 from secguard.accounts.roles import PERMISSIONS, Permission, Role
 
@@ -35,8 +36,11 @@ class Visible(viewsets.GenericViewSet[Any]):
     """Rows that the person may see; anything else is 404, whether it is there or not."""
 
     def get_queryset(self) -> QuerySet[Any]:
-        rows = super().get_queryset()
-        return rows if getattr(self, "swagger_fake_view", False) else rows.visible_to(self.request.user)
+        rows: Any = super().get_queryset()
+        found: QuerySet[Any] = rows
+        if not getattr(self, "swagger_fake_view", False):
+            found = rows.visible_to(person_of(self.request))
+        return found
 
     def body(self, **kwargs: Any) -> dict[str, Any]:
         """What was sent, checked by the view's serializer."""
@@ -74,7 +78,7 @@ class MeView(APIView):
     @extend_schema(responses=MeSerializer)
     def get(self, request: Request) -> Response:
         """Who asks, and what this request may do."""
-        user: User = request.user
+        user = person_of(request)
         slugs = dict(Team.objects.filter(pk__in=user.team_ids).values_list("pk", "slug"))
         grants = user.grants()
         held = {permission.value for role, _ in grants for permission in PERMISSIONS[role]}
@@ -171,14 +175,14 @@ class UserViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Visible):
         if getattr(self, "swagger_fake_view", False):
             return rows
         # A colleague's roles in other teams are those teams' own affair.
-        shown = Membership.objects.visible_to(self.request.user).select_related("team")
+        shown = Membership.objects.visible_to(person_of(self.request)).select_related("team")
         return rows.prefetch_related(Prefetch("memberships", shown))
 
     @extend_schema(request=NewUserSerializer, responses={201: UserSerializer})
     def create(self, request: Request) -> Response:
         """Make a person or a service with a first role. A person signs in by a link: POST `sign-in-link/`."""
         sent = self._read(NewUserSerializer)
-        user = services.create_user(sent.pop("username"), sent.pop("role"), actor=request.user, **sent)
+        user = services.create_user(sent.pop("username"), sent.pop("role"), actor=person_of(request), **sent)
         return self._shown(user, status.HTTP_201_CREATED)
 
     @extend_schema(request=EditUserSerializer, responses=UserSerializer)
@@ -186,26 +190,26 @@ class UserViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Visible):
         """Change how somebody is called and reached."""
         user = self.get_object()
         kept = {"display_name": user.display_name, "email": user.email}
-        services.edit_user(user.pk, actor=request.user, **kept | self._read(EditUserSerializer))
+        services.edit_user(user.pk, actor=person_of(request), **kept | self._read(EditUserSerializer))
         return self._shown(user)
 
     @extend_schema(request=None, responses=UserSerializer)
     @action(detail=True, methods=["post"])
     def deactivate(self, request: Request, pk: str) -> Response:
         """End somebody's access now, sessions and tokens with it."""
-        return self._shown(services.deactivate(self.get_object().pk, actor=request.user))
+        return self._shown(services.deactivate(self.get_object().pk, actor=person_of(request)))
 
     @extend_schema(request=None, responses=UserSerializer)
     @action(detail=True, methods=["post"])
     def reactivate(self, request: Request, pk: str) -> Response:
         """Let a deactivated person back in, with the roles they had."""
-        return self._shown(services.reactivate(self.get_object().pk, actor=request.user))
+        return self._shown(services.reactivate(self.get_object().pk, actor=person_of(request)))
 
     @extend_schema(request=None, responses={201: SignInLinkSerializer})
     @action(detail=True, methods=["post"], url_path="sign-in-link")
     def sign_in_link(self, request: Request, pk: str) -> Response:
         """Make a one-time way in, for an invitation or a forgotten password; ends earlier ones."""
-        path = services.issue_sign_in_link(self.get_object().pk, actor=request.user)
+        path = services.issue_sign_in_link(self.get_object().pk, actor=person_of(request))
         return Response({"sign_in_link": request.build_absolute_uri(path)}, status.HTTP_201_CREATED)
 
     def _read(self, serializer_class: type[serializers.Serializer[Any]]) -> dict[str, Any]:
@@ -245,13 +249,13 @@ class MembershipViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Visibl
     def create(self, request: Request) -> Response:
         """Give a role. One that is held already is given back unchanged."""
         sent = self.body()
-        membership = services.grant(sent["user"].pk, sent["role"], actor=request.user, team=sent.get("team"))
+        membership = services.grant(sent["user"].pk, sent["role"], actor=person_of(request), team=sent.get("team"))
         return Response(MembershipSerializer(membership).data, status.HTTP_201_CREATED)
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:
         """Take a role back, at once for every session and token."""
-        services.revoke(self.get_object().pk, actor=request.user)
+        services.revoke(self.get_object().pk, actor=person_of(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -276,14 +280,14 @@ class TeamViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Visible):
 
     def create(self, request: Request) -> Response:
         """Make a team."""
-        team = services.create_team(self.body()["name"], actor=request.user)
+        team = services.create_team(self.body()["name"], actor=person_of(request))
         return Response(self.get_serializer(team).data, status.HTTP_201_CREATED)
 
     def partial_update(self, request: Request, slug: str) -> Response:
         """Call a team otherwise; its slug stays."""
         team = self.get_object()
         name = self.body(partial=True).get("name", team.name)
-        return Response(self.get_serializer(services.rename_team(team.pk, name, actor=request.user)).data)
+        return Response(self.get_serializer(services.rename_team(team.pk, name, actor=person_of(request))).data)
 
 
 class ApplicationSerializer(serializers.ModelSerializer[Application]):
@@ -320,13 +324,13 @@ class ApplicationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Visib
     def create(self, request: Request) -> Response:
         """Make an application that a team owns."""
         sent = self.body()
-        application = services.create_application(sent.pop("name"), actor=request.user, **sent)
+        application = services.create_application(sent.pop("name"), actor=person_of(request), **sent)
         return Response(self.get_serializer(application).data, status.HTTP_201_CREATED)
 
     def partial_update(self, request: Request, slug: str) -> Response:
         """Change some of it; to hand it to another team needs application:edit in both."""
         found = self.get_object()
-        application = services.edit_application(found.pk, actor=request.user, **self.body(partial=True))
+        application = services.edit_application(found.pk, actor=person_of(request), **self.body(partial=True))
         return Response(self.get_serializer(application).data)
 
 
@@ -400,9 +404,9 @@ class TokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Visible):
         """Make a token. The answer holds its value, once."""
         sent = self.body()
         token, raw = services.create_token(
-            sent.get("user", request.user).pk,
+            sent.get("user", person_of(request)).pk,
             sent["role"],
-            actor=request.user,
+            actor=person_of(request),
             name=sent["name"],
             team=sent.get("team"),
             days=sent["expires_in_days"],
@@ -413,12 +417,12 @@ class TokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Visible):
     @action(detail=True, methods=["post"])
     def rotate(self, request: Request, pk: str) -> Response:
         """Replace a token by a new one with the same role, team and lifetime; the old one ends now."""
-        return self._made(*services.rotate_token(self.get_object().pk, actor=request.user))
+        return self._made(*services.rotate_token(self.get_object().pk, actor=person_of(request)))
 
     @extend_schema(responses={204: OpenApiResponse(description="Revoked.")})
     def destroy(self, request: Request, pk: str) -> Response:
         """Revoke a token; it ends now and stays in the list."""
-        services.revoke_token(self.get_object().pk, actor=request.user)
+        services.revoke_token(self.get_object().pk, actor=person_of(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _made(self, token: ApiToken, raw: str) -> Response:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import OperationalError, transaction
 from django.db.models import Q
+from django.http import HttpRequest
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
@@ -15,6 +16,7 @@ from rest_framework.request import Request
 
 from secguard.accounts import credentials
 from secguard.accounts.models import ApiToken, User
+from secguard.errors import NotAllowed
 
 KEYWORD = "Bearer"
 REFUSED = (
@@ -45,6 +47,13 @@ class TokenAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return f'{KEYWORD} realm="SecGuard"'
+
+
+def person_of(request: HttpRequest | Request) -> User:
+    """Who sent the request; ``NotAllowed`` for nobody. For views that let nobody pass whom they do not know."""
+    if not isinstance(request.user, User):
+        raise NotAllowed("Sign in first.")
+    return request.user
 
 
 def bearer(raw: str) -> ApiToken | None:

@@ -35,6 +35,10 @@ class UseCaseForm(forms.Form):
             self.add_error("current" if "current" in self.fields else None, error.detail)
         return None
 
+    def works(self, call: Callable[[dict[str, Any]], object]) -> bool:
+        """``run``, where only whether it worked matters."""
+        return self.run(call) is not None
+
 
 def role_choices(roles: Iterable[Role] = Role) -> list[tuple[str, str]]:
     return [(role.value, role.value.replace("-", " ").capitalize()) for role in roles]
@@ -46,7 +50,7 @@ def manageable_teams(user: User, permission: Permission) -> QuerySet[Team]:
     return Team.objects.all() if teams is None else Team.objects.filter(pk__in=teams)
 
 
-class TeamChoice(forms.ModelChoiceField):
+class TeamChoice(forms.ModelChoiceField):  # type: ignore[type-arg]
     """One of the teams for which somebody may do something; "the whole organisation" only for who may do it there."""
 
     def __init__(self, user: User, permission: Permission, *, or_organisation: bool, **kwargs: Any) -> None:
@@ -146,7 +150,7 @@ class ApplicationForm(UseCaseForm):
 
     def __init__(self, *args: Any, actor: User, application: Application | None = None, **kwargs: Any) -> None:
         shown = {"is_production": True} if application is None else _shown(application)
-        super().__init__(*args, initial=shown, **kwargs)
+        super().__init__(*args, **{"initial": shown, **kwargs})
         self.fields["team"] = TeamChoice(actor, Permission.APPLICATION_EDIT, or_organisation=False, label="Team")
         self.order_fields(["name", "team"])
 

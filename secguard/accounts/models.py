@@ -29,7 +29,16 @@ class UserQuerySet(models.QuerySet["User"]):
         return self.filter(is_service=False)
 
 
-class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
+class UserManager(BaseUserManager["User"]):
+    def get_queryset(self) -> UserQuerySet:
+        return UserQuerySet(self.model, using=self._db)
+
+    def visible_to(self, user: User) -> UserQuerySet:
+        return self.get_queryset().visible_to(user)
+
+    def people(self) -> UserQuerySet:
+        return self.get_queryset().people()
+
     def get_by_natural_key(self, username: str | None) -> User:
         """Names differ by more than their case (a constraint holds that), so case is not asked for at sign-in."""
         return self.get(username__iexact=username)
@@ -116,7 +125,7 @@ def narrowed(grants: list[tuple[Role, int | None]], role: Role, team_id: int | N
     kept = [(r, t) for r, t in grants if r == role]
     if team_id is None:
         return kept
-    return [(r, team_id) for r, t in kept if t in (None, team_id)][:1]
+    return [(role, team_id)] if any(t in (None, team_id) for _, t in kept) else []
 
 
 class TeamQuerySet(models.QuerySet["Team"]):

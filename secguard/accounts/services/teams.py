@@ -121,7 +121,7 @@ def _name(raw: str) -> str:
 def _free_slug(model: type[Team] | type[Application], name: str) -> str:
     """The name as a part of a URL; where that is taken (``new`` is the page that makes one), with a free number."""
     base = slugify(name)[:90] or model.__name__.lower()
-    taken = {"new"} | set(model.objects.filter(slug__startswith=base).values_list("slug", flat=True))  # type: ignore[attr-defined]
+    taken = {"new"} | set(model.objects.filter(slug__startswith=base).values_list("slug", flat=True))
     return next(slug for slug in _numbered(base, len(taken) + 1) if slug not in taken)
 
 

@@ -11,9 +11,9 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
 from secguard.accounts import queries, services
+from secguard.accounts.authentication import person_of
 from secguard.accounts.forms import ProfileForm, TokenForm
 from secguard.accounts.models import ApiToken
-from secguard.accounts.views import person_of
 from secguard.errors import NotFound
 
 
@@ -21,7 +21,7 @@ from secguard.errors import NotFound
 def profile(request: HttpRequest) -> HttpResponse:
     user = person_of(request)
     form = ProfileForm(request.POST or None, initial={"display_name": user.display_name, "email": user.email})
-    if request.method == "POST" and form.run(lambda entered: services.edit_user(user.pk, actor=user, **entered)):
+    if request.method == "POST" and form.works(lambda entered: services.edit_user(user.pk, actor=user, **entered)):
         messages.success(request, "Saved.")
         return redirect("accounts:profile")
     context = {

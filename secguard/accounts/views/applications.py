@@ -13,10 +13,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from secguard.accounts import queries, services
+from secguard.accounts.authentication import person_of
 from secguard.accounts.forms import ApplicationForm
 from secguard.accounts.models import Application, User
 from secguard.accounts.roles import Permission
-from secguard.accounts.views import person_of
 from secguard.errors import NotFound
 from secguard.web.listing import Column, Listing
 

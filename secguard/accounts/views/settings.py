@@ -14,10 +14,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from secguard.accounts import queries, services
+from secguard.accounts.authentication import person_of
 from secguard.accounts.forms import GrantForm, NewUserForm, TeamForm, role_choices
 from secguard.accounts.models import ApiToken, Membership, Team, User
 from secguard.accounts.roles import Permission
-from secguard.accounts.views import person_of
 from secguard.errors import NotFound
 from secguard.web.listing import Column, Listing
 
@@ -140,7 +140,7 @@ def person(request: HttpRequest, pk: int) -> HttpResponse:
     form = GrantForm(request.POST or None, actor=actor) if may_grant else None
     if request.method == "POST":
         services.require(actor, Permission.USER_MANAGE, anywhere=True)
-        if form is not None and form.run(lambda entered: services.grant(shown.pk, actor=actor, **entered)):
+        if form is not None and form.works(lambda entered: services.grant(shown.pk, actor=actor, **entered)):
             messages.success(request, "The role is given.")
             return redirect("settings:person", pk=pk)
     context = {
@@ -190,7 +190,7 @@ def person_deactivate(request: HttpRequest, pk: int) -> HttpResponse:
         services.deactivate(pk, actor=actor)
         messages.success(request, f"{shown.username} is deactivated.")
         return redirect(back)
-    tokens = shown.tokens.usable(timezone.now()).count()  # type: ignore[attr-defined]
+    tokens = shown.tokens.usable(timezone.now()).count()
     context = {
         "title": f"Deactivate {shown.username}?",
         "text": f"Their sessions end at once, and {tokens} tokens stop working. What they did stays on record.",
@@ -256,7 +256,7 @@ def team(request: HttpRequest, slug: str) -> HttpResponse:
     form = TeamForm(request.POST or None, initial={"name": shown.name}) if teams is None or shown.pk in teams else None
     if request.method == "POST":
         services.require(actor, Permission.TEAM_MANAGE, team_id=shown.pk)
-        if form and form.run(lambda entered: services.rename_team(shown.pk, actor=actor, **entered)):
+        if form and form.works(lambda entered: services.rename_team(shown.pk, actor=actor, **entered)):
             messages.success(request, "Renamed.")
             return redirect("settings:team", slug=slug)
     context = {

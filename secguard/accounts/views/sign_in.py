@@ -14,8 +14,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from secguard.accounts import credentials, services
+from secguard.accounts.authentication import person_of
 from secguard.accounts.forms import PasswordForm, SignInForm
-from secguard.accounts.models import User
 from secguard.errors import NotAllowed, NotFound, Unavailable
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -89,8 +89,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @login_required
 @sensitive_post_parameters("current", "password", "again")
 def password(request: HttpRequest) -> HttpResponse:
-    user = request.user
-    assert isinstance(user, User)  # noqa: S101 - login_required; for the type checker
+    user = person_of(request)
     by_link = bool(request.session.get(BY_LINK))
     form = PasswordForm(request.POST or None, ask_current=not by_link)
     if request.method == "POST":

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, resolve
+from django.utils import timezone
 
 from secguard.accounts.models import Application
 from secguard.audit import services as audit
@@ -76,6 +78,30 @@ def estate(db: None) -> dict[str, Any]:
 
 
 @pytest.fixture
+def decided(developer: Person, reviewer: Person, application: Application) -> dict[str, Any]:
+    """Two decisions that the developer asked for, one of them approved, and a risk that nobody asked about."""
+    from secguard.decisions import queries, services
+    from tests.decisions.conftest import Estate
+
+    rows, now = Estate(), timezone.now()
+    repository = rows.repository("shop/api", application)
+    risks = [rows.risk() for _ in range(3)]
+    rows.image(repository, risks, at=now)
+    scope = queries.find_scope(developer, "repository", repository.name)
+    asks = [services.Ask(r.pk, "accept", scope, "known", now + timedelta(days=9)) for r in risks[:2]]
+    waiting, approved = (services.request_decision(ask, actor=developer) for ask in asks)
+    services.approve(approved.pk, actor=reviewer)
+    return {
+        "decision": waiting.pk,
+        "approved": approved.pk,
+        "risk": risks[2].pk,
+        "repository": repository.name,
+        "repository_id": repository.pk,
+        "soon": (now + timedelta(days=9)).date().isoformat(),
+    }
+
+
+@pytest.fixture
 def world(
     viewer: Person,
     developer: Person,
@@ -86,9 +112,10 @@ def world(
     stranger: Person,
     application: Application,
     estate: dict[str, Any],
+    decided: dict[str, Any],
 ) -> dict[str, Any]:
     """What ``{name}`` in a row stands for: all of it belongs to the first team or to the organisation."""
-    return estate | {
+    return estate | decided | {
         "team": application.team.slug,
         "team_id": application.team_id,
         "application": application.slug,

@@ -81,6 +81,7 @@ def submit(submission: Submission, *, actor: User, max_bytes: int, now: datetime
     if repeated is not None:
         return repeated, False
     report = read(submission.raw, submission.scanner)
+    translation.check(report)
     target = target_of(report.subject, submission.image, is_renamed=submission.is_renamed)
     application = _application_for(target, submission.application, actor)
     return _keep(submission, report, target, application, actor, now or timezone.now())
@@ -206,7 +207,7 @@ def _record(
         dedup_key=dedup,
         application=application,
         requested_by=actor,
-        database_updated_at=report.database_updated_at,
+        database_updated_at=translation.moment(report.database_updated_at),
         named=submission.image[:700],
         is_renamed=submission.is_renamed,
         created_at=at,

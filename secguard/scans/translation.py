@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
 from secguard.advisories.naming import Named
+from secguard.errors import Invalid
 from secguard.findings.changes import Identity, Said
 from secguard.findings.entries import MAX_FIXES, Entry, Inventory, by_identity, component_purl, vulnerability_entry
 from secguard.findings.identity import FindingKind, canonical_vulnerability_id, risk_key
@@ -43,15 +45,34 @@ def _named(v: ReportedVulnerability, canonical: str, scanner: str) -> Named:
         cvss_vector=v.cvss_vector,
         epss=v.epss,
         known_exploited=v.known_exploited,
-        published_at=v.published_at,
+        published_at=moment(v.published_at),
         source=scanner,
     )
+
+
+def moment(at: datetime | None) -> datetime | None:
+    """``at`` where a database can hold it: not where it lies before the first or after the last year in UTC."""
+    try:
+        return at and at.astimezone(UTC)
+    except OverflowError:
+        return None
 
 
 def _names(v: ReportedVulnerability, canonical: str) -> set[str]:
     """Its names, as far as they can be this flaw's alone: of several CVEs none but the canonical one."""
     names = {n.strip()[:MAX_NAME] for n in (v.id, *v.aliases)}
     return {n for n in names if n and (n == canonical or not _CVE.fullmatch(n))}
+
+
+def check(report: ScanReport) -> None:
+    """Raises ``Invalid`` where an entry has no identity that can be kept: here, before anything of it is stored."""
+    for words in (*report.vulnerabilities, *report.components):
+        component_purl(words, dict)
+    for i, v in enumerate(report.vulnerabilities):
+        if not v.id.strip():
+            raise Invalid(
+                f"Vulnerability {i} of the report has no id; expected one such as CVE-2024-3094.", where="vulnerability"
+            )
 
 
 def entries(report: ScanReport, canonical: Mapping[str, str], inventory: Inventory) -> dict[Identity, Entry]:

@@ -160,7 +160,10 @@ def _with_neighbours(rows: list[Row], keys: Sequence[Key], cursor: Cursor | None
 def sorted_by(queryset: QuerySet[Any, Row], keys: Sequence[Key], *, nulls_first: bool = False) -> QuerySet[Any, Row]:
     """``queryset`` in the order of ``keys``, with every key's value on the row."""
     related = {key.name: F(key.path) for key in keys if key.name != key.path}
-    return queryset.annotate(**related).order_by(*(key.order_by(nulls_first=nulls_first) for key in keys))
+    found: QuerySet[Any, Row] = queryset.annotate(**related).order_by(
+        *(key.order_by(nulls_first=nulls_first) for key in keys)
+    )
+    return found
 
 
 def _values(row: Any, keys: Sequence[Key]) -> tuple[Any, ...]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db.models import QuerySet
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -38,8 +37,8 @@ class CursorPages(BasePagination):
     max_limit = 500
     count_bound = keyset.COUNT_BOUND
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> list[Any]:
-        """The rows of the page asked for. Raises BrokenCursor and BadQuery (both 400)."""
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
+        """The rows of the page of a QuerySet asked for. Raises BrokenCursor and BadQuery (both 400)."""
         self.request = request
         self.sort = _ordering(request, view)
         keys = (

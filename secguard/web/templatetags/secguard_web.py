@@ -180,7 +180,7 @@ def query(context: dict[str, Any], **changes: object) -> str:
 def may(context: dict[str, Any], permission: str) -> bool:
     """``{% may "decision:request" as allowed %}``: to hide what cannot be done; the service decides."""
     request = context.get("request")
-    return bool(request) and navigation.may(request, permission)
+    return request is not None and navigation.may(request, permission)
 
 
 @register.inclusion_tag("web/_navigation.html", takes_context=True)

@@ -34,6 +34,7 @@ try:
     )
     LOG_LEVEL = environment.choice(os.environ, "SECGUARD_LOG_LEVEL", "info", environment.LOG_LEVELS)
     LOG_FORMAT = environment.choice(os.environ, "SECGUARD_LOG_FORMAT", "text", ("text", "json"))
+    METRICS_TOKEN = environment.text(os.environ, "SECGUARD_METRICS_TOKEN", "")
     BEHIND_PROXY = environment.flag(os.environ, "SECGUARD_BEHIND_PROXY", default=False)
     DEBUG = environment.flag(os.environ, "SECGUARD_DEBUG", default=False)
 except environment.BadEnvironment as error:

@@ -89,8 +89,7 @@ def metrics_page(request: HttpRequest) -> HttpResponse:
 
 
 def _may_scrape(request: HttpRequest) -> bool:
-    token: str = getattr(settings, "METRICS_TOKEN", "")
-    if token:
+    if token := settings.METRICS_TOKEN:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         return hmac.compare_digest(given.encode(), token.encode())
     return _is_loopback(request)

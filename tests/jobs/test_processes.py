@@ -112,25 +112,28 @@ class Installation:
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
+def database(tmp_path: Path) -> Iterator[str]:
+    """The URL of a database of the test's own, gone after it however it ends."""
     url = os.environ.get("SECGUARD_DATABASE_URL", "")
+    if not url.startswith("postgres"):
+        yield f"sqlite:///{tmp_path / 'jobs.sqlite3'}"
+        return
+    name = f"secguard_processes_{secrets.token_hex(4)}"
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        yield urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def installation(tmp_path: Path, database: str) -> Iterator[Installation]:
     broker = environment.broker(os.environ, "SECGUARD_BROKER_URL")
     if broker:
         broker = urlunsplit(urlsplit(broker)._replace(path=REDIS_DATABASE))
         flush(broker)
-    if url.startswith("postgres"):
-        name = f"secguard_processes_{secrets.token_hex(4)}"
-        with psycopg.connect(url, autocommit=True) as server:
-            server.execute(f"CREATE DATABASE {name}")
-        made = urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-        opened = Installation(tmp_path, made, broker)
-    else:
-        opened = Installation(tmp_path, f"sqlite:///{tmp_path / 'jobs.sqlite3'}", broker)
+    opened = Installation(tmp_path, database, broker)
     yield opened
     opened.close()
-    if url.startswith("postgres"):
-        with psycopg.connect(url, autocommit=True) as server:
-            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_each_job_is_done_once_by_several_workers(installation):

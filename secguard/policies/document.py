@@ -10,6 +10,8 @@ import msgspec
 from secguard.policies.evaluation import Verdict
 from secguard.policies.facts import Facts, FindingFact
 
+MAX_LISTED = 1000
+"""Findings spelled out for one reason; ``findings_total`` says how many there are."""
 MAX_LINKED_RISKS = 50
 """A link stays below what browsers and proxies take (about 2,000 characters)."""
 
@@ -19,7 +21,8 @@ def render(verdict: Verdict, facts: Facts, public_url: str) -> bytes:
     document: dict[str, Any] = msgspec.to_builtins(verdict)
     by_id = {f.id: f for f in facts.findings}
     for reason in document["reasons"]:
-        reason["findings"] = [_finding(by_id[i]) for i in reason["findings"]]
+        reason["findings_total"] = len(reason["findings"])
+        reason["findings"] = [_finding(by_id[i]) for i in reason["findings"][:MAX_LISTED]]
         exception = reason["remedy"].get("exception")
         if exception:
             exception["url"] = exception_url(public_url, exception["risks"], verdict.image)

@@ -34,7 +34,7 @@ class ScanQuerySet(models.QuerySet["Scan"]):
         places = ImageRepository.objects.filter(
             image=OuterRef("image_id"), repository__application__team_id__in=user.team_ids
         )
-        return self.filter(Q(Exists(places)) | Q(requested_by=user))
+        return self.filter(Q(Exists(places)) | Q(requested_by=user, image=None))
 
 
 class Scan(models.Model):

@@ -77,8 +77,9 @@ def submit(submission: Submission, *, actor: User, max_bytes: int, now: datetime
             code="report-too-large",
             where="body",
         )
-    repeated = _by_idempotency_key(submission, actor)
+    repeated = _by_idempotency_key(submission, actor) or _by_bytes(submission, actor)
     if repeated is not None:
+        _remember(submission, actor, repeated)
         return repeated, False
     report = read(submission.raw, submission.scanner)
     translation.check(report)
@@ -107,6 +108,21 @@ def _by_idempotency_key(submission: Submission, actor: User) -> Scan | None:
             code="idempotency-key-reused",
         )
     return known.scan
+
+
+def _by_bytes(submission: Submission, actor: User) -> Scan | None:
+    """The scan that stands for these very bytes, posted with the same words by somebody who may post them: found
+    without reading the report again."""
+    sha256 = hashlib.sha256(submission.raw).hexdigest()
+    same = Scan.objects.visible_to(actor).filter(
+        report__sha256=sha256, named=submission.image[:700], is_renamed=submission.is_renamed, requested_by=actor
+    )
+    if submission.scanner:
+        same = same.filter(scanner=submission.scanner.lower()[:50])
+    if submission.application:
+        same = same.filter(application__slug=submission.application)
+    key = same.exclude(status=ScanStatus.FAILED).order_by("-id").values_list("dedup_key", flat=True).first()
+    return _standing(key) if key else None
 
 
 def _application_for(target: Target, slug: str, actor: User) -> Application | None:

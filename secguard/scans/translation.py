@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from secguard.advisories.naming import Named
+from secguard.advisories.naming import Named, is_cve
 from secguard.errors import Invalid
 from secguard.findings.changes import Identity, Said
 from secguard.findings.entries import MAX_FIXES, Entry, Inventory, by_identity, component_purl, vulnerability_entry
@@ -16,7 +15,6 @@ from secguard.scans.report import ReportedVulnerability, ScanReport
 MAX_NAME = 100
 MAX_VERSION = 200
 MAX_TEXT = 4000
-_CVE = re.compile(r"CVE-\d{4}-\d{4,}", re.I)
 MAX_REFERENCES = 10
 
 
@@ -61,7 +59,7 @@ def moment(at: datetime | None) -> datetime | None:
 def _names(v: ReportedVulnerability, canonical: str) -> set[str]:
     """Its names, as far as they can be this flaw's alone: of several CVEs none but the canonical one."""
     names = {n.strip()[:MAX_NAME] for n in (v.id, *v.aliases)}
-    return {n for n in names if n and (n == canonical or not _CVE.fullmatch(n))}
+    return {n for n in names if n and (n == canonical or not is_cve(n.upper()))}
 
 
 def check(report: ScanReport) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 
 class Exit(IntEnum):
@@ -88,11 +88,12 @@ def read(document: Mapping[str, Any], server: str, details: Mapping[str, Mapping
     """Reads a verdict document; ``details`` are finding documents by id, for a server that names findings by id."""
     policy = document.get("policy") or {}
     named = policy if isinstance(policy, Mapping) else {"name": policy}
+    about = [("image", str(document["image"]))] if document.get("image") else []
     return Verdict(
         image=str(document.get("reference") or document.get("image") or ""),
         stage=str(document.get("stage", "")),
         verdict=str(document.get("verdict", "")),
-        reasons=tuple(_reason(r, server, details or {}) for r in document.get("reasons") or []),
+        reasons=tuple(_reason(r, server, details or {}, about) for r in document.get("reasons") or []),
         counts=document.get("counts") or {},
         policy=f"{named.get('name', '?')} version {named.get('version', '?')}",
         valid_until=str(document.get("valid_until") or ""),
@@ -113,14 +114,16 @@ def finding_ids(document: Mapping[str, Any]) -> set[str]:
     }
 
 
-def _reason(raw: Mapping[str, Any], server: str, details: Mapping[str, Mapping[str, Any]]) -> Reason:
+def _reason(
+    raw: Mapping[str, Any], server: str, details: Mapping[str, Mapping[str, Any]], about: list[tuple[str, str]]
+) -> Reason:
     remedy = raw.get("remedy") or {}
     exception = remedy.get("exception") or {}
     risks = tuple(str(risk) for risk in exception.get("risks") or [])
     link = str(exception.get("url") or "")
     if not link and risks:
-        link = f"{server}/decisions/request/?" + "&".join(
-            f"risk={quote(risk, errors='replace')}" for risk in risks[:50]
+        link = (
+            f"{server}/decisions/new/?{urlencode([*(('risk', risk) for risk in risks[:50]), *about], errors='replace')}"
         )
     return Reason(
         rule=str(raw.get("rule", "")),

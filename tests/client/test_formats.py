@@ -74,7 +74,10 @@ def test_the_table_says_what_blocks_first_and_how_to_get_past_it():
         "  How to get past it:\n"
         "    - upgrade openssl from 3.0.1 to 3.0.7 (fixes CVE-2022-3602)\n"
         "    - Rebuild on the newest base image.\n"
-        "    - ask for an exception: https://sec.example.org/decisions/request/?risk=41&risk=42\n"
+        "    - ask for an exception: https://sec.example.org/decisions/new/?risk=41&risk=42&image=sha256%3A"
+        + "ab"
+        * 32
+        + "\n"
         "\n"
         "WARNS  old-scan: The scan is 8 days old\n"
         "\n"
@@ -97,7 +100,7 @@ def test_json_is_the_servers_own_document():
 def test_markdown_shows_a_table_and_a_link():
     text = FORMATS["markdown"](read())
     assert "## ⛔ Blocked: registry.example.org/team/app:1.0" in text
-    assert "[ask for an exception](<https://sec.example.org/decisions/request/?risk=41&risk=42>)" in text
+    assert "[ask for an exception](<https://sec.example.org/decisions/new/?risk=41&risk=42&image=sha256%3A" in text
     assert text.index("Blocks:") < text.index("Warns:")
 
 

@@ -102,6 +102,30 @@ def decided(developer: Person, reviewer: Person, application: Application) -> di
 
 
 @pytest.fixture
+def judged(decided: dict[str, Any], application: Application, developer: Person) -> dict[str, Any]:
+    """The image that the decisions are about: scanned, running, and the policy that judges it."""
+    from secguard.findings.models import Finding
+    from secguard.images.models import Image
+    from secguard.policies.services import active_version
+    from secguard.scans.models import Scan
+    from secguard.workloads.models import Cluster, Workload
+
+    image, version = Image.objects.get(), active_version()
+    scan = Scan.objects.create(image=image, reference=decided["repository"], scanner="trivy", status="finished")
+    cluster = Cluster.objects.create(name="here")
+    workload = Workload.objects.create(cluster=cluster, name="api", application=application)
+    workload.images.add(image)
+    return {
+        "digest": image.digest,
+        "finding": Finding.objects.order_by("pk")[0].pk,
+        "scan": scan.pk,
+        "workload": workload.pk,
+        "policy": version.policy_id,
+        "version": version.pk,
+    }
+
+
+@pytest.fixture
 def world(
     viewer: Person,
     developer: Person,
@@ -113,16 +137,22 @@ def world(
     application: Application,
     estate: dict[str, Any],
     decided: dict[str, Any],
+    judged: dict[str, Any],
 ) -> dict[str, Any]:
     """What ``{name}`` in a row stands for: all of it belongs to the first team or to the organisation."""
-    return estate | decided | {
-        "team": application.team.slug,
-        "team_id": application.team_id,
-        "application": application.slug,
-        "person": developer.pk,
-        "membership": developer.memberships.get().pk,
-        "token": api_token_of(developer),
-    }
+    return (
+        estate
+        | decided
+        | judged
+        | {
+            "team": application.team.slug,
+            "team_id": application.team_id,
+            "application": application.slug,
+            "person": developer.pk,
+            "membership": developer.memberships.get().pk,
+            "token": api_token_of(developer),
+        }
+    )
 
 
 def api_token_of(person: Person) -> int:

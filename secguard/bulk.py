@@ -15,6 +15,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models.expressions import RawSQL
 
@@ -92,10 +93,19 @@ def update(model: type[models.Model], columns: Sequence[str], rows: Iterable[Row
 def among(values: Iterable[str] | Iterable[int]) -> RawSQL:
     """``values`` as the right side of ``__in``: one parameter however many there are, so none is ever too many."""
     wanted = list(values)
+    if not wanted:
+        return _Nothing("", ())
     if connection.vendor == "postgresql":
-        type_ = "bigint" if wanted and isinstance(wanted[0], int) else "text"
+        type_ = "bigint" if isinstance(wanted[0], int) else "text"
         return RawSQL(f"SELECT unnest(%s::{type_}[])", (wanted,))  # noqa: S611 - values are parameters
-    return RawSQL("SELECT value FROM json_each(%s)", (json.dumps(wanted),))
+    return RawSQL("SELECT value FROM json_each(%s)", (json.dumps(wanted),))  # noqa: S611
+
+
+class _Nothing(RawSQL):
+    """No value at all, and so of no type: the database is not even asked."""
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        raise EmptyResultSet
 
 
 def _require_transaction() -> None:
@@ -105,6 +115,7 @@ def _require_transaction() -> None:
 
 def _copy(model: type[models.Model], names: Sequence[str], rows: Iterable[Row]) -> None:
     with (
+        connection.wrap_database_errors,
         connection.cursor() as cursor,
         cursor.copy(f"COPY {_table(model)} ({_names(model, names)}) FROM STDIN") as copy,
     ):
@@ -164,7 +175,7 @@ def _field(model: type[models.Model], name: str) -> models.Field[Any, Any]:
     for field in model._meta.concrete_fields:
         if field.attname == name:
             return field
-    raise ValueError(f"{model.__name__} has no column {name!r}; name foreign keys by their id, like image_id.")
+    raise ValueError(f"{model.__name__} has no column {name!r}; name foreign keys by their id, like vulnerability_id.")
 
 
 def _column(model: type[models.Model], name: str) -> str:

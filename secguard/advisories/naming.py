@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,8 +42,12 @@ class Flaw:
     is_described: bool = True
 
 
+_CVE = re.compile(r"CVE-\d{4}-\d{4,19}")
+
+
 def is_cve(name: str) -> bool:
-    return name.startswith("CVE-")
+    """True for an id of the CVE list, in capitals (cve.org, "CVE ID syntax")."""
+    return _CVE.fullmatch(name) is not None
 
 
 def owner(entry: Named, known: Mapping[str, Flaw]) -> Flaw | None:
@@ -69,7 +74,9 @@ def joined(entries: Iterable[Named], known: Mapping[str, Flaw]) -> list[tuple[st
         if len(cves) > 1 or not owners:
             continue
         kept = next(iter(cves)) if cves else min(owners, key=lambda f: f.id).name
-        pairs.update({f.id: (kept, f) for f in owners if f.name != kept and f.id not in pairs})
+        others = (f for f in owners if f.name != kept and known.get(kept) is not f)
+        for flaw in others:
+            pairs.setdefault(flaw.id, (kept, flaw))
     return [pairs[i] for i in sorted(pairs)]
 
 

@@ -98,7 +98,7 @@ def among(values: Iterable[str] | Iterable[int]) -> RawSQL:
     if connection.vendor == "postgresql":
         type_ = "bigint" if isinstance(wanted[0], int) else "text"
         return RawSQL(f"SELECT unnest(%s::{type_}[])", (wanted,))  # noqa: S611 - values are parameters
-    return RawSQL("SELECT value FROM json_each(%s)", (json.dumps(wanted),))  # noqa: S611
+    return RawSQL("SELECT value FROM json_each(%s)", (json.dumps(wanted),))
 
 
 class _Nothing(RawSQL):

@@ -1,7 +1,7 @@
 """Reads around decisions: call them as ``decisions.queries.<name>``."""
 
 from secguard.decisions.queries.appetite import appetite_table
-from secguard.decisions.queries.covering import applicable_for_image, covering, scoped
+from secguard.decisions.queries.covering import applicable_for_image, scoped
 from secguard.decisions.queries.documents import documents
 from secguard.decisions.queries.filters import DecisionFilter
 from secguard.decisions.queries.reviewing import (
@@ -49,7 +49,6 @@ __all__ = [
     "appetite_table",
     "applicable_for_image",
     "blast_radius",
-    "covering",
     "documents",
     "earlier_decisions",
     "effective_status",

@@ -1,17 +1,16 @@
-"""Which decision applies where: to an image's risks, to an exposure."""
+"""Which decision applies to an image's risks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
-from django.db.models import Case, Exists, IntegerField, OuterRef, Q, QuerySet, Value, When
+from django.db.models import Q
 
 from secguard.decisions.lifecycle import DecisionKind
 from secguard.decisions.models import Decision
 from secguard.decisions.scope import DecisionIndex, Place, ScopedDecision, ScopeKind
 from secguard.findings.models import OPEN, Finding
-from secguard.images.models import ImageRepository, Repository
+from secguard.images.models import ImageRepository
 
 
 def scoped(decision: Decision) -> ScopedDecision:
@@ -49,26 +48,3 @@ def applicable_for_image(image_id: int, now: datetime) -> dict[int, ScopedDecisi
     open_risks = Finding.objects.filter(image_id=image_id, status=OPEN).values("risk_id")
     decisions = Decision.objects.in_force(now).filter(inside, risk_id__in=open_risks).defer("reason", "conditions")
     return DecisionIndex(map(scoped, decisions), place, now).chosen()
-
-
-def covering(now: datetime) -> QuerySet[Decision]:
-    """For a query over ``Exposure``: the decisions in force on its risk and place, the one that applies first."""
-    newest = Repository.objects.filter(pk=OuterRef(OuterRef("repository_id")), newest_image_id=OuterRef("image_id"))
-    inside = (
-        Q(repository_id=OuterRef("repository_id"))
-        | Q(application_id=OuterRef("application_id"))
-        | Q(scope_kind=ScopeKind.ORGANISATION.value)
-        | Q(Exists(newest))
-    )
-    widths: Mapping[str, int] = {kind.value: width for width, kind in enumerate(ScopeKind)}
-    return (
-        Decision.objects.in_force(now)
-        .filter(inside, risk_id=OuterRef("risk_id"))
-        .annotate(width=_choice("scope_kind", widths))
-        .order_by("width", "-decided_at", "-pk")
-    )
-
-
-def _choice(column: str, values: Mapping[str, int]) -> Case:
-    whens = [When(**{column: name}, then=Value(number)) for name, number in values.items()]
-    return Case(*whens, default=Value(len(values)), output_field=IntegerField())

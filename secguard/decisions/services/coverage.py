@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
 
-from django.db.models import Exists, Q, Subquery
+from django.db import transaction
+from django.db.models import Q
 
+from secguard import bulk
 from secguard.decisions.models import Decision
-from secguard.decisions.queries import covering
+from secguard.decisions.queries import scoped
+from secguard.decisions.scope import Place, ScopedDecision, applicable
 from secguard.findings.models import Exposure
 
 FOLLOWERS: list[Callable[[list[Decision]], None]] = []
@@ -35,14 +39,40 @@ def tell(decisions: list[Decision], now: datetime) -> None:
 
 
 def refresh_coverage(where: Q, now: datetime) -> int:
-    """Name, on the present exposures that fit ``where``, the decision that covers each at ``now``. One statement.
+    """Name, on the present exposures that fit ``where``, the decision that covers each at ``now``; writes what differs.
 
-    Exposures that had no decision and get none are not written.
+    Two reads, and the choice is ``scope.applicable``'s as everywhere: a correlated UPDATE would say the rule a second
+    time, and SQLite plans it as a walk through all decisions in force for each exposure.
     """
-    decisions = covering(now)
-    # The risks first: of the exposures of a new image few have any decision, and only those are looked at one by one.
-    decided = Q(risk_id__in=Decision.objects.in_force(now).order_by().values("risk_id"))
-    stands = Exposure.objects.present().filter(where).filter(decided & Exists(decisions) | Q(decision_id__isnull=False))
-    return stands.update(
-        decision_id=Subquery(decisions.values("pk")[:1]), decided_until=Subquery(decisions.values("expires_at")[:1])
-    )
+    in_force = Decision.objects.in_force(now)
+    decided = Q(risk_id__in=in_force.order_by().values("risk_id")) | Q(decision_id__isnull=False)
+    stands = list(Exposure.objects.present().filter(where).filter(decided).order_by("pk").values_list(*_COLUMNS))
+    by_risk: dict[int, list[ScopedDecision]] = defaultdict(list)
+    for decision in in_force.filter(risk_id__in={row[1] for row in stands}).defer("reason", "conditions", "snapshot"):
+        by_risk[decision.risk_id].append(scoped(decision))
+    changed = []
+    for pk, risk, repository, application, image, *had in stands:
+        place = Place(
+            image=image or 0,
+            repositories=frozenset({repository}),
+            applications=frozenset() if application is None else frozenset({application}),
+        )
+        found = applicable(by_risk.get(risk, ()), place, now)
+        has = [found.id, found.expires_at] if found else [None, None]
+        if has != had:
+            changed.append((pk, *has))
+    if changed:
+        with transaction.atomic():
+            bulk.update(Exposure, ("decision_id", "decided_until"), changed)
+    return len(changed)
+
+
+_COLUMNS = (
+    "pk",
+    "risk_id",
+    "repository_id",
+    "application_id",
+    "repository__newest_image_id",
+    "decision_id",
+    "decided_until",
+)

@@ -45,7 +45,7 @@ class RiskSerializer(serializers.ModelSerializer[Risk]):
     """The same finding over all images: the unit of decisions."""
 
     name = serializers.CharField(read_only=True, help_text="the vulnerability's id, or the rule")
-    vulnerability = serializers.CharField(source="vulnerability.name", default=None, read_only=True)
+    vulnerability = serializers.CharField(source="vulnerability.name", default=None, allow_null=True, read_only=True)
     severity = SeverityField(read_only=True)
     open_findings = serializers.SerializerMethodField(help_text="in images you may see; at most 1000 are counted")
 

@@ -206,6 +206,8 @@ class Exposure(models.Model):
                 fields=["team_id", "severity", "due_at"], condition=Q(resolved_at=None), name="exposure_open_team"
             ),
             models.Index(fields=["severity", "due_at"], condition=Q(resolved_at=None), name="exposure_open_due"),
+            # What is due next, over everything: the list of open risks in its own order, and the homes.
+            models.Index(fields=["due_at", "id"], condition=Q(resolved_at=None), name="exposure_open_next"),
             # Time from finding to fix.
             models.Index(fields=["resolved_at"], condition=Q(resolved_at__isnull=False), name="exposure_resolved"),
         ]

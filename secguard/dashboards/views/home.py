@@ -76,7 +76,7 @@ def _work(user: User, now: datetime) -> list[Exposure]:
     """What to fix first: what no decision covers and has a date, the earliest first."""
     covered = queries.by_deadline(now, now + queries.WEEK)["covered"]
     rows = queries.open_work(user).exclude(due_at=None).exclude(covered & Q(decided_until__isnull=False))
-    return list(rows.order_by("due_at", "-severity", "id")[:ROWS])
+    return list(rows.order_by("due_at", "id")[:ROWS])
 
 
 def _mine(user: User) -> list[Decision]:

@@ -1,6 +1,6 @@
 """Findings and risks: what scanners say is taken in, and everybody who depends on it is told."""
 
-from secguard.findings.services.exposures import refresh_exposures
+from secguard.findings.services.exposures import follow_application, follow_repository, refresh_exposures
 from secguard.findings.services.following import (
     EXPOSURES_CHANGED,
     RISK_MERGED,
@@ -22,7 +22,9 @@ __all__ = [
     "Circumstances",
     "Taken",
     "TimeToFix",
+    "follow_application",
     "follow_flaws",
+    "follow_repository",
     "merge_flaws",
     "refresh_exposures",
     "take_in",

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import Exists, F, Max, OuterRef, Q, Subquery
 
 from secguard import bulk
+from secguard.accounts.models import Application
 from secguard.findings.models import OPEN, Exposure, Finding, Risk
 from secguard.findings.services.following import EXPOSURES_CHANGED, TIME_TO_FIX, Circumstances
 from secguard.images.models import Image, Repository
@@ -91,6 +92,22 @@ def follow_risks(risk_ids: Sequence[int], at: datetime) -> None:
             fix_available=Subquery(risk.values("fix_available")[:1]),
         )
         _tell(ids, at)
+
+
+def follow_repository(repository: Repository, at: datetime) -> None:
+    """``images.services.REPOSITORY_FOLLOWERS``: its exposures belong to its new owner, the resolved ones too."""
+    rows = Exposure.objects.filter(repository=repository)
+    lock(list(rows.order_by("pk").values_list("pk", flat=True)))
+    rows.update(application=repository.application_id, team_id=_team(repository))
+    _tell(rows.present().order_by("pk").values_list("pk", flat=True), at)
+
+
+def follow_application(application: Application) -> None:
+    """``accounts.services.APPLICATION_FOLLOWERS``: what it owns is its present team's."""
+    moved = Exposure.objects.filter(~Q(team_id=application.team_id), application=application)
+    ids = list(moved.order_by("pk").values_list("pk", flat=True))
+    lock(ids)
+    Exposure.objects.filter(pk__in=bulk.among(ids)).update(team_id=application.team_id)
 
 
 def _risks_in(image_id: int) -> dict[int, Present]:

@@ -1,0 +1,50 @@
+"""``python -m benchmarks [ingest] [gate] [pages] [--findings N]``: measure, print, write docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import gate, ingest, pages, table
+from benchmarks.server import fresh_database, serving
+
+PARTS = ("ingest", "gate", "pages")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all where none is named")
+    parser.add_argument("--findings", type=int, default=1_000_000, help="findings for the pages (default 1,000,000)")
+    parser.add_argument("--print-only", action="store_true", help="leave docs/benchmarks.md as it is")
+    args = parser.parse_args()
+    unknown = set(args.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}")
+    parts = args.parts or PARTS
+    measures: list[table.Measure] = []
+    with tempfile.TemporaryDirectory(prefix="secguard-bench-") as name:
+        url, database = fresh_database(Path(name))
+        with serving(Path(name), url) as server:
+            for part, module in (("ingest", ingest), ("gate", gate)):
+                if part in parts:
+                    measures += _shown(module.run(server))
+        if "pages" in parts:
+            measures += _shown(pages.run(args.findings))
+    if not args.print_only:
+        table.write(
+            measures, database, os.environ.get("SECGUARD_BROKER_URL", "").partition(":")[0] or "embedded (files)"
+        )
+    return 0
+
+
+def _shown(measures: list[table.Measure]) -> list[table.Measure]:
+    for measure in measures:
+        print(measure.row, flush=True)  # noqa: T201 - a command's output
+    return measures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""Reports posted over HTTP until their verdicts are stored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+
+from benchmarks.reports import trivy
+from benchmarks.server import Server
+from benchmarks.table import Measure
+
+PART = "Report ingestion"
+FINDINGS = 10_000
+
+
+def run(server: Server) -> list[Measure]:
+    server.post(trivy("bench/warm", 1, 50, seed=9))  # imports, compiled policy, connections
+    first = trivy("bench/app", 2, FINDINGS)
+    written = _Written(server.database_url)
+    measures = [_rate("10,000 new findings", server, first, 5_000)]
+    written.since()
+    again = server.post(first)
+    measures.append(Measure(PART, "the same bytes again", again.seconds * 1000, "ms", 200))
+    if written.is_known:
+        measures.append(Measure(PART, "rows written by that", written.since(), "rows", 0))
+    measures.append(_rate("the same content scanned again", server, first + b"\n", 10_000))
+    written.since()
+    changed = trivy("bench/app", 2, FINDINGS, changed=0.05)
+    measures.append(_rate("5 % of it changed", server, changed, None))
+    if written.is_known:
+        rows = written.since()
+        measures.append(Measure(PART, "rows written by that (some 500 findings differ)", rows, "rows"))
+    measures.append(
+        _rate("the next image of the repository, same findings", server, trivy("bench/app", 3, FINDINGS), None)
+    )
+    measures += _at_once(server)
+    measures += _memory(server)
+    return measures
+
+
+def _rate(what: str, server: Server, raw: bytes, least: float | None) -> Measure:
+    answer = server.post(raw)
+    counts = answer.document["counts"]
+    note = f"{answer.seconds:.2f} s, {len(raw) / 2**20:.1f} MB; {counts['introduced']:,} introduced, "
+    note += f"{counts['changed']:,} changed, {counts['unchanged']:,} unchanged"
+    return Measure(PART, what, FINDINGS / answer.seconds, "findings/s", least, more_is_better=True, note=note)
+
+
+def _at_once(server: Server) -> list[Measure]:
+    reports = [trivy(f"bench/at-once{n}", 1000 + n, 500) for n in range(20)]
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(server.post, reports))
+    seconds = time.perf_counter() - begin
+    wrong = sum(a.document["status"] != "finished" or a.document["counts"]["found"] != 500 for a in answers)
+    return [
+        Measure(
+            PART, "20 pipelines post 500 findings each at once: errors", wrong, "", 0, note=f"all in {seconds:.2f} s"
+        )
+    ]
+
+
+def _memory(server: Server) -> list[Measure]:
+    before = server.peak_memory()
+    answer = server.post(trivy("bench/huge", 5000, 50_000, seed=5))
+    note = f"taken in in {answer.seconds:.1f} s"
+    return [
+        Measure(
+            PART,
+            f"resident at most, 50,000 findings: {role}",
+            peak,
+            "MB",
+            500,
+            note=f"{note}; {before[role]:.0f} MB before",
+        )
+        for role, peak in sorted(server.peak_memory().items())
+        if role in before and role != "other"
+    ]
+
+
+class _Written:
+    """Rows inserted, updated and deleted in the product's tables, but those of jobs and of a token's last use."""
+
+    QUERY = (
+        "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_user_tables "
+        "WHERE relname ~ '^(findings|images|advisories|scans|policies|decisions|audit)_'"
+    )
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_known = url.startswith("postgres")
+        self.last = 0
+
+    def since(self) -> int:
+        if not self.is_known:
+            return 0
+        now = _settled(self._read)
+        found, self.last = now - self.last, now
+        return found
+
+    def _read(self) -> int:
+        with psycopg.connect(self.url) as connection:
+            row = connection.execute(self.QUERY).fetchone()
+            return int(row[0]) if row else 0
+
+
+def _settled(read: Callable[[], int]) -> int:
+    """A session tells its counts within a second of its end or its idling; background jobs end meanwhile."""
+    before = read()
+    while True:
+        time.sleep(3)
+        now = read()
+        if now == before:
+            return now
+        before = now

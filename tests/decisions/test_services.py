@@ -470,6 +470,7 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.hours = 0
         Decision.objects.all().delete()
+        Exposure.objects.update(decision_id=None, decided_until=None)
 
     @property
     def now(self):

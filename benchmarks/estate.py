@@ -68,8 +68,10 @@ def _risks(now: datetime) -> tuple[list[int], list[int]]:
     parts = [(f"{p}@1.{n}", p, "deb", f"large{n % 4000}", f"1.{n}") for n, p in enumerate(packages)]
     components = bulk.insert(Component, ("purl", "package", "type", "name", "version"), parts)
     rows = (
-        (risk_key(FindingKind.VULNERABILITY, name, package), "vulnerability", flaw, package, "", "")
-        + (f"A flaw in {name}", "", "", _severity(n), "debian", bool(n % 3), n % 200 == 0, (n % 1000) / 1000, now)
+        (
+            *(risk_key(FindingKind.VULNERABILITY, name, package), "vulnerability", flaw, package, "", ""),
+            *(f"A flaw in {name}", "", "", _severity(n), "debian", bool(n % 3), n % 200 == 0, (n % 1000) / 1000, now),
+        )
         for n, (name, flaw, package) in enumerate(zip(names, flaws, packages, strict=True))
     )
     from secguard.findings.services import risks  # noqa: PLC0415 - only for its columns
@@ -140,8 +142,10 @@ def _exposures(repositories: list[Repository], risks: list[int], now: datetime) 
         application = repository.application
         where = (repository.pk, application and application.pk, application and application.team_id)
         rows = (
-            (risks[n], *where, "vulnerability", _severity(n), n % 200 == 0, bool(n % 3))
-            + (now - timedelta(days=n % 90), now + timedelta(days=n % 60 - 20), None)
+            (
+                *(risks[n], *where, "vulnerability", _severity(n), n % 200 == 0, bool(n % 3)),
+                *(now - timedelta(days=n % 90), now + timedelta(days=n % 60 - 20), None),
+            )
             for n in ((lineage * 190 + k) % RISKS for k in range(OF_IMAGE - 50))
         )
         bulk.insert(Exposure, (*columns, "fix_available", "since", "due_at", "resolved_at"), rows)

@@ -1,4 +1,4 @@
-"""List pages and dashboards over a large estate: server time and statements, in this process, through the whole stack."""
+"""List pages and dashboards over a large estate: server time and statements, in this process, middleware and all."""
 
 from __future__ import annotations
 

@@ -44,7 +44,9 @@ def _vulnerability(i: int, choose: random.Random, *, is_changed: bool) -> dict[s
     severity = choose.choice(SEVERITIES)
     if is_changed:
         severity = SEVERITIES[(SEVERITIES.index(severity) + 5) % len(SEVERITIES)]
-    name = f"CVE-{2015 + i % 10}-{10000 + i}"
+    # One flaw stands in three binary packages on average, as those of a distribution's sources do.
+    flaw = i // 3
+    name = f"CVE-{2015 + flaw % 10}-{10000 + flaw}"
     return {
         "VulnerabilityID": name,
         "PkgID": f"{package}@{version}",

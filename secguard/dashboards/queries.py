@@ -108,7 +108,15 @@ def open_images(risk: Risk, user: User, *, limit: int = 50) -> list[Image]:
     """Images in which the risk stands open, newest first."""
     here = Finding.objects.filter(image=OuterRef("pk"), risk=risk, status=OPEN)
     rows = Image.objects.visible_to(user).filter(Exists(here)).order_by("-first_seen_at", "-id")
-    return list(with_places(rows, user)[:limit])
+    return named(with_places(rows, user)[:limit])
+
+
+def named(images: Iterable[Image]) -> list[Image]:
+    """The images, each with its ``name``; they come from ``with_places``."""
+    found = list(images)
+    for image in found:
+        image.name = name_of(image)  # type: ignore[attr-defined]
+    return found
 
 
 def decisions_on(risk_ids: Iterable[int], user: User) -> QuerySet[Decision]:

@@ -254,8 +254,10 @@ class Listing:
 
     @property
     def hidden_state(self) -> list[tuple[str, str]]:
-        """What the filter form must carry along."""
-        return [(name, self.request.GET[name]) for name in ("sort", "per") if self.request.GET.get(name)]
+        """What the filter form must carry along: the sort, and the filters that are shown as chips alone."""
+        hidden = [field.name for field in self.filters.form.hidden_fields()] if self.filters is not None else []
+        names = ["sort", "per", *hidden]
+        return [(name, value) for name in names for value in self.request.GET.getlist(name) if value]
 
     def url(self, **changes: str | None) -> str:
         """This list's URL with parameters replaced (None: left out)."""

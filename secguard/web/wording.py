@@ -69,6 +69,16 @@ def short_digest(digest: str, length: int = 12) -> str:
     return digits[:length]
 
 
+def split_host(name: str) -> tuple[str, str]:
+    """A repository's name as (registry host, path): the first part is a host if it has a dot, a port or is localhost.
+
+    That is how the reference grammar of container images tells the two apart.
+    """
+    first, slash, rest = name.partition("/")
+    is_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
+    return (first, rest) if is_host else ("", name)
+
+
 @dataclass(frozen=True)
 class Package:
     """What a package URL says, for reading: ``deb``, ``debian/openssl``, ``3.0.1-1``."""

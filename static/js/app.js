@@ -101,8 +101,11 @@
 
   // --- bulk: choose all, and how many are chosen ---
 
+  // The boxes may stand outside the form and name it (form="…"): a table's rows under its bulk bar.
+  const boxesOf = (form) => [...form.elements].filter((box) => box.matches("input[type=checkbox][name]"));
+
   function countChosen(form) {
-    const boxes = [...form.querySelectorAll("input[type=checkbox][name=ids]")];
+    const boxes = boxesOf(form);
     const chosen = boxes.filter((box) => box.checked).length;
     for (const place of form.querySelectorAll("[data-bulk-count]")) place.textContent = String(chosen);
     for (const button of form.querySelectorAll("[data-bulk-needed]")) button.disabled = chosen === 0;
@@ -112,13 +115,19 @@
     all.indeterminate = chosen > 0 && chosen < boxes.length;
   }
   document.addEventListener("change", (event) => {
-    const form = event.target.closest("form[data-bulk]");
-    if (!form) return;
+    const form = event.target.form ?? event.target.closest("form[data-bulk]");
+    if (!form?.matches("[data-bulk]")) return;
     if (event.target.matches("[data-bulk-all]")) {
-      for (const box of form.querySelectorAll("input[name=ids]")) box.checked = event.target.checked;
+      for (const box of boxesOf(form)) box.checked = event.target.checked;
     }
     countChosen(form);
   });
+  // --- a choice that shows itself at once (its button is there without JavaScript) ---
+
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-autosubmit]")) event.target.form.requestSubmit();
+  });
+
   function countAll() {
     for (const form of document.querySelectorAll("form[data-bulk]")) countChosen(form);
   }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -19,13 +20,29 @@ from secguard.accounts.models import Team, User
 from secguard.accounts.roles import Permission, Role
 from secguard.accounts.services import create_token
 from secguard.dashboards import queries
+from secguard.dashboards.figures import Figures
 from secguard.decisions.models import Decision
-from secguard.decisions.queries import queue, waiting_count
+from secguard.decisions.queries import Waiting, queue, waiting_count
 from secguard.findings.models import Exposure
 from secguard.images.models import Image
+from secguard.policies.facts import Gate
+from secguard.workloads.models import Workload
 
 ROWS = 8
 POSTERS = (Role.DEVELOPER, Role.OPERATOR, Role.SECURITY_REVIEWER, Role.ADMINISTRATOR)
+
+# What each audience's home shows, the first thing needed first (DESIGN section 8). Whoever holds several roles gets the
+# home of the first one in this table.
+HOMES: dict[Role, tuple[str, tuple[str, ...]]] = {
+    Role.SECURITY_REVIEWER: ("What waits for a decision", ("queue", "work", "blocked", "ending", "mine")),
+    Role.BUSINESS_APPROVER: ("Where you stand", ("queue", "ending", "blocked", "work")),
+    Role.OPERATOR: ("What runs, and what was refused", ("refused", "blocked", "work", "ending", "mine")),
+    Role.ADMINISTRATOR: ("What needs you", ("work", "blocked", "ending", "mine")),
+    Role.DEVELOPER: ("What to fix", ("work", "blocked", "mine", "ending")),
+    Role.VIEWER: ("Where you stand", ("work", "blocked", "ending")),
+}
+FIGURES = (Role.BUSINESS_APPROVER, Role.VIEWER)
+"""Whose numbers are the shares and totals of the business rather than what is due next."""
 
 
 @require_safe
@@ -35,33 +52,62 @@ def home(request: HttpRequest) -> HttpResponse:
     if not Image.objects.visible_to(user).exists():
         return redirect("begin")
     now = timezone.now()
-    context: dict[str, Any] = {"now": now, "cards": _cards(user, now), "work": _work(user, now)}
-    if user.can(Permission.DECISION_APPROVE):
-        context["queue"] = queue(user, now, limit=ROWS)
-    context["mine"] = _mine(user)
-    context["ending"] = _ending(user, now)
-    context["blocked"] = _blocked(user)
+    role = audience(user)
+    heading, names = HOMES[role]
+    shown = {name: PANELS[name](user, now) for name in names}
+    context = {
+        "now": now,
+        "heading": heading,
+        "cards": _cards(user, now, role),
+        "panels": [(f"dashboards/_{name}.html", rows) for name, rows in shown.items()],
+    }
     return render(request, "dashboards/home.html", context)
 
 
-def _cards(user: User, now: datetime) -> list[dict[str, Any]]:
-    """The numbers at the top: each leads to exactly its rows."""
+def audience(user: User) -> Role:
+    """Whose home this person gets: the first role in ``HOMES`` that they hold anywhere; a viewer's for nobody's."""
+    held = {role for role, _ in user.grants()}
+    return next((role for role in HOMES if role in held), Role.VIEWER)
+
+
+def _cards(user: User, now: datetime, role: Role) -> list[dict[str, Any]]:
+    """The numbers at the top, four at most: each leads to exactly its rows."""
     found = queries.figures(user, now)
-    work = reverse("risks:work")
-    images = reverse("images:list")
-    cards = []
-    if user.can(Permission.DECISION_APPROVE):
-        waiting = waiting_count(user, now)
-        cards.append(_card("Waiting for you", waiting, reverse("decisions:queue"), "requests to decide"))
-    cards += [
+    waiting = _waiting_card(user, now)
+    if role in FIGURES:
+        return [*waiting, *_standing_cards(found)][:4]
+    work, images = reverse("risks:work"), reverse("images:list")
+    ending = _query("decisions:list", status="approved", ending="30")
+    cards = [
+        *waiting,
         _card("Overdue", found.of_deadline("overdue"), f"{work}?deadline=overdue", "past the date to fix by"),
         _card("Due this week", found.of_deadline("soon"), f"{work}?deadline=soon", "and not covered"),
         _card("Blocked", found.verdicts.get("block", 0), f"{images}?verdict=block&current=true", "newest images"),
+        _card("Exceptions ending", found.exceptions_ending, ending, "within 30 days"),
     ]
-    if len(cards) < 4:
-        ending = _query("decisions:list", status="approved", ending="30")
-        cards.append(_card("Exceptions ending", found.exceptions_ending, ending, "within 30 days"))
-    return cards
+    return cards[:4]
+
+
+def _waiting_card(user: User, now: datetime) -> list[dict[str, Any]]:
+    if not user.can(Permission.DECISION_APPROVE):
+        return []
+    count = waiting_count(user, now)
+    return [_card("Waiting for you", count, reverse("decisions:queue"), "requests to decide")]
+
+
+def _standing_cards(found: Figures) -> list[dict[str, Any]]:
+    work, images = reverse("risks:work"), reverse("images:list")
+    blocked = found.verdicts.get("block", 0)
+    return [
+        _card("Overdue", found.of_deadline("overdue"), f"{work}?deadline=overdue", f"of {found.open_total:,} open"),
+        _card("Blocked", blocked, f"{images}?verdict=block&current=true", f"of {found.images:,} newest images"),
+        _card(
+            "Exceptions in force",
+            found.exceptions,
+            _query("decisions:list", status="approved"),
+            f"{found.exceptions_ending:,} end within 30 days",
+        ),
+    ]
 
 
 def _query(name: str, **words: str) -> str:
@@ -76,10 +122,14 @@ def _work(user: User, now: datetime) -> list[Exposure]:
     """What to fix first: what no decision covers and has a date, the earliest first."""
     covered = queries.by_deadline(now, now + queries.WEEK)["covered"]
     rows = queries.open_work(user).exclude(due_at=None).exclude(covered & Q(decided_until__isnull=False))
-    return list(rows.order_by("due_at", "id")[:ROWS])
+    return list(rows.order_by("due_at", "-severity", "id")[:ROWS])
 
 
-def _mine(user: User) -> list[Decision]:
+def _queue(user: User, now: datetime) -> list[Waiting]:
+    return queue(user, now, limit=ROWS) if user.can(Permission.DECISION_APPROVE) else []
+
+
+def _mine(user: User, now: datetime) -> list[Decision]:
     rows = Decision.objects.visible_to(user).filter(requested_by=user).select_related("risk__vulnerability")
     return list(rows.order_by("-id")[:ROWS])
 
@@ -89,13 +139,27 @@ def _ending(user: User, now: datetime) -> list[Decision]:
     return list(rows.select_related("risk__vulnerability").order_by("expires_at", "id")[:ROWS])
 
 
-def _blocked(user: User) -> list[Any]:
+def _blocked(user: User, now: datetime) -> list[Image]:
     newest = queries.newest_images(user).values("newest_image_id")
     rows = queries.image_rows(user).filter(pk__in=newest, verdict_word="block")
-    images = list(rows.order_by("-worst_severity", "-open_findings", "-id")[:ROWS])
-    for image in images:
-        image.name = queries.name_of(image)  # type: ignore[attr-defined]
-    return images
+    return queries.named(rows.order_by("-worst_severity", "-open_findings", "-id")[:ROWS])
+
+
+def _refused(user: User, now: datetime) -> list[Image]:
+    """Images that run now and that would not be let start again."""
+    running = Workload.objects.running().visible_to(user).values("images")
+    rows = queries.image_rows(user, Gate.ADMIT).filter(pk__in=running, verdict_word="block")
+    return queries.named(rows.order_by("-worst_severity", "-open_findings", "-id")[:ROWS])
+
+
+PANELS: dict[str, Callable[[User, datetime], list[Any]]] = {
+    "queue": _queue,
+    "work": _work,
+    "blocked": _blocked,
+    "refused": _refused,
+    "ending": _ending,
+    "mine": _mine,
+}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -29,7 +29,9 @@ from secguard.policies.services import document_of, verdict_of
 from secguard.scans.lifecycle import OPEN_STATUSES
 from secguard.scans.models import Scan
 from secguard.web import htmx
+from secguard.web.filters import ChipFilter
 from secguard.web.listing import Column, Listing
+from secguard.web.wording import split_host
 
 WORST_FIRST = sorted(((s.value, s.label.capitalize()) for s in Severity), reverse=True)
 VERDICTS = [("pass", "Pass"), ("warn", "Warn"), ("block", "Block"), ("unknown", "Not judged")]
@@ -38,10 +40,12 @@ VERDICTS = [("pass", "Pass"), ("warn", "Warn"), ("block", "Block"), ("unknown", 
 class ImageFilter(django_filters.FilterSet):
     severity = django_filters.ChoiceFilter(label="Worst severity", choices=WORST_FIRST, field_name="worst_severity")
     verdict = django_filters.ChoiceFilter(label="May be promoted", choices=VERDICTS, method="by_verdict")
-    team = django_filters.CharFilter(label="Team", method="of_team")
-    application = django_filters.CharFilter(label="Application", method="of_application")
-    repository = django_filters.CharFilter(label="Repository", method="of_repository")
-    current = django_filters.BooleanFilter(label="Newest only", method="only_newest")
+    current = django_filters.ChoiceFilter(
+        label="Which", choices=[("true", "Newest of each")], method="only_newest", empty_label="All images"
+    )
+    team = ChipFilter(label="Team", method="of_team")
+    application = ChipFilter(label="Application", method="of_application")
+    repository = ChipFilter(label="Repository", method="of_repository")
 
     class Meta:
         model = Image
@@ -62,9 +66,8 @@ class ImageFilter(django_filters.FilterSet):
         mine = Repository.objects.visible_to(self.request.user).filter(name=value)
         return rows.filter(pk__in=Image.objects.filter(places__repository__in=mine).values("pk"))
 
-    def only_newest(self, rows: QuerySet[Image], name: str, value: bool) -> QuerySet[Image]:
-        newest = Repository.objects.visible_to(self.request.user).values("newest_image_id")
-        return rows.filter(pk__in=newest) if value else rows
+    def only_newest(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
+        return rows.filter(pk__in=Repository.objects.visible_to(self.request.user).values("newest_image_id"))
 
 
 class ImageListing(Listing):
@@ -76,17 +79,18 @@ class ImageListing(Listing):
     filterset = ImageFilter
     columns = (
         Column("image", "Image", value=queries.name_of),
-        Column("verdict", "May be promoted", value="verdict_word"),
+        Column("verdict", "May be promoted", value="verdict_word", css="fit-word"),
         Column(
             "severity",
             "Open findings",
             sort=("worst_severity", "open_findings"),
             first="-",
             value=lambda image: image.open_findings,
+            css="fit-counts",
         ),
-        Column("application", "Application", value=lambda image: application_of(image)),
-        Column("scanned", "Scanned", sort="last_scanned_at", first="-", value="last_scanned_at"),
-        Column("seen", "First seen", sort="first_seen_at", first="-", value="first_seen_at"),
+        Column("application", "Application", value=lambda image: application_of(image), css="fit-word"),
+        Column("scanned", "Scanned", sort="last_scanned_at", first="-", value="last_scanned_at", css="fit-date"),
+        Column("seen", "First seen", sort="first_seen_at", first="-", value="first_seen_at", css="fit-date"),
         Column("digest", "Digest", hidden=True),
     )
 
@@ -134,13 +138,22 @@ class FindingListing(Listing):
     search_hint = "Vulnerability, rule or package"
     filterset = FindingFilter
     columns = (
-        Column("severity", "Severity", sort="severity", first="-", value=lambda f: Severity(f.severity).label),
+        Column(
+            "severity",
+            "Severity",
+            sort="severity",
+            first="-",
+            value=lambda f: Severity(f.severity).label,
+            css="fit-severity",
+        ),
         Column("name", "Finding", value="risk.name"),
         Column("package", "Where", value=lambda f: f.component.purl if f.component else f.path),
-        Column("fix", "Fixed in", value=lambda f: ", ".join(f.fixed_versions)),
-        Column("decision", "Decision", value=lambda f: getattr(f, "decision_words", "")),
-        Column("sources", "Found by", value=lambda f: ", ".join(getattr(f, "sources", []))),
-        Column("first_seen", "First seen", sort="first_seen_at", first="-", value="first_seen_at"),
+        Column("fix", "Fixed in", value=lambda f: ", ".join(f.fixed_versions), css="fit-word"),
+        Column("decision", "Decision", value=lambda f: getattr(f, "decision_words", ""), css="fit-word"),
+        Column("sources", "Found by", value=lambda f: ", ".join(getattr(f, "sources", [])), css="fit-date"),
+        Column(
+            "first_seen", "First seen", sort="first_seen_at", first="-", value="first_seen_at", css="fit-date wide-only"
+        ),
         Column("status", "Status", hidden=True),
     )
 
@@ -166,9 +179,12 @@ def image_detail(request: HttpRequest, digest: str) -> HttpResponseBase:
     gate = Gate(request.GET["stage"]) if request.GET.get("stage") in set(Gate) else Gate.PROMOTE
     difference = compare_images(image, None, user)
     document = document_of(verdict_of(image, gate))
+    host, path = split_host(queries.name_of(placed))
     context = {
         "image": placed,
         "name": queries.name_of(placed),
+        "host": host,
+        "path": path,
         "gates": [g.value for g in Gate],
         "gate": gate.value,
         "verdict": document,

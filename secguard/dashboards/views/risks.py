@@ -21,6 +21,7 @@ from secguard.findings.models import Exposure, Risk
 from secguard.findings.queries import open_counts, search_risks
 from secguard.findings.severity import Severity
 from secguard.web import htmx
+from secguard.web.filters import ChipFilter, YesNoFilter
 from secguard.web.listing import Column, Listing
 
 KINDS = [(k.value, k.value.capitalize()) for k in FindingKind]
@@ -37,9 +38,9 @@ DEADLINES = [
 class RiskFilter(django_filters.FilterSet):
     severity = django_filters.ChoiceFilter(label="Severity", choices=WORST_FIRST)
     kind = django_filters.ChoiceFilter(label="Kind", choices=KINDS)
-    known_exploited = django_filters.BooleanFilter(label="Known exploited")
-    fix_available = django_filters.BooleanFilter(label="Fix available")
-    present = django_filters.BooleanFilter(label="Open in a newest image", method="by_presence")
+    known_exploited = YesNoFilter(label="Known exploited")
+    fix_available = YesNoFilter(label="Fix available")
+    present = YesNoFilter(label="Open in a newest image", method="by_presence")
 
     class Meta:
         model = Risk
@@ -64,13 +65,14 @@ class RiskListing(Listing):
             sort=("known_exploited", "severity"),
             first="-",
             value=lambda r: Severity(r.severity).label,
+            css="fit-severity",
         ),
         Column("name", "Risk", value="name"),
         Column("where", "Package or target", value="where"),
-        Column("open", "Open findings", numeric=True, value=lambda r: getattr(r, "open", "")),
-        Column("fix", "Fix", value=lambda r: "yes" if r.fix_available else "no"),
-        Column("epss", "EPSS", sort="epss", first="-", numeric=True, value="epss"),
-        Column("created", "Known since", sort="created_at", first="-", value="created_at"),
+        Column("open", "Open findings", numeric=True, value=lambda r: getattr(r, "open", ""), css="fit-number"),
+        Column("fix", "Fix", value=lambda r: "yes" if r.fix_available else "no", css="fit-fix"),
+        Column("epss", "EPSS", sort="epss", first="-", numeric=True, value="epss", css="fit-number"),
+        Column("created", "Known since", sort="created_at", first="-", value="created_at", css="fit-date"),
         Column("known_exploited", "Known exploited", hidden=True),
     )
 
@@ -116,11 +118,11 @@ class WorkFilter(django_filters.FilterSet):
     severity = django_filters.ChoiceFilter(label="Severity", choices=WORST_FIRST)
     deadline = django_filters.ChoiceFilter(label="Deadline", choices=DEADLINES, method="by_deadline")
     kind = django_filters.ChoiceFilter(label="Kind", choices=KINDS)
-    known_exploited = django_filters.BooleanFilter(label="Known exploited")
-    fix_available = django_filters.BooleanFilter(label="Fix available")
-    application = django_filters.CharFilter(label="Application", method="of_application")
-    repository = django_filters.CharFilter(label="Repository", field_name="repository__name")
-    team = django_filters.CharFilter(label="Team", field_name="application__team__slug")
+    known_exploited = YesNoFilter(label="Known exploited")
+    fix_available = YesNoFilter(label="Fix available")
+    application = ChipFilter(label="Application", method="of_application")
+    repository = ChipFilter(label="Repository", field_name="repository__name")
+    team = ChipFilter(label="Team", field_name="application__team__slug")
 
     class Meta:
         model = Exposure
@@ -142,13 +144,22 @@ class WorkListing(Listing):
     search_hint = "CVE, rule, package or repository"
     filterset = WorkFilter
     columns = (
-        Column("severity", "Severity", sort="severity", first="-", value=lambda e: Severity(e.severity).label),
+        Column(
+            "severity",
+            "Severity",
+            sort="severity",
+            first="-",
+            value=lambda e: Severity(e.severity).label,
+            css="fit-severity",
+        ),
         Column("name", "Risk", value="risk.name"),
         Column("where", "Package or target", value="risk.where"),
         Column("repository", "Repository", value="repository.name"),
-        Column("application", "Application", value=lambda e: e.application.name if e.application else ""),
-        Column("due", "Fix by", sort="due_at", value="due_at"),
-        Column("since", "Since", sort="since", value="since"),
+        Column(
+            "application", "Application", value=lambda e: e.application.name if e.application else "", css="fit-word"
+        ),
+        Column("due", "Fix by", sort="due_at", value="due_at", css="fit-word"),
+        Column("since", "Since", sort="since", value="since", css="fit-date wide-only"),
         Column("decided_until", "Covered until", hidden=True),
     )
 

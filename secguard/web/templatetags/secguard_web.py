@@ -160,6 +160,15 @@ def plain(value: object) -> SafeString:
     return mark_safe(linebreaks(str(value or ""), autoescape=True))  # noqa: S308 - linebreaks escapes
 
 
+@register.simple_tag
+def place(name: str) -> SafeString:
+    """A repository, with its tag or without: the registry's host quietly before it, a line break after any slash."""
+    host, path = wording.split_host(name)
+    parts = format_html_join(mark_safe("/<wbr>"), "{}", ((part,) for part in path.split("/")))
+    quiet = format_html('<span class="place-host">{}/</span><wbr>', host) if host else ""
+    return format_html('<span class="place" title="{}">{}{}</span>', name, quiet, parts)
+
+
 # --- URLs and permission ---
 
 

@@ -8,7 +8,15 @@ from datetime import UTC, datetime
 from secguard.advisories.naming import Named, is_cve
 from secguard.errors import Invalid
 from secguard.findings.changes import Identity, Said
-from secguard.findings.entries import MAX_FIXES, Entry, Inventory, by_identity, component_purl, vulnerability_entry
+from secguard.findings.entries import (
+    MAX_FIXES,
+    Entry,
+    Inventory,
+    PackageWords,
+    by_identity,
+    component_purl,
+    vulnerability_entry,
+)
 from secguard.findings.identity import FindingKind, canonical_vulnerability_id, risk_key
 from secguard.scans.report import ReportedVulnerability, ScanReport
 
@@ -64,7 +72,8 @@ def _names(v: ReportedVulnerability, canonical: str) -> set[str]:
 
 def check(report: ScanReport) -> None:
     """Raises ``Invalid`` where an entry has no identity that can be kept: here, before anything of it is stored."""
-    for words in (*report.vulnerabilities, *report.components):
+    named: tuple[PackageWords, ...] = (*report.vulnerabilities, *report.components)
+    for words in named:
         component_purl(words, dict)
     for i, v in enumerate(report.vulnerabilities):
         if not v.id.strip():

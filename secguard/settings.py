@@ -60,6 +60,7 @@ APPLICATIONS = (
     "decisions",
     "policies",
     "dashboards",
+    "sample",
 )
 INSTALLED_APPS = [
     "django.contrib.auth",

@@ -21,6 +21,8 @@ from secguard.findings.api import FindingViewSet, ImageDifference, ImageFindingL
 from secguard.images.api import DIGEST, ComponentList, ImageViewSet, RepositoryViewSet
 from secguard.policies import views as policy_views
 from secguard.policies.api import PolicyVersionViewSet, PolicyViewSet, VerdictView
+from secguard.sample.api import SampleView
+from secguard.sample.views import sample
 from secguard.scans.api import ReportView, ScanViewSet
 from secguard.web import health
 from secguard.workloads.api import WorkloadViewSet
@@ -47,6 +49,7 @@ OF_IMAGE = rf"^images/(?P<digest>{DIGEST})"
 
 api_patterns: list[URLPattern | URLResolver] = [
     path("me/", MeView.as_view(), name="me"),
+    path("sample/", SampleView.as_view(), name="sample"),
     path("reports/", ReportView.as_view(), name="report"),
     re_path(rf"{OF_IMAGE}/findings/$", ImageFindingList.as_view(), name="image-findings"),
     re_path(rf"{OF_IMAGE}/components/$", ComponentList.as_view(), name="image-components"),
@@ -57,6 +60,7 @@ api_patterns: list[URLPattern | URLResolver] = [
 page_patterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
     path("begin/", home.begin, name="begin"),
+    path("sample/", sample, name="sample"),
 ]
 image_patterns = [
     path("images/", images.image_list, name="list"),

@@ -12,13 +12,9 @@ class YesNoFilter(django_filters.TypedChoiceFilter):
     """Any, yes or no; ``true`` and ``false`` in the URL. (Django's own field calls the first one "Unknown".)"""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("choices", [("true", "Yes"), ("false", "No")])
+        kwargs.setdefault("choices", [("", "Any"), ("true", "Yes"), ("false", "No")])
         kwargs.setdefault("coerce", lambda word: word == "true")
         super().__init__(*args, **kwargs)
-
-    def filter(self, qs: Any, value: Any) -> Any:
-        """``qs`` narrowed by True or False; everything where nothing is chosen."""
-        return qs if value in ("", None) else super().filter(qs, value)
 
 
 class ChipFilter(django_filters.CharFilter):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,13 @@ FIRST, SECOND = "sha256:" + "1a" * 32, "sha256:" + "2b" * 32
 
 
 @pytest.fixture(scope="module")
-def shop(installation: Installation) -> Iterator[str]:
-    """The shop of team Payments: Ada develops, Rex reviews, Stan belongs to another team. Gives the pipeline's token."""
+def shop(installation: Installation) -> str:
+    """The shop of team Payments: Ada develops, Rex reviews, Stan is of another team. Gives the pipeline's token."""
     installation.make_person("ada", "developer", "Payments")
     installation.make_person("stan", "developer", "Logistics")
     installation.make_person("rex", "security-reviewer")
     installation.make_application("Shop", "payments")
-    yield installation.make_token("ci", "developer", "Payments")
+    return installation.make_token("ci", "developer", "Payments")
 
 
 @pytest.fixture

@@ -31,15 +31,15 @@ from secguard.workloads.models import Workload
 ROWS = 8
 POSTERS = (Role.DEVELOPER, Role.OPERATOR, Role.SECURITY_REVIEWER, Role.ADMINISTRATOR)
 
-# What each audience's home shows, the first thing needed first (DESIGN section 8). Whoever holds several roles gets the
-# home of the first one in this table.
-HOMES: dict[Role, tuple[str, tuple[str, ...]]] = {
-    Role.SECURITY_REVIEWER: ("What waits for a decision", ("queue", "work", "blocked", "ending", "mine")),
-    Role.BUSINESS_APPROVER: ("Where you stand", ("queue", "ending", "blocked", "work")),
-    Role.OPERATOR: ("What runs, and what was refused", ("refused", "blocked", "work", "ending", "mine")),
-    Role.ADMINISTRATOR: ("What needs you", ("work", "blocked", "ending", "mine")),
-    Role.DEVELOPER: ("What to fix", ("work", "blocked", "mine", "ending")),
-    Role.VIEWER: ("Where you stand", ("work", "blocked", "ending")),
+# What each audience's home shows: its heading, what is needed first, and what stands beside it (DESIGN section 8).
+# Whoever holds several roles gets the home of the first one in this table.
+HOMES: dict[Role, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    Role.SECURITY_REVIEWER: ("What waits for a decision", ("queue", "work"), ("blocked", "ending", "mine")),
+    Role.BUSINESS_APPROVER: ("Where you stand", ("queue", "work"), ("blocked", "ending")),
+    Role.OPERATOR: ("What runs, and what was refused", ("refused", "work"), ("blocked", "ending", "mine")),
+    Role.ADMINISTRATOR: ("What needs you", ("work",), ("blocked", "ending", "mine")),
+    Role.DEVELOPER: ("What to fix", ("work",), ("blocked", "mine", "ending")),
+    Role.VIEWER: ("Where you stand", ("work",), ("blocked", "ending")),
 }
 FIGURES = (Role.BUSINESS_APPROVER, Role.VIEWER)
 """Whose numbers are the shares and totals of the business rather than what is due next."""
@@ -53,13 +53,12 @@ def home(request: HttpRequest) -> HttpResponse:
         return redirect("begin")
     now = timezone.now()
     role = audience(user)
-    heading, names = HOMES[role]
-    shown = {name: PANELS[name](user, now) for name in names}
+    heading, *columns = HOMES[role]
     context = {
         "now": now,
         "heading": heading,
         "cards": _cards(user, now, role),
-        "panels": [(f"dashboards/_{name}.html", rows) for name, rows in shown.items()],
+        "columns": [[(f"dashboards/_{name}.html", PANELS[name](user, now)) for name in names] for names in columns],
     }
     return render(request, "dashboards/home.html", context)
 

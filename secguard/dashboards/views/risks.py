@@ -38,9 +38,9 @@ DEADLINES = [
 class RiskFilter(django_filters.FilterSet):
     severity = django_filters.ChoiceFilter(label="Severity", choices=WORST_FIRST)
     kind = django_filters.ChoiceFilter(label="Kind", choices=KINDS)
-    known_exploited = YesNoFilter(label="Known exploited")
-    fix_available = YesNoFilter(label="Fix available")
-    present = YesNoFilter(label="Open in a newest image", method="by_presence")
+    known_exploited = YesNoFilter(label="Exploited")
+    fix_available = YesNoFilter(label="Fix")
+    present = YesNoFilter(label="In a newest image", method="by_presence")
 
     class Meta:
         model = Risk
@@ -118,8 +118,8 @@ class WorkFilter(django_filters.FilterSet):
     severity = django_filters.ChoiceFilter(label="Severity", choices=WORST_FIRST)
     deadline = django_filters.ChoiceFilter(label="Deadline", choices=DEADLINES, method="by_deadline")
     kind = django_filters.ChoiceFilter(label="Kind", choices=KINDS)
-    known_exploited = YesNoFilter(label="Known exploited")
-    fix_available = YesNoFilter(label="Fix available")
+    known_exploited = YesNoFilter(label="Exploited")
+    fix_available = YesNoFilter(label="Fix")
     application = ChipFilter(label="Application", method="of_application")
     repository = ChipFilter(label="Repository", field_name="repository__name")
     team = ChipFilter(label="Team", field_name="application__team__slug")

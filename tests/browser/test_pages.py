@@ -1,0 +1,243 @@
+"""Every page in both themes and on two widths: it answers, complains of nothing, fits, and axe finds nothing serious.
+
+Reading and deciding without JavaScript at all is the last test.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.urls import URLPattern, URLResolver, get_resolver
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PASSWORD, Installation, OpenAs, Watched
+
+pytestmark = [pytest.mark.browser, pytest.mark.corpus]
+
+OLD, NEW = "sha256:" + "3c" * 32, "sha256:" + "4d" * 32
+REPOSITORY = "registry.example.org/a-department/with-a-rather-long-name/payments-reconciliation-service"
+FLAW = "CVE-2019-18224"
+
+PAGES = {
+    "home": "/",
+    "begin": "/begin/",
+    "images:list": "/images/",
+    "images:detail": f"/images/{OLD}/",
+    "images:components": f"/images/{OLD}/components/",
+    "scans:detail": "/scans/{scan}/",
+    "risks:list": "/risks/",
+    "risks:work": "/risks/open/",
+    "risks:detail": "/risks/{risk}/",
+    "decisions:list": "/decisions/",
+    "decisions:new": "/decisions/new/?risk={risk}",
+    "decisions:preview": "/decisions/new/preview/?risk={risk}",
+    "decisions:queue": "/decisions/queue/",
+    "decisions:detail": "/decisions/{waiting}/",
+    "decisions:withdraw": "/decisions/{waiting}/withdraw/",
+    "decisions:revoke": "/decisions/{approved}/revoke/",
+    "decisions:appetite": "/appetite/",
+    "decisions:appetite-version": "/appetite/1/",
+    "policies:detail": "/policy/",
+    "policies:edit": "/policy/new/",
+    "policies:version": "/policy/1/",
+    "compliance:home": "/compliance/",
+    "applications:list": "/applications/",
+    "applications:new": "/applications/new/",
+    "applications:detail": "/applications/ledger/",
+    "applications:edit": "/applications/ledger/edit/",
+    "audit:list": "/audit/",
+    "audit:detail": "/audit/1/",
+    "settings:home": "/settings/",
+    "settings:person-new": "/settings/people/new/",
+    "settings:person": "/settings/people/{user}/",
+    "settings:person-deactivate": "/settings/people/{user}/deactivate/",
+    "settings:teams": "/settings/teams/",
+    "settings:team-new": "/settings/teams/new/",
+    "settings:team": "/settings/teams/finance/",
+    "settings:tokens": "/settings/tokens/",
+    "accounts:profile": "/account/",
+    "accounts:password": "/account/password/",
+    "accounts:token-new": "/account/tokens/new/",
+    "a problem": "/images/sha256:" + "0" * 64 + "/",
+    "a list that finds nothing": "/images/?q=nothing-of-that-name",
+}
+SIGNED_OUT = {"login": "/sign-in/"}
+NOT_PAGES = {
+    "healthz", "readyz", "metrics", "schema", "logout", "sign-in-link", "sample",  # no page, or an act
+    "docs",  # Swagger's own page
+    "decisions:vote", "decisions:appetite-activate", "policies:activate",  # POST alone
+    "accounts:token-rotate", "accounts:token-revoke", "settings:person-reactivate", "settings:person-link",
+    "settings:role-revoke",  # confirmations, all of one template with settings:person-deactivate
+}  # fmt: skip
+OF_REVIEWER = {"decisions:queue", "decisions:revoke"}
+OF_REQUESTER = {"decisions:withdraw"}
+STATUS = {"a problem": 404}
+
+
+@pytest.fixture(scope="module")
+def estate(installation: Installation, buster: Path) -> dict[str, Any]:
+    """One repository with two images, one request that waits, one decision in force; the ids for the pages."""
+    made = installation
+    made.make_person("dora", "developer", "Finance")
+    made.make_person("vera", "security-reviewer")
+    made.make_person("amy", "administrator")
+    made.make_application("Ledger", "finance")
+    developer = made.make_token("dora", "developer")
+    reviewer = made.make_token("vera", "security-reviewer")
+    for tag, digest in (("2026.11.24-build.4711", OLD), ("2026.11.25-build.4712", NEW)):
+        posted = made.run(
+            "report", str(buster), "--image", f"{REPOSITORY}:{tag}@{digest}", "--application", "ledger", "--renamed",
+            token=developer,
+        )  # fmt: skip
+        assert posted.returncode == 0, posted.stderr
+    risks = made.api("GET", "risks/", token=developer).json()["results"]
+    critical = next(r["id"] for r in risks if r["severity"] == "critical")
+    other = next(r["id"] for r in risks if r["severity"] != "critical")
+    waiting = ask(made, developer, critical)
+    approved = ask(made, developer, other)
+    answer = made.api("POST", f"decisions/{approved}/approve/", token=reviewer, json={"comment": "until then"})
+    assert answer.status_code == 200, answer.text
+    scans = made.api("GET", "scans/", token=developer).json()["results"]
+    users = made.api("GET", "users/").json()["results"]
+    return {
+        "risk": critical,
+        "other": other,
+        "waiting": waiting,
+        "approved": approved,
+        "scan": scans[0]["id"],
+        "user": next(u["id"] for u in users if u["username"] == "dora"),
+    }
+
+
+def ask(installation: Installation, token: str, risk: int) -> int:
+    body = {
+        "kind": "accept",
+        "risk": risk,
+        "scope": {"repository": REPOSITORY},
+        "reason": "It is not reachable: no name from outside reaches the resolver.\n\nSee the threat model.",
+        "expires_at": "2026-12-10T00:00:00Z",
+    }
+    answer = installation.api("POST", "decisions/", token=token, json=body)
+    assert answer.status_code == 201, answer.text
+    return int(answer.json()["id"])
+
+
+def test_every_page_is_in_the_table() -> None:
+    found = set(names(get_resolver().url_patterns))
+    assert found - PAGES.keys() - SIGNED_OUT.keys() == NOT_PAGES & found
+
+
+def names(patterns: list[Any], prefix: str = "") -> Any:
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            space = f"{prefix}{pattern.namespace}:" if pattern.namespace else prefix
+            if pattern.namespace != "api":
+                yield from names(pattern.url_patterns, space)
+        elif isinstance(pattern, URLPattern) and pattern.name:
+            yield f"{prefix}{pattern.name}"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page(theme: str, width: int, open_as: OpenAs, estate: dict[str, Any]) -> None:
+    options = {"color_scheme": theme, "viewport": {"width": width, "height": 900}}
+    watched = Watched()
+    pages = {who: open_as(who, **options).new_page() for who in ("amy", "vera", "dora")}
+    for page in pages.values():
+        watched.watch(page)
+    faults = []
+    for name, path in PAGES.items():
+        who = "vera" if name in OF_REVIEWER else "dora" if name in OF_REQUESTER else "amy"
+        faults += [f"{name}: {fault}" for fault in faults_of(pages[who], path.format(**estate), watched, name)]
+    assert not faults, "\n".join(faults)
+
+
+def faults_of(page: Page, path: str, watched: Watched, name: str) -> list[str]:
+    """What is wrong with one page, in words."""
+    answer = page.goto(path)
+    assert answer is not None
+    wanted = STATUS.get(name, 200)
+    faults = [] if answer.status == wanted else [f"answers {answer.status}"]
+    page.wait_for_load_state("networkidle")
+    complaints = [c for c in watched.take() if not (wanted >= 400 and f"{wanted}" in c)]
+    overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    found = Axe().run(page).response["violations"]
+    serious = [v for v in found if v["impact"] in ("serious", "critical")]
+    return [
+        *faults,
+        *(f"the browser says: {c}" for c in complaints),
+        *([f"is {overflow} pixels too wide"] if overflow > 0 else []),
+        *(f"axe: {v['id']}: {v['nodes'][0]['html'][:200]} {v['nodes'][0]['failureSummary'][:200]}" for v in serious),
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_sign_in_page(theme: str, browser: Any, installation: Installation) -> None:
+    for width in (1280, 390):
+        context = browser.new_context(
+            base_url=installation.url, color_scheme=theme, viewport={"width": width, "height": 900}
+        )
+        page, watched = context.new_page(), Watched()
+        watched.watch(page)
+        assert faults_of(page, SIGNED_OUT["login"], watched, "login") == []
+        context.close()
+
+
+@pytest.mark.parametrize("who", ["dora", "vera"])
+def test_the_home_of_each_audience(who: str, open_as: OpenAs, estate: dict[str, Any]) -> None:
+    page, watched = open_as(who).new_page(), Watched()
+    watched.watch(page)
+    assert faults_of(page, "/", watched, "home") == []
+    wanted = {"dora": "What to fix", "vera": "What waits for a decision"}[who]
+    expect(page.get_by_role("heading", level=1)).to_have_text(wanted)
+
+
+def test_reading_and_deciding_without_javascript(
+    browser: Any, installation: Installation, open_as: OpenAs, estate: dict[str, Any]
+) -> None:
+    open_as("dora"), open_as("vera")  # have their passwords chosen
+    developer = sign_in_by_password(browser, installation, "dora")
+    developer.goto("/images/")
+    developer.get_by_label("May be promoted").select_option("block")
+    developer.get_by_role("searchbox").fill("reconciliation")
+    developer.get_by_role("button", name="Apply").click()
+    assert "verdict=block" in developer.url
+    assert "q=reconciliation" in developer.url
+    developer.get_by_role("link", name=re.compile("build.4712")).click()
+    row = developer.get_by_role("row").filter(has_text=FLAW)
+    expect(row).to_have_count(1)
+
+    developer.goto(f"/decisions/{estate['waiting']}/withdraw/")
+    developer.get_by_role("button", name="Withdraw the request").click()
+    developer.goto(f"/images/{NEW}/")
+    developer.get_by_role("row").filter(has_text=FLAW).get_by_role("link", name="Ask").click()
+    developer.get_by_role("button", name="Show what it covers").click()
+    expect(developer.locator("#preview")).to_contain_text("Repositories")
+    developer.get_by_label("Why is that right here?").fill("Nothing resolves names of strangers.")
+    developer.get_by_role("button", name="Send the request").click()
+    expect(developer.get_by_text("The request is sent.")).to_be_visible()
+
+    reviewer = sign_in_by_password(browser, installation, "vera")
+    reviewer.goto("/decisions/queue/")
+    expect(reviewer.locator("#review")).to_contain_text("Nothing resolves names of strangers.")
+    reviewer.locator("#review").get_by_label("Comment").fill("Agreed.")
+    reviewer.locator("#review").get_by_role("button", name="Approve").click()
+    expect(reviewer.get_by_text("is approved")).to_be_visible()
+    for page in (developer, reviewer):
+        page.context.close()
+
+
+def sign_in_by_password(browser: Any, installation: Installation, name: str) -> Page:
+    context = browser.new_context(base_url=installation.url, java_script_enabled=False)
+    page: Page = context.new_page()
+    page.goto("/images/")
+    assert "/sign-in/" in page.url, "who is not signed in is asked to"
+    page.locator("input[name=username]").fill(name)
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Images")
+    return page

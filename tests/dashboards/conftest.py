@@ -1,0 +1,105 @@
+"""An organisation that grows: every step adds the same again of everything that pages list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.fixtures_reports import digest, flaw, report
+
+
+class Organisation:
+    """What was made so far, for addresses and counts."""
+
+    def __init__(self, people: dict[str, Any], post: Any, run_jobs: Callable[[], int]) -> None:
+        self.people = people
+        self.post = post
+        self.run_jobs = run_jobs
+        self.steps = 0
+
+    def grow(self, application: Any, *, reference: str = "reg.example/shop/service") -> None:
+        """One more repository of ``application``: two images, four flaws, a workload, three decisions, a person."""
+        self.steps += 1
+        n = self.steps
+        for build in (1, 2):
+            self._post(f"{reference}-{n}:{build}", 10 * n + build, n, application)
+        self.run_jobs()
+        self._workload(application, digest(10 * n + 2), n)
+        self._decide(f"{reference}-{n}", n)
+        self._settle(n, application)
+        self.run_jobs()
+
+    def _post(self, reference: str, number: int, n: int, application: Any) -> None:
+        flaws = [
+            flaw(f"CVE-2026-{n:03}1", f"openssl{n}", severity="critical", fixed_versions=["1.1.2"]),
+            flaw(f"CVE-2026-{n:03}2", f"zlib{n}", severity="high", fixed_versions=["1.3"]),
+            flaw(f"CVE-2026-{n:03}3", f"bash{n}", severity="medium"),
+            flaw(f"CVE-2026-{n:03}4", f"curl{n}", severity="low"),
+        ]
+        image = {"reference": reference, "digest": digest(number)}
+        scan = self.post(report(*flaws, image=image), application=application.slug)
+        assert scan.status == "finished", scan.problem
+
+    def _workload(self, application: Any, image: str, n: int) -> None:
+        from secguard.images.models import Image
+        from secguard.workloads.models import Cluster, Workload
+
+        cluster, _ = Cluster.objects.get_or_create(name="production")
+        made = Workload.objects.create(cluster=cluster, namespace="shop", name=f"service-{n}", application=application)
+        made.images.add(Image.objects.get(digest=image))
+
+    def _decide(self, repository: str, n: int) -> None:
+        """One request that waits, one that is approved and ends within the month, one that was rejected."""
+        from django.utils import timezone
+
+        from secguard.decisions import queries, services
+        from secguard.findings.models import Risk
+
+        asker, reviewer = self.people["developer"], self.people["reviewer"]
+        for last, act in ((3, None), (4, services.approve), (2, services.reject)):
+            risk = Risk.objects.get(vulnerability__name=f"CVE-2026-{n:03}{last}")
+            asked = services.request_decision(
+                services.Ask(
+                    risk.pk,
+                    "accept",
+                    queries.find_scope(asker, "repository", repository),
+                    "The flawed function is not called.",
+                    timezone.now() + timedelta(days=12),
+                    {},
+                ),
+                actor=asker,
+            )
+            if act is not None:
+                act(asked.pk, actor=reviewer, comment="seen")
+
+    def _settle(self, n: int, application: Any) -> None:
+        """A person with a token and a role, and a team with an application."""
+        from secguard.accounts.models import Application, Team
+
+        person = self.people["make"](f"person{n}", "developer", team=application.team)
+        assert person.pk
+        team = Team.objects.create(name=f"Team {n}", slug=f"team-{n}")
+        Application.objects.create(name=f"Application {n}", slug=f"application-{n}", team=team)
+
+
+@pytest.fixture
+def organisation(
+    developer: Any,
+    reviewer: Any,
+    administrator: Any,
+    operator: Any,
+    make_person: Any,
+    post: Any,
+    run_jobs: Callable[[], int],
+) -> Organisation:
+    people = {
+        "developer": developer,
+        "reviewer": reviewer,
+        "administrator": administrator,
+        "operator": operator,
+        "make": make_person,
+    }
+    return Organisation(people, post, run_jobs)

@@ -221,6 +221,17 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": r"/api/v1",
+    # One name for one set of choices; without a name a checksum is made of it, which changes with the choices.
+    "ENUM_NAME_OVERRIDES": {
+        "DecisionKind": "secguard.decisions.models.KIND_CHOICES",
+        "DecisionStatus": "secguard.decisions.models.STATUS_CHOICES",
+        "FindingKind": "secguard.findings.models.KIND_CHOICES",
+        "TokenStatus": ["active", "expired", "revoked"],
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "secguard.web.openapi.describe_problems",
+    ],
 }
 
 # --- jobs: the broker carries wake-ups only; the truth is in the jobs table (DESIGN rule 9) ---

@@ -17,10 +17,10 @@ from secguard.accounts.api import (
 from secguard.audit.api import AuditViewSet
 from secguard.dashboards.views import compliance, home, images, risks
 from secguard.decisions.api import AppetiteViewSet, DecisionViewSet
-from secguard.findings.api import FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
+from secguard.findings.api import ExposureViewSet, FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
 from secguard.images.api import DIGEST, ComponentList, ImageViewSet, RepositoryViewSet
 from secguard.policies import views as policy_views
-from secguard.policies.api import PolicyVersionViewSet, PolicyViewSet, VerdictView
+from secguard.policies.api import EvaluationViewSet, PolicyVersionViewSet, PolicyViewSet, VerdictView
 from secguard.sample.api import SampleView
 from secguard.sample.views import sample
 from secguard.scans.api import ReportView, ScanViewSet
@@ -32,11 +32,13 @@ router.register("images", ImageViewSet, "image")
 router.register("repositories", RepositoryViewSet, "repository")
 router.register("findings", FindingViewSet, "finding")
 router.register("risks", RiskViewSet, "risk")
+router.register("exposures", ExposureViewSet, "exposure")
 router.register("scans", ScanViewSet, "scan")
 router.register("decisions", DecisionViewSet, "decision")
 router.register("appetite", AppetiteViewSet, "appetite")
 router.register("policies", PolicyViewSet, "policy")
 router.register("policy-versions", PolicyVersionViewSet, "policy-version")
+router.register("evaluations", EvaluationViewSet, "evaluation")
 router.register("workloads", WorkloadViewSet, "workload")
 router.register("users", UserViewSet, "user")
 router.register("memberships", MembershipViewSet, "membership")
@@ -85,7 +87,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("metrics", health.metrics_page, name="metrics"),
     path("api/v1/", include((router.urls + api_patterns, "api"))),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path(
+        "api/docs/",
+        SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="web/api_docs.html"),
+        name="docs",
+    ),
     path("", include("secguard.accounts.urls")),
     path("", include("secguard.audit.urls")),
     path("", include("secguard.decisions.urls")),

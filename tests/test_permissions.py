@@ -104,9 +104,10 @@ def decided(developer: Person, reviewer: Person, application: Application) -> di
 @pytest.fixture
 def judged(decided: dict[str, Any], application: Application, developer: Person) -> dict[str, Any]:
     """The image that the decisions are about: scanned, running, and the policy that judges it."""
-    from secguard.findings.models import Finding
+    from secguard.findings.models import Exposure, Finding
     from secguard.images.models import Image
-    from secguard.policies.services import active_version
+    from secguard.policies.facts import Gate
+    from secguard.policies.services import active_version, verdict_of
     from secguard.scans.models import Scan
     from secguard.workloads.models import Cluster, Workload
 
@@ -118,6 +119,8 @@ def judged(decided: dict[str, Any], application: Application, developer: Person)
     return {
         "digest": image.digest,
         "finding": Finding.objects.order_by("pk")[0].pk,
+        "exposure": Exposure.objects.order_by("pk")[0].pk,
+        "evaluation": verdict_of(image, Gate.BUILD).evaluation_id,
         "scan": scan.pk,
         "workload": workload.pk,
         "policy": version.policy_id,

@@ -272,6 +272,8 @@ class TeamSerializer(serializers.ModelSerializer[Team]):
 
 
 class TeamViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Visible):
+    """Who owns applications together."""
+
     queryset = Team.objects.all()
     serializer_class = TeamSerializer
     lookup_field = "slug"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -77,5 +78,5 @@ class EntryFilter(django_filters.FilterSet):
         fields: list[str] = []
 
     @classmethod
-    def get_filters(cls) -> dict[str, Any]:
-        return {**super().get_filters(), **SPAN}
+    def get_filters(cls) -> OrderedDict[str, django_filters.Filter]:
+        return OrderedDict({**super().get_filters(), **SPAN})

@@ -16,6 +16,9 @@ from secguard.decisions.scope import ScopeKind
 from secguard.findings.models import Risk
 from secguard.images.models import Image, Repository
 
+KIND_CHOICES = [(k.value, k.value) for k in DecisionKind]
+STATUS_CHOICES = [(s.value, s.value) for s in DecisionStatus]
+
 
 class RiskAppetite(models.Model):
     """One version of the business's own document; the newest active one holds."""
@@ -62,7 +65,7 @@ class Decision(models.Model):
     that left ``requested`` or ``approved`` anything again.
     """
 
-    kind = models.CharField(max_length=16, choices=[(k.value, k.value) for k in DecisionKind])
+    kind = models.CharField(max_length=16, choices=KIND_CHOICES)
     risk = models.ForeignKey(Risk, models.PROTECT, related_name="decisions")
     scope_kind = models.CharField(max_length=16, choices=[(k.value, k.value) for k in ScopeKind])
     image = models.ForeignKey(Image, models.CASCADE, null=True, blank=True, related_name="decisions")
@@ -72,7 +75,7 @@ class Decision(models.Model):
     team_id = models.BigIntegerField(null=True, blank=True, help_text="whose request it is")
     reason = models.TextField()
     conditions = models.JSONField(default=dict)
-    status = models.CharField(max_length=12, default="requested", choices=[(s.value, s.value) for s in DecisionStatus])
+    status = models.CharField(max_length=12, default="requested", choices=STATUS_CHOICES)
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     requested_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import serializers, viewsets
 from rest_framework.generics import ListAPIView
@@ -13,12 +15,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from secguard.findings.identity import FindingKind
-from secguard.findings.models import CLOSED, OPEN, Finding, Observation, Risk
+from secguard.findings.models import CLOSED, OPEN, Exposure, Finding, Observation, Risk
 from secguard.findings.queries import compare_images, open_counts, search_risks
 from secguard.findings.severity import LABELS, Severity, from_word
 from secguard.images.queries import find_image
-from secguard.web.parameters import choice_of, flag_of, number_of, text_of
+from secguard.web.parameters import choice_of, flag_of, number_of, text_of, time_of
 
+MAX_ID = 2**63 - 1
 KINDS = tuple(k.value for k in FindingKind)
 
 
@@ -147,8 +150,8 @@ def finding_rows(rows: QuerySet[Finding]) -> QuerySet[Finding]:
 
 _FILTERS = [
     OpenApiParameter("status", str, enum=["open", "closed", "all"], description="`open` where it is not given."),
-    OpenApiParameter("severity", str, enum=list(LABELS)),
-    OpenApiParameter("kind", str, enum=list(KINDS)),
+    OpenApiParameter("severity", str, enum=list(LABELS), description="Exactly this severity."),
+    OpenApiParameter("kind", str, enum=list(KINDS), description="Exactly this kind of finding."),
     OpenApiParameter("risk", int, description="The id of a risk."),
     OpenApiParameter("search", str, description="Part of a vulnerability's id, a rule or a purl."),
 ]
@@ -163,7 +166,7 @@ def filtered(rows: QuerySet[Finding], request: Request) -> QuerySet[Finding]:
         rows = rows.filter(severity=from_word(severity))
     if kind := choice_of(request, "kind", KINDS):
         rows = rows.filter(risk__kind=kind)
-    if (risk := number_of(request, "risk", least=1, most=2**63 - 1)) is not None:
+    if (risk := number_of(request, "risk", least=1, most=MAX_ID)) is not None:
         rows = rows.filter(risk_id=risk)
     if text := text_of(request, "search"):
         rows = rows.filter(
@@ -180,6 +183,7 @@ class FindingViewSet(viewsets.ReadOnlyModelViewSet[Finding]):
 
     serializer_class = FindingSerializer
     queryset = Finding.objects.none()
+    lookup_value_regex = r"[0-9]{1,18}"
     ordering = "-severity"
     ordering_fields = ("severity", "first_seen_at")
 
@@ -208,10 +212,10 @@ class ImageFindingList(ListAPIView[Finding]):
     list=extend_schema(
         parameters=[
             OpenApiParameter("search", str, description="Part of a vulnerability's id, alias, rule, package or title."),
-            OpenApiParameter("severity", str, enum=list(LABELS)),
-            OpenApiParameter("kind", str, enum=list(KINDS)),
-            OpenApiParameter("known_exploited", bool),
-            OpenApiParameter("fix_available", bool),
+            OpenApiParameter("severity", str, enum=list(LABELS), description="Exactly this severity."),
+            OpenApiParameter("kind", str, enum=list(KINDS), description="Exactly this kind of finding."),
+            OpenApiParameter("known_exploited", bool, description="Whether exploitation is known."),
+            OpenApiParameter("fix_available", bool, description="Whether a fix is known."),
             OpenApiParameter("open", bool, description="Only risks that stand open somewhere (or nowhere) now."),
         ]
     )
@@ -221,6 +225,7 @@ class RiskViewSet(viewsets.ReadOnlyModelViewSet[Risk]):
 
     serializer_class = RiskSerializer
     queryset = Risk.objects.none()
+    lookup_value_regex = r"[0-9]{1,18}"
     ordering = "-severity"
     ordering_fields = ("severity", "created_at")
 
@@ -236,13 +241,7 @@ class RiskViewSet(viewsets.ReadOnlyModelViewSet[Risk]):
         request: Request = self.request
         if text := text_of(request, "search"):
             rows = search_risks(rows, text)
-        if severity := choice_of(request, "severity", LABELS):
-            rows = rows.filter(severity=from_word(severity))
-        if kind := choice_of(request, "kind", KINDS):
-            rows = rows.filter(kind=kind)
-        for name in ("known_exploited", "fix_available"):
-            if (flag := flag_of(request, name)) is not None:
-                rows = rows.filter(**{name: flag})
+        rows = by_facts(rows, request)
         if (is_open := flag_of(request, "open")) is not None:
             user: Any = request.user
             here = Exists(Finding.objects.visible_to(user).filter(risk=OuterRef("pk"), status=OPEN))
@@ -256,6 +255,102 @@ class RiskViewSet(viewsets.ReadOnlyModelViewSet[Risk]):
             counts = open_counts([r.pk for r in rows], user)
             kwargs["context"] = {**self.get_serializer_context(), "open_counts": counts}
         return super().get_serializer(*args, **kwargs)
+
+
+Row = TypeVar("Row", Risk, Exposure)
+
+
+def by_facts(rows: QuerySet[Row], request: Request) -> QuerySet[Row]:
+    """``rows`` narrowed by what risks and exposures have in common."""
+    if severity := choice_of(request, "severity", LABELS):
+        rows = rows.filter(severity=from_word(severity))
+    if kind := choice_of(request, "kind", KINDS):
+        rows = rows.filter(kind=kind)
+    for name in ("known_exploited", "fix_available"):
+        if (flag := flag_of(request, name)) is not None:
+            rows = rows.filter(**{name: flag})
+    return rows
+
+
+class ExposureSerializer(serializers.ModelSerializer[Exposure]):
+    """A risk in the newest image of a repository: the unit of work and of deadlines."""
+
+    name = serializers.CharField(source="risk.name")
+    title = serializers.CharField(source="risk.title")
+    package = serializers.CharField(source="risk.package")
+    repository = serializers.CharField(source="repository.name")
+    application = serializers.CharField(source="application.slug", default=None, allow_null=True)
+    severity = SeverityField(read_only=True)
+    decision = serializers.IntegerField(source="decision_id", allow_null=True, help_text="the decision that covers it")
+
+    class Meta:
+        model = Exposure
+        fields = [
+            "id",
+            "risk",
+            "kind",
+            "name",
+            "title",
+            "package",
+            "repository",
+            "application",
+            "severity",
+            "known_exploited",
+            "fix_available",
+            "since",
+            "due_at",
+            "resolved_at",
+            "decision",
+            "decided_until",
+        ]
+        read_only_fields = fields
+
+
+@extend_schema_view(
+    list=extend_schema(
+        parameters=[
+            OpenApiParameter("severity", str, enum=list(LABELS), description="Exactly this severity."),
+            OpenApiParameter("kind", str, enum=list(KINDS), description="Exactly this kind of finding."),
+            OpenApiParameter("known_exploited", bool, description="Whether exploitation is known."),
+            OpenApiParameter("fix_available", bool, description="Whether a fix is known."),
+            OpenApiParameter("covered", bool, description="Whether a decision covers it now."),
+            OpenApiParameter("due_before", OpenApiTypes.DATETIME, description="To be fixed before this instant."),
+            OpenApiParameter("risk", int, description="The id of a risk."),
+            OpenApiParameter("repository", str, description="A repository's name."),
+            OpenApiParameter("application", str, description="An application's slug."),
+            OpenApiParameter("resolved", bool, description="`true`: what the newest image no longer has."),
+        ]
+    )
+)
+class ExposureViewSet(viewsets.ReadOnlyModelViewSet[Exposure]):
+    """What is to be done: risks in the newest image of each repository, with their deadlines."""
+
+    serializer_class = ExposureSerializer
+    queryset = Exposure.objects.none()
+    lookup_value_regex = r"[0-9]{1,18}"
+    ordering = "due_at"
+    ordering_fields = ("due_at", "severity", "since")
+
+    def get_queryset(self) -> QuerySet[Exposure]:
+        user: Any = self.request.user
+        rows: QuerySet[Exposure] = Exposure.objects.visible_to(user)
+        rows = rows.select_related("risk__vulnerability", "repository", "application")
+        return self._filtered(rows) if self.action == "list" else rows
+
+    def _filtered(self, rows: QuerySet[Exposure]) -> QuerySet[Exposure]:
+        request: Request = self.request
+        rows = by_facts(rows, request).filter(resolved_at__isnull=not flag_of(request, "resolved"))
+        for name, path in (("repository", "repository__name"), ("application", "application__slug")):
+            if text := text_of(request, name):
+                rows = rows.filter(**{path: text})
+        if (risk := number_of(request, "risk", least=1, most=MAX_ID)) is not None:
+            rows = rows.filter(risk_id=risk)
+        if before := time_of(request, "due_before"):
+            rows = rows.filter(due_at__lt=before)
+        if (covered := flag_of(request, "covered")) is not None:
+            now = Q(decided_until__gt=timezone.now())
+            rows = rows.filter(now if covered else ~now)
+        return rows
 
 
 class DifferenceSerializer(serializers.Serializer[Any]):

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import serializers, viewsets
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from secguard.images.models import Image, ImageComponent, Repository
+from secguard.accounts.models import Application
+from secguard.errors import NotFound
+from secguard.images.models import Image, ImageComponent, ImageRepository, Repository
 from secguard.images.queries import find_image, named, search, with_places
-from secguard.web.parameters import text_of
+from secguard.images.services import assign_repository
+from secguard.web.parameters import flag_of, text_of
 
 DIGEST = r"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})"
 
 
 class PlaceSerializer(serializers.Serializer[Any]):
     repository = serializers.CharField(source="repository.name")
-    application = serializers.CharField(source="repository.application.slug", default=None)
-    team = serializers.CharField(source="repository.application.team.slug", default=None)
+    application = serializers.CharField(source="repository.application.slug", default=None, allow_null=True)
+    team = serializers.CharField(source="repository.application.team.slug", default=None, allow_null=True)
     first_seen_at = serializers.DateTimeField()
 
 
@@ -63,8 +66,8 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
 
 
 class RepositorySerializer(serializers.ModelSerializer[Repository]):
-    application = serializers.CharField(source="application.slug", default=None)
-    newest_image = serializers.CharField(source="newest_image.digest", default=None)
+    application = serializers.CharField(source="application.slug", default=None, allow_null=True)
+    newest_image = serializers.CharField(source="newest_image.digest", default=None, allow_null=True)
 
     class Meta:
         model = Repository
@@ -83,7 +86,18 @@ class ComponentSerializer(serializers.ModelSerializer[ImageComponent]):
         read_only_fields = fields
 
 
+class AssignSerializer(serializers.Serializer[Any]):
+    application = serializers.SlugField(max_length=100, allow_null=True, help_text="null: nobody's")
+
+
 _SEARCH = OpenApiParameter("search", str, description="Part of a repository's name or tag, or the start of a digest.")
+
+
+_OF_REPOSITORY = {"repository": "name", "application": "application__slug", "team": "application__team__slug"}
+
+
+def _lying_in(images: QuerySet[Image], repositories: QuerySet[Repository]) -> QuerySet[Image]:
+    return images.filter(Exists(ImageRepository.objects.filter(image=OuterRef("pk"), repository__in=repositories)))
 
 
 @extend_schema_view(
@@ -91,7 +105,10 @@ _SEARCH = OpenApiParameter("search", str, description="Part of a repository's na
         parameters=[
             _SEARCH,
             OpenApiParameter("reference", str, description="Exactly this image: registry/repository:tag or a digest."),
-            OpenApiParameter("repository", str, description="Images that lie in this repository."),
+            OpenApiParameter("repository", str, description="Images that lie in this repository, by its name."),
+            OpenApiParameter("application", str, description="Images of this application, by its slug."),
+            OpenApiParameter("team", str, description="Images of this team, by its slug."),
+            OpenApiParameter("newest", bool, description="`true`: only the newest image of each repository."),
         ]
     )
 )
@@ -112,8 +129,11 @@ class ImageViewSet(viewsets.ReadOnlyModelViewSet[Image]):
     def get_queryset(self) -> QuerySet[Image]:
         user: Any = self.request.user
         images: QuerySet[Image] = Image.objects.visible_to(user)
-        if repository := text_of(self.request, "repository"):
-            images = images.filter(places__repository__in=Repository.objects.visible_to(user).filter(name=repository))
+        for name, path in _OF_REPOSITORY.items():
+            if value := text_of(self.request, name):
+                images = _lying_in(images, Repository.objects.visible_to(user).filter(**{path: value}))
+        if flag_of(self.request, "newest"):
+            images = images.filter(pk__in=Repository.objects.visible_to(user).values("newest_image_id"))
         if reference := text_of(self.request, "reference"):
             images = named(images, user, reference)
         if text := text_of(self.request, "search"):
@@ -121,20 +141,54 @@ class ImageViewSet(viewsets.ReadOnlyModelViewSet[Image]):
         return with_places(images, user)
 
 
-@extend_schema_view(list=extend_schema(parameters=[_SEARCH]))
+@extend_schema_view(
+    list=extend_schema(
+        parameters=[
+            _SEARCH,
+            OpenApiParameter("name", str, description="Exactly this repository."),
+            OpenApiParameter("application", str, description="Repositories of this application, by its slug."),
+            OpenApiParameter("unassigned", bool, description="Only those that no application owns, or that one does."),
+        ]
+    )
+)
 class RepositoryViewSet(viewsets.ReadOnlyModelViewSet[Repository]):
     """Repositories of your teams' applications."""
 
     serializer_class = RepositorySerializer
     queryset = Repository.objects.none()
+    lookup_value_regex = r"[0-9]{1,18}"
     ordering = "name"
     ordering_fields = ("name", "created_at")
 
     def get_queryset(self) -> QuerySet[Repository]:
         user: Any = self.request.user
-        rows = Repository.objects.visible_to(user).select_related("application", "newest_image")
-        text = text_of(self.request, "search")
-        return rows.filter(name__icontains=text) if text else rows
+        rows: QuerySet[Repository] = Repository.objects.visible_to(user).select_related("application", "newest_image")
+        if self.action != "list":
+            return rows
+        for name, path in (("search", "name__icontains"), ("name", "name"), ("application", "application__slug")):
+            if text := text_of(self.request, name):
+                rows = rows.filter(**{path: text})
+        unassigned = flag_of(self.request, "unassigned")
+        return rows if unassigned is None else rows.filter(application__isnull=unassigned)
+
+    @extend_schema(request=AssignSerializer, responses=RepositorySerializer)
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Give the repository, and with it its images, to an application; needs application:edit on both sides."""
+        asked = AssignSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        user: Any = request.user
+        application = _application(user, asked.validated_data["application"])
+        assign_repository(int(pk), application, actor=user)
+        return Response(self.get_serializer(self.get_object()).data)
+
+
+def _application(user: Any, slug: str | None) -> Application | None:
+    if slug is None:
+        return None
+    found = Application.objects.visible_to(user).filter(slug=slug).first()
+    if found is None:
+        raise NotFound(f"There is no application {slug!r} that you may see.", where="application")
+    return found
 
 
 class ComponentList(ListAPIView[ImageComponent]):
@@ -143,7 +197,7 @@ class ComponentList(ListAPIView[ImageComponent]):
     serializer_class = ComponentSerializer
     queryset = ImageComponent.objects.none()
     ordering = "component__name"
-    ordering_fields = {"name": "component__name"}
+    ordering_fields = {"name": "component__name", "type": "component__type"}
 
     def get_queryset(self) -> QuerySet[ImageComponent]:
         user: Any = self.request.user

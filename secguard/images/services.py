@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from django.db import transaction
+from django.utils import timezone
 
 from secguard import bulk
 from secguard.accounts.models import Application, User
+from secguard.accounts.roles import Permission
+from secguard.accounts.services import require
+from secguard.audit.actions import Action
+from secguard.audit.services import record
+from secguard.errors import NotFound
 from secguard.images.models import (
     Component,
     Image,
@@ -22,6 +28,54 @@ from secguard.images.models import (
 )
 from secguard.images.purl import coordinates
 from secguard.images.reference import Reference
+
+REPOSITORY_FOLLOWERS: list[Callable[[Repository, datetime], None]] = []
+"""Called inside the transaction, the repository's row locked, after it was given to another application; upper apps add
+themselves: who owns an image decides who sees it, its deadlines, its decisions and its verdicts."""
+
+
+@transaction.atomic
+def assign_repository(repository_id: int, application: Application | None, *, actor: User | None) -> Repository:
+    """Give a repository, and with it the images in it, to ``application``; ``None``: to nobody.
+
+    Needs application:edit where it was and where it goes; where nobody owned it or will own it, in the whole
+    organisation. Raises ``NotAllowed``, and ``NotFound`` for a repository or application that ``actor`` may not see.
+    """
+    seen = Repository.objects.visible_to(actor) if actor else Repository.objects.all()
+    repository = _locked_with_images(repository_id) if seen.filter(pk=repository_id).exists() else None
+    if repository is None:
+        raise NotFound(f"There is no repository {repository_id} that you may see.")
+    before = repository.application
+    if before == application:
+        return repository
+    for owner in (before, application):
+        require(actor, Permission.APPLICATION_EDIT, team_id=owner.team_id if owner else None)
+    repository.application = application
+    repository.save(update_fields=["application"])
+    for follow in REPOSITORY_FOLLOWERS:
+        follow(repository, timezone.now())
+    _record_assignment(repository, before, actor)
+    return repository
+
+
+def _locked_with_images(repository_id: int) -> Repository | None:
+    """In the order of ``lock``: images first."""
+    images = Image.objects.filter(pk__in=ImageRepository.objects.filter(repository=repository_id).values("image_id"))
+    list(images.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+    return Repository.objects.select_for_update(no_key=True).filter(pk=repository_id).first()
+
+
+def _record_assignment(repository: Repository, before: Application | None, actor: User | None) -> None:
+    after = repository.application
+    record(
+        Action.REPOSITORY_ASSIGN,
+        actor=actor,
+        subject_type="repository",
+        subject_id=repository.pk,
+        subject=repository.name,
+        team_id=after.team_id if after else before.team_id if before else None,
+        details={"before": before.slug if before else None, "after": after.slug if after else None},
+    )
 
 
 def ensure_repository(reference: Reference, *, application: Application | None) -> Repository:

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -18,12 +18,11 @@ from rest_framework.views import APIView
 
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
-from secguard.errors import NotFound
 from secguard.images.models import Image
 from secguard.images.queries import find_image
 from secguard.policies.facts import Gate
 from secguard.policies.language import parse_policy
-from secguard.policies.models import Policy, PolicyVersion
+from secguard.policies.models import Evaluation, Policy, PolicyVersion
 from secguard.policies.queries import stored_document
 from secguard.policies.services import (
     activate_version,
@@ -33,15 +32,17 @@ from secguard.policies.services import (
     simulate,
     verdict_of,
 )
-from secguard.web.parameters import choice_of
+from secguard.web.parameters import choice_of, text_of, time_of
 
 STAGES = tuple(g.value for g in Gate)
+VERDICTS = ("pass", "warn", "block")
 SIMULATED = 50
+MAX_SOURCE = 262_144
 
 
 class VersionSerializer(serializers.ModelSerializer[PolicyVersion]):
     policy = serializers.CharField(source="policy.name")
-    author = serializers.CharField(source="author.username", default=None)
+    author = serializers.CharField(source="author.username", default=None, allow_null=True)
     gates = serializers.SerializerMethodField(help_text="whether this version is the one that gates now")
 
     class Meta:
@@ -65,7 +66,7 @@ class VersionSerializer(serializers.ModelSerializer[PolicyVersion]):
 
 
 class PolicySerializer(serializers.ModelSerializer[Policy]):
-    active_version = serializers.IntegerField(source="active_version.number", default=None)
+    active_version = serializers.IntegerField(source="active_version.number", default=None, allow_null=True)
 
     class Meta:
         model = Policy
@@ -75,13 +76,15 @@ class PolicySerializer(serializers.ModelSerializer[Policy]):
 
 class PolicyRequestSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=100, default="default")
-    source = serializers.CharField(max_length=262_144, trim_whitespace=False, help_text="YAML, see docs/policy.md")
+    source = serializers.CharField(  # type: ignore[assignment]
+        max_length=MAX_SOURCE, trim_whitespace=False, help_text="YAML, see docs/policy.md"
+    )
     comment = serializers.CharField(max_length=300, required=False, allow_blank=True)
     activate = serializers.BooleanField(default=False, help_text="gate with it at once")
 
 
 class SourceSerializer(serializers.Serializer[Any]):
-    source = serializers.CharField(max_length=262_144, trim_whitespace=False)
+    source = serializers.CharField(max_length=MAX_SOURCE, trim_whitespace=False)  # type: ignore[assignment]
 
 
 class CheckedSerializer(serializers.Serializer[Any]):
@@ -96,11 +99,63 @@ class SimulateSerializer(SourceSerializer):
     stage = serializers.ChoiceField(choices=STAGES, default=Gate.BUILD.value)
 
 
+class PolicyRefSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    version = serializers.IntegerField()
+
+
+class ReasonSerializer(serializers.Serializer[Any]):
+    rule = serializers.CharField()
+    effect = serializers.ChoiceField(choices=["warn", "block"])
+    message = serializers.CharField()
+    findings = serializers.ListField(child=serializers.DictField(), help_text="by name, at most 1000 of them")
+    findings_total = serializers.IntegerField()
+    remedy = serializers.DictField(help_text="`upgrades`, `exception` (with `url`), `text`")
+    until = serializers.DateTimeField(allow_null=True, help_text="from when a warning in its grace blocks")
+    error = serializers.CharField(allow_blank=True, help_text="why the condition could not be answered")
+
+
+class VerdictDocument(serializers.Serializer[Any]):
+    """May this image go on, and why: `secguard.policies.evaluation.Verdict` with its findings spelled out."""
+
+    image = serializers.CharField(help_text="the manifest digest")
+    reference = serializers.CharField(allow_blank=True)
+    stage = serializers.ChoiceField(choices=STAGES)
+    verdict = serializers.ChoiceField(choices=VERDICTS)
+    valid_until = serializers.DateTimeField(help_text="the earliest instant at which the answer can change")
+    policy = PolicyRefSerializer()
+    reasons = ReasonSerializer(many=True)
+    covered = serializers.ListField(child=serializers.DictField(), help_text="what decisions let pass")
+    counts = serializers.DictField(child=serializers.DictField(child=serializers.IntegerField()))
+    decisions = serializers.ListField(child=serializers.DictField())
+    scans = serializers.ListField(child=serializers.IntegerField())
+    evaluated_at = serializers.DateTimeField()
+
+
+class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
+    image = serializers.CharField(source="image.digest")
+    policy = serializers.CharField(source="policy_version.policy.name")
+    version = serializers.IntegerField(source="policy_version.number")
+
+    class Meta:
+        model = Evaluation
+        fields = ["id", "image", "stage", "verdict", "policy", "version", "evaluated_at", "valid_until"]
+        read_only_fields = fields
+
+
+class EvaluationDetailSerializer(EvaluationSerializer):
+    document = VerdictDocument(source="kept_document", help_text="as it was answered then")
+
+    class Meta(EvaluationSerializer.Meta):
+        fields = [*EvaluationSerializer.Meta.fields, "document"]
+        read_only_fields = fields
+
+
 class SimulatedSerializer(serializers.Serializer[Any]):
     image = serializers.CharField()
     now = serializers.CharField(help_text="the verdict in force")
     then = serializers.CharField(help_text="the verdict of the draft")
-    document = serializers.DictField(help_text="the draft's verdict document")
+    document = VerdictDocument(help_text="the draft's verdict document")
 
 
 @extend_schema_view(create=extend_schema(request=PolicyRequestSerializer, responses={201: VersionSerializer}))
@@ -111,6 +166,7 @@ class PolicyViewSet(
 
     serializer_class = PolicySerializer
     queryset = Policy.objects.none()
+    lookup_value_regex = r"[0-9]{1,18}"
     ordering = "name"
 
     def get_queryset(self) -> QuerySet[Policy]:
@@ -138,9 +194,7 @@ class PolicyViewSet(
         rows = self.get_object().versions.select_related("policy", "author")[:500]
         return Response(VersionSerializer(rows, many=True).data)
 
-    @extend_schema(
-        request=SourceSerializer, responses={200: CheckedSerializer, 422: OpenApiResponse(OpenApiTypes.OBJECT)}
-    )
+    @extend_schema(request=SourceSerializer, responses=CheckedSerializer)
     @action(detail=False, methods=["post"])
     def check(self, request: Request) -> Response:
         """Check a draft; a fault is a problem with `errors`: line, column, message."""
@@ -179,14 +233,13 @@ class PolicyVersionViewSet(viewsets.ReadOnlyModelViewSet[PolicyVersion]):
 
     serializer_class = VersionSerializer
     queryset = PolicyVersion.objects.select_related("policy", "author")
+    lookup_value_regex = r"[0-9]{1,18}"
     ordering = "-id"
 
     @extend_schema(request=None, responses=VersionSerializer)
     @action(detail=True, methods=["post"])
     def activate(self, request: Request, pk: str) -> Response:
         """Let this version gate from now on; every verdict is asked again."""
-        if not pk.isdecimal() or len(pk) > 18:
-            raise NotFound(f"There is no policy version {pk[:40]}.")
         user: Any = request.user
         return Response(VersionSerializer(activate_version(int(pk), actor=user)).data)
 
@@ -195,7 +248,7 @@ class VerdictView(APIView):
     """May this image go on, and why."""
 
     @extend_schema(
-        responses=OpenApiTypes.OBJECT,
+        responses=VerdictDocument,
         parameters=[OpenApiParameter("stage", str, enum=list(STAGES), description="`build` where it is not given.")],
     )
     def get(self, request: Request, digest: str) -> HttpResponse:
@@ -205,3 +258,41 @@ class VerdictView(APIView):
         if stored is not None:
             return HttpResponse(zlib.decompress(stored), content_type="application/json")
         return Response(document_of(verdict_of(find_image(user, digest), stage)))
+
+
+@extend_schema_view(
+    list=extend_schema(
+        parameters=[
+            OpenApiParameter("image", str, description="A digest or a reference."),
+            OpenApiParameter("stage", str, enum=list(STAGES), description="Only this gate."),
+            OpenApiParameter("verdict", str, enum=list(VERDICTS), description="Only this answer."),
+            OpenApiParameter("before", OpenApiTypes.DATETIME, description="Judged before this instant."),
+        ]
+    )
+)
+class EvaluationViewSet(viewsets.ReadOnlyModelViewSet[Evaluation]):
+    """Every judgement that was made: why an image was let pass on a day, and by whose decision."""
+
+    queryset = Evaluation.objects.none()
+    lookup_value_regex = r"[0-9]{1,18}"
+    ordering = "-id"
+
+    def get_serializer_class(self) -> type[EvaluationSerializer]:
+        return EvaluationSerializer if self.action == "list" else EvaluationDetailSerializer
+
+    def get_queryset(self) -> QuerySet[Evaluation]:
+        user: Any = self.request.user
+        rows = Evaluation.objects.filter(image__in=Image.objects.visible_to(user))
+        rows = rows.select_related("image", "policy_version__policy")
+        return self._filtered(rows.defer("document"), user) if self.action == "list" else rows
+
+    def _filtered(self, rows: QuerySet[Evaluation], user: Any) -> QuerySet[Evaluation]:
+        if image := text_of(self.request, "image"):
+            rows = rows.filter(image=find_image(user, image))
+        if stage := choice_of(self.request, "stage", STAGES):
+            rows = rows.filter(stage=stage)
+        if verdict := choice_of(self.request, "verdict", VERDICTS):
+            rows = rows.filter(verdict=verdict)
+        if before := time_of(self.request, "before"):
+            rows = rows.filter(evaluated_at__lt=before)
+        return rows

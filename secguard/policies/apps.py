@@ -8,8 +8,10 @@ class PoliciesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from secguard.accounts import services as accounts  # noqa: PLC0415
         from secguard.decisions import services as decisions  # noqa: PLC0415
         from secguard.findings import services as findings  # noqa: PLC0415
+        from secguard.images import services as images  # noqa: PLC0415
         from secguard.jobs.registry import every, register  # noqa: PLC0415
         from secguard.policies import services  # noqa: PLC0415
         from secguard.scans import services as scans  # noqa: PLC0415
@@ -19,6 +21,9 @@ class PoliciesConfig(AppConfig):
         scans.SCANNED.append(services.follow_scan)
         decisions.FOLLOWERS.append(services.follow_decisions)
         findings.RISKS_CHANGED.append(services.follow_risks)
+        images.REPOSITORY_FOLLOWERS.append(services.follow_repository)
+        accounts.APPLICATION_FOLLOWERS.append(services.follow_application)
         register(services.JUDGE_REST, services.judge_rest)
+        register(services.SETTLE, services.settle)
         register(services.JUDGE_STALE, services.judge_stale)
         every(timedelta(minutes=5), services.JUDGE_STALE)

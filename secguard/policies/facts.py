@@ -114,6 +114,23 @@ def encode(facts: Facts) -> bytes:
     return _ENCODER.encode(facts)
 
 
+def shared(facts: Facts) -> Facts:
+    """``facts`` without what differs between gates and between scans that find the same: see ``rejoined``."""
+    return msgspec.structs.replace(facts, stage=Gate.BUILD, scans=())
+
+
+def rejoined(raw: bytes, stage: str, scans: object) -> Facts:
+    """The facts of one evaluation: the bytes of ``shared`` facts, its gate, and its scans as ``msgspec`` builtins.
+
+    Raises ``Invalid`` as ``decode`` does.
+    """
+    try:
+        read = msgspec.convert(scans, tuple[ScanFact, ...])
+    except msgspec.MsgspecError as e:
+        raise Invalid(f"The stored scans cannot be read: {e}.", code="facts", where="$.scans") from e
+    return msgspec.structs.replace(decode(raw), stage=Gate(stage), scans=read)
+
+
 def decode(raw: bytes) -> Facts:
     """What ``encode`` wrote; raises ``Invalid`` with the place where ``raw`` is something else."""
     try:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import zlib
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
@@ -52,7 +56,11 @@ class PolicyVersion(models.Model):
 
 
 class EvaluationInput(models.Model):
-    """The frozen facts of an evaluation, deflated JSON, stored once however many evaluations read them."""
+    """The frozen facts of an evaluation, deflated JSON, stored once however many evaluations read them.
+
+    Without the gate and the scans, which stand in the evaluation: four gates and every rescan that finds the same share
+    one row.
+    """
 
     sha256 = models.CharField(max_length=64, unique=True)
     body = models.BinaryField()
@@ -70,7 +78,7 @@ class Evaluation(models.Model):
     policy_version = models.ForeignKey(PolicyVersion, models.PROTECT, related_name="+")
     input = models.ForeignKey(EvaluationInput, models.PROTECT, related_name="+")
     document = models.BinaryField(help_text="the verdict document, deflated JSON")
-    scan_ids = models.JSONField(default=list)
+    scans = models.JSONField(default=list, help_text="the latest scan of each scanner, as it was read")
     decision_ids = models.JSONField(default=list)
     evaluated_at = models.DateTimeField()
     valid_until = models.DateTimeField()
@@ -81,6 +89,12 @@ class Evaluation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.verdict} for {self.image_id} at {self.stage}"
+
+    @property
+    def kept_document(self) -> dict[str, Any]:
+        """The verdict document as it was answered."""
+        document: dict[str, Any] = json.loads(zlib.decompress(self.document))
+        return document
 
 
 class VerdictQuerySet(models.QuerySet["Verdict"]):

@@ -16,16 +16,17 @@ from django.db import transaction
 from django.db.models import Exists, F, Max, OuterRef, Q
 from django.utils import timezone
 
-from secguard.accounts.models import User
+from secguard.accounts.models import Application, User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.audit.actions import Action
 from secguard.audit.services import record
 from secguard.decisions.models import Decision
+from secguard.decisions.queries import applicable_for_image
 from secguard.decisions.scope import ScopeKind
 from secguard.errors import Conflict, NotFound
 from secguard.findings.models import OPEN, Finding
-from secguard.images.models import Image, ImageRepository
+from secguard.images.models import Image, ImageRepository, Repository
 from secguard.jobs import services as job_services
 from secguard.jobs.lifecycle import Queue
 from secguard.jobs.registry import Run
@@ -41,9 +42,11 @@ from secguard.scans.models import Scan
 
 JUDGE_STALE = "policies.judge-stale"
 JUDGE_REST = "policies.judge-rest"
+SETTLE = "policies.settle"
 DEFAULT = Path(__file__).resolve().parent / "defaults.yaml"
 DEFAULT_NAME = "default"
 BATCH = 200
+SETTLED = 500
 
 
 # --- policies and their versions ---
@@ -156,22 +159,23 @@ def _record(action: Action, version: PolicyVersion, actor: User | None) -> None:
 
 def verdict_of(image: Image, stage: Gate, now: datetime | None = None) -> Verdict:
     """The verdict on ``image`` at ``stage`` that holds at this instant; judged anew where the stored one may not."""
-    now = now or timezone.now()
     version = active_version()
     stored = Verdict.objects.filter(image=image, stage=stage).select_related("evaluation").first()
-    if stored and stored.valid_until > now and stored.evaluation.policy_version_id == version.pk:
+    if stored and stored.valid_until > (now or timezone.now()) and stored.evaluation.policy_version_id == version.pk:
         return stored
     return judge(image, [stage], now)[stage]
 
 
 @transaction.atomic
-def judge(image: Image, stages: Sequence[Gate], now: datetime) -> dict[Gate, Verdict]:
-    """Evaluate the policy that gates on what stands now, and keep the answers.
+def judge(image: Image, stages: Sequence[Gate], now: datetime | None = None) -> dict[Gate, Verdict]:
+    """Evaluate the policy that gates on what stands at ``now``, and keep the answers.
 
     The image's row is locked from before the facts are read until the answers are committed, and whoever changes what
-    they rest on (a scan, a decision) locks it too: an answer can never overwrite the news that it is stale.
+    they rest on (a scan, a decision) locks it too: an answer can never overwrite the news that it is stale. Without
+    ``now`` the instant is read behind the lock: what was decided while waiting for it has begun then.
     """
-    locked = Image.objects.select_for_update().get(pk=image.pk)
+    locked = Image.objects.select_for_update(no_key=True).get(pk=image.pk)
+    now = now or timezone.now()
     version = active_version()
     facts = facts_of(locked, stages[0], now)
     return {stage: _judge(locked, msgspec.structs.replace(facts, stage=stage), version, now) for stage in stages}
@@ -187,7 +191,7 @@ def _judge(image: Image, facts: Facts, version: PolicyVersion, now: datetime) ->
         policy_version=version,
         input=_keep(facts),
         document=zlib.compress(render(answer, facts, settings.PUBLIC_URL), 1),
-        scan_ids=[s.id for s in facts.scans],
+        scans=msgspec.to_builtins(facts.scans),
         decision_ids=sorted({f.decision.id for f in facts.findings if f.decision}),
         evaluated_at=now,
         valid_until=answer.valid_until,
@@ -206,25 +210,23 @@ def _judge(image: Image, facts: Facts, version: PolicyVersion, now: datetime) ->
 
 
 def _keep(facts: Facts) -> EvaluationInput:
-    raw = fact_bytes.encode(facts)
+    raw = fact_bytes.encode(fact_bytes.shared(facts))
     row, _ = EvaluationInput.objects.get_or_create(sha256=_sha256(raw), defaults={"body": zlib.compress(raw, 1)})
     return row
 
 
-def replay(evaluation: Evaluation) -> dict[str, Any]:
-    """The verdict document computed again from what was stored (DESIGN rule 7)."""
+def replay(evaluation: Evaluation) -> bytes:
+    """The verdict document computed again from what was stored (DESIGN rule 7): the same bytes."""
     version = evaluation.policy_version
-    facts = fact_bytes.decode(zlib.decompress(evaluation.input.body))
+    facts = fact_bytes.rejoined(zlib.decompress(evaluation.input.body), evaluation.stage, evaluation.scans)
     ref = PolicyRef(name=version.policy.name, version=version.number)
     answer = evaluate(rules_of(version.sha256, version.source), facts, evaluation.evaluated_at, policy_ref=ref)
-    document: dict[str, Any] = msgspec.json.decode(render(answer, facts, settings.PUBLIC_URL))
-    return document
+    return render(answer, facts, settings.PUBLIC_URL)
 
 
 def document_of(verdict: Verdict) -> dict[str, Any]:
     """The verdict document (DESIGN section 5), as it was judged."""
-    document: dict[str, Any] = msgspec.json.decode(zlib.decompress(verdict.evaluation.document))
-    return document
+    return verdict.evaluation.kept_document
 
 
 def build_verdict(image: Image) -> dict[str, Any]:
@@ -256,16 +258,62 @@ def judge_rest(run: Run) -> None:
     if image is None:
         return
     now = timezone.now()
+    if _out_of_step([image.pk], now):
+        forget([image.pk])
     holds = Verdict.objects.filter(image=image, valid_until__gt=now).values_list("stage", flat=True)
     missing = [g for g in Gate if g.value not in set(holds)]
     if missing:
-        judge(image, missing, now)
+        judge(image, missing)
 
 
 def follow_decisions(decisions: list[Decision]) -> None:
-    """``decisions.services.FOLLOWERS``: whatever these decisions cover is judged anew before it counts again."""
+    """``decisions.services.FOLLOWERS``: whatever these decisions cover is judged anew before it counts again.
+
+    A scan that is being taken in at this moment may add images and findings that are not seen here, and does not see
+    these decisions. Whichever of the two commits last has a job behind it that sees both: ``judge_rest`` of the scan,
+    ``settle`` of the decisions.
+    """
     for images in _covered(decisions):
         forget(images)
+    ids = sorted(d.pk for d in decisions)
+    for start in range(0, len(ids), SETTLED):
+        chunk = ids[start : start + SETTLED]
+        key = _sha256(repr(chunk).encode())
+        job_services.enqueue(SETTLE, {"decisions": chunk}, key=key, queue=Queue.SCHEDULED, again=True)
+
+
+def settle(run: Run) -> Mapping[str, Any]:
+    """The job: forget what was judged beside these decisions while they were taken. Safe to run twice."""
+    found = 0
+    for images in _covered(list(Decision.objects.filter(pk__in=run.args["decisions"]))):
+        stale = _out_of_step(images, timezone.now())
+        forget(stale)
+        found += len(stale)
+    return {"images": found}
+
+
+def _out_of_step(image_ids: Sequence[int], now: datetime) -> list[int]:
+    """Those of the images whose stored verdicts rest on other decisions than those that count now."""
+    rows = Verdict.objects.filter(image_id__in=image_ids, valid_until__gt=now)
+    used: dict[int, set[frozenset[int]]] = {}
+    for image, ids in rows.values_list("image_id", "evaluation__decision_ids"):
+        used.setdefault(image, set()).add(frozenset(ids))
+    return [image for image, sets in sorted(used.items()) if sets != {_deciding(image, now)}]
+
+
+def _deciding(image_id: int, now: datetime) -> frozenset[int]:
+    return frozenset(d.id for d in applicable_for_image(image_id, now).values())
+
+
+def follow_repository(repository: Repository, at: datetime) -> None:
+    """``images.services.REPOSITORY_FOLLOWERS``: who owns an image is one of its facts."""
+    forget(list(repository.places.order_by("image_id").values_list("image_id", flat=True)))
+
+
+def follow_application(application: Application) -> None:
+    """``accounts.services.APPLICATION_FOLLOWERS``: its team, exposure and stage are facts of its images."""
+    places = ImageRepository.objects.filter(repository__application=application)
+    forget(sorted(set(places.values_list("image_id", flat=True))))
 
 
 def follow_risks(risk_ids: Sequence[int], at: datetime) -> None:
@@ -302,7 +350,8 @@ def forget(image_ids: Sequence[int]) -> None:
     """From now on no stored verdict on these images counts. Locks their rows first, in one order (see ``judge``)."""
     if not image_ids:
         return
-    list(Image.objects.select_for_update().filter(pk__in=image_ids).order_by("pk").values_list("pk", flat=True))
+    rows = Image.objects.select_for_update(no_key=True).filter(pk__in=image_ids)
+    list(rows.order_by("pk").values_list("pk", flat=True))
     now = timezone.now()
     Verdict.objects.filter(image_id__in=image_ids, valid_until__gt=now).update(valid_until=now)
     _judge_soon()
@@ -317,7 +366,7 @@ def judge_stale(run: Run) -> Mapping[str, Any]:
     done = 0
     while images := _next_stale():
         for image in images:
-            judge(image, list(Gate), timezone.now())
+            judge(image, list(Gate))
         done += len(images)
         run.progress("judging images anew", done)
         if len(images) < BATCH:

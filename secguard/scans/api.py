@@ -17,6 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from secguard.errors import Invalid, TooLarge
+from secguard.images.models import Image, Repository
 from secguard.images.queries import find_image
 from secguard.jobs import services as job_services
 from secguard.jobs.models import Job
@@ -35,7 +36,7 @@ class RawParser(BaseParser):
 
     media_type = "*/*"
 
-    def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None) -> bytes:
+    def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None) -> Any:
         most: int = settings.MAX_REPORT_BYTES
         request = (parser_context or {})["request"]
         kind = (media_type or "").partition(";")[0].strip().lower()
@@ -82,8 +83,13 @@ class ScanSerializer(serializers.ModelSerializer[Scan]):
 
     url = serializers.SerializerMethodField()
     image = serializers.CharField(source="reference", help_text="as it was named")
-    digest = serializers.CharField(source="image.digest", default=None, help_text="null until the image is known")
-    verdict = serializers.SerializerMethodField()
+    digest = serializers.CharField(
+        source="image.digest", default=None, allow_null=True, help_text="null until the image is known"
+    )
+    counts = serializers.DictField(help_text="what it found, and what that changed")
+    warnings = serializers.ListField(child=serializers.CharField(), help_text="what the reader could not take")
+    problem = serializers.DictField(allow_null=True, help_text="why it failed, as a problem document")
+    verdict = serializers.SerializerMethodField(help_text="the verdict document, on a finished scan asked for alone")
     progress = serializers.SerializerMethodField()
 
     class Meta:
@@ -123,8 +129,10 @@ class ScanSerializer(serializers.ModelSerializer[Scan]):
     def get_progress(self, scan: Scan) -> dict[str, Any] | None:
         if scan.status not in OPEN_STATUSES or not self.context.get("with_verdict"):
             return None
-        job = Job.objects.filter(pk=scan.job_id).first()
-        return job and {"text": job.progress_text, "done": job.progress_done, "total": job.progress_total}
+        job = Job.objects.filter(pk=scan.job_id).first() if scan.job_id else None
+        if job is None:
+            return None
+        return {"text": job.progress_text, "done": job.progress_done, "total": job.progress_total}
 
 
 class ReportView(APIView):
@@ -146,7 +154,12 @@ class ReportView(APIView):
             OpenApiParameter("scanner", str, description="The tool's name, where the report does not tell it."),
             OpenApiParameter("application", str, description="For a new repository: the application's slug."),
             OpenApiParameter("renamed", bool, description="The image got another name since it was scanned."),
-            OpenApiParameter("Idempotency-Key", str, location=OpenApiParameter.HEADER),
+            OpenApiParameter(
+                "Idempotency-Key",
+                str,
+                location=OpenApiParameter.HEADER,
+                description="Sent again with the same request, it is answered with the scan that the first one made.",
+            ),
         ],
         responses={
             200: ScanSerializer,
@@ -179,8 +192,9 @@ class ReportView(APIView):
     list=extend_schema(
         parameters=[
             OpenApiParameter("image", str, description="A digest or a reference."),
-            OpenApiParameter("scanner", str),
-            OpenApiParameter("status", str, enum=[s.value for s in ScanStatus]),
+            OpenApiParameter("repository", str, description="Scans of images that lie in this repository."),
+            OpenApiParameter("scanner", str, description="The tool's name, as scans show it."),
+            OpenApiParameter("status", str, enum=[s.value for s in ScanStatus], description="Exactly this status."),
         ]
     )
 )
@@ -189,6 +203,7 @@ class ScanViewSet(viewsets.ReadOnlyModelViewSet[Scan]):
 
     serializer_class = ScanSerializer
     queryset = Scan.objects.none()
+    lookup_value_regex = r"[0-9]{1,18}"
     ordering = "-id"
 
     def get_queryset(self) -> QuerySet[Scan]:
@@ -198,6 +213,9 @@ class ScanViewSet(viewsets.ReadOnlyModelViewSet[Scan]):
             return rows
         if name := text_of(self.request, "image"):
             rows = rows.filter(image=find_image(user, name))
+        if repository := text_of(self.request, "repository"):
+            named = Repository.objects.visible_to(user).filter(name=repository)
+            rows = rows.filter(image__in=Image.objects.filter(places__repository__in=named))
         if scanner := text_of(self.request, "scanner"):
             rows = rows.filter(scanner=scanner)
         if status := choice_of(self.request, "status", tuple(s.value for s in ScanStatus)):

@@ -53,4 +53,5 @@ class DecisionFilter(django_filters.FilterSet):
 
     @property
     def _user(self) -> Any:
-        return self.request.user
+        request: Any = self.request
+        return request.user

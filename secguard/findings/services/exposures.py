@@ -98,7 +98,7 @@ def follow_repository(repository: Repository, at: datetime) -> None:
     """``images.services.REPOSITORY_FOLLOWERS``: its exposures belong to its new owner, the resolved ones too."""
     rows = Exposure.objects.filter(repository=repository)
     lock(list(rows.order_by("pk").values_list("pk", flat=True)))
-    rows.update(application=repository.application_id, team_id=_team(repository))
+    rows.update(application_id=repository.application_id, team_id=_team(repository))
     _tell(rows.present().order_by("pk").values_list("pk", flat=True), at)
 
 

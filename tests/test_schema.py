@@ -1,0 +1,228 @@
+"""The OpenAPI document says what the API does, and no operation fails however it is asked.
+
+Requests are made by schemathesis from the document itself, for an administrator and for a developer: right ones, and
+ones that break the document's rules. Each is undone afterwards, so every request meets the same data.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import hypothesis
+import jsonschema
+import pytest
+import schemathesis
+from django.db import transaction
+from drf_spectacular.drainage import GENERATOR_STATS
+from drf_spectacular.generators import SchemaGenerator
+from hypothesis import HealthCheck
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.fixtures_people import Person
+from tests.fixtures_reports import digest, flaw, report
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+EXAMPLES = 5
+NEEDS_A_WORD = {"/api/v1/decisions/blast-radius/"}
+"""Takes exactly one of several parameters, which the document has no way to say."""
+
+
+@cache
+def document() -> dict[str, Any]:
+    with GENERATOR_STATS.silence():
+        generated: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    return generated
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in document()["paths"].items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+def test_the_document_is_made_without_a_warning() -> None:
+    GENERATOR_STATS.reset()
+    SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    said = [*GENERATOR_STATS._warn_cache, *GENERATOR_STATS._error_cache]
+    assert not said, "\n".join(said)
+
+
+def test_the_document_is_openapi_3_1_and_its_schemas_are_json_schema() -> None:
+    assert document()["openapi"].startswith("3.1")
+    for name, schema in document()["components"]["schemas"].items():
+        jsonschema.Draft202012Validator.check_schema(schema)
+        assert schema, name
+
+
+@pytest.mark.parametrize("name", ["title", "description", "version"])
+def test_the_document_says_what_it_is_about(name: str) -> None:
+    assert document()["info"][name]
+
+
+def test_operation_ids_are_unique() -> None:
+    ids = [operation["operationId"] for _, _, operation in operations()]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_operation_is_described_and_says_how_it_refuses() -> None:
+    for path, method, operation in operations():
+        assert operation.get("description"), f"{method} {path} has no description"
+        for status in ("400", "401", "403", "404", "default"):
+            refusal = operation["responses"][status]
+            assert refusal["description"]
+            assert list(refusal["content"]) == ["application/problem+json"], f"{method} {path} {status}"
+
+
+def test_no_choice_has_a_made_up_name() -> None:
+    """A name with a checksum in it changes with the choices, and every client that was generated from it breaks."""
+    named = [name for name, schema in document()["components"]["schemas"].items() if "enum" in schema]
+    assert named
+    assert not [name for name in named if any(letter.isdigit() for letter in name)]
+
+
+@pytest.mark.django_db
+def test_it_is_served_to_anybody_as_it_was_generated(client: Any) -> None:
+    """What the API can do is no secret; what is in it is."""
+    served = client.get("/api/schema/?format=json")
+    assert served.status_code == 200
+    assert served.json()["paths"].keys() == document()["paths"].keys()
+
+
+@pytest.mark.django_db
+def test_the_docs_page_keeps_to_the_content_security_policy(client: Any) -> None:
+    answer = client.get("/api/docs/")
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    assert "'unsafe-inline'" not in answer["Content-Security-Policy"]
+    assert "http" not in page.replace("http-equiv", "")
+    assert "<script>" not in page
+    assert "<style>" not in page
+
+
+# --- every operation, asked in every way ---
+
+
+@pytest.fixture
+def filled(developer: Person, operator: Person, reviewer: Person, application: Any, post: Any) -> dict[str, Any]:
+    """One of everything, and the values that path parameters take so that requests reach it."""
+    from secguard.findings.models import Exposure, Finding, Risk
+    from secguard.images.models import Repository
+    from secguard.policies.models import Evaluation
+    from secguard.policies.services import active_version
+    from secguard.scans.models import Scan
+
+    post(
+        report(flaw("CVE-2026-1"), flaw("CVE-2026-2", "zlib", severity="low")), developer, application=application.slug
+    )
+    risk = Risk.objects.order_by("pk")[0]
+    asked = developer.api.post(
+        "/api/v1/decisions/",
+        {
+            "kind": "accept",
+            "risk": risk.pk,
+            "scope": {"repository": "reg.example/shop/web"},
+            "reason": "It is not reachable from outside.",
+            "expires_at": in_days(5),
+        },
+    )
+    assert asked.status_code == 201, asked.content
+    seen = {"cluster": "here", "name": "web", "application": application.slug, "images": [digest(1)]}
+    workload = operator.api.post("/api/v1/workloads/", seen)
+    assert workload.status_code == 201, workload.content
+    version = active_version()
+    return {
+        "images": digest(1),
+        "exposures": Exposure.objects.order_by("pk")[0].pk,
+        "evaluations": Evaluation.objects.order_by("pk")[0].pk,
+        "repositories": Repository.objects.get().pk,
+        "findings": Finding.objects.order_by("pk")[0].pk,
+        "risks": risk.pk,
+        "scans": Scan.objects.get().pk,
+        "decisions": asked.json()["id"],
+        "appetite": 1,
+        "policies": version.policy_id,
+        "policy-versions": version.pk,
+        "workloads": workload.json()["id"],
+        "users": developer.pk,
+        "memberships": developer.memberships.get().pk,
+        "teams": application.team.slug,
+        "applications": application.slug,
+        "tokens": developer.tokens.order_by("pk")[0].pk,
+        "audit": 1,
+    }
+
+
+def in_days(days: int) -> str:
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    return (timezone.now() + timedelta(days=days)).isoformat()
+
+
+@cache
+def api() -> Any:
+    from django.core.wsgi import get_wsgi_application
+
+    loaded = schemathesis.openapi.from_dict(document())
+    loaded.app = get_wsgi_application()
+    return loaded
+
+
+RESOURCES = sorted({path.split("/")[3] for path, _, _ in operations()})
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_no_request_breaks_the_server(
+    resource: str, filled: dict[str, Any], administrator: Person, developer: Person
+) -> None:
+    tokens = [person.api._credentials["HTTP_AUTHORIZATION"] for person in (administrator, developer)]
+    for path, method, _ in operations():
+        if path.split("/")[3] == resource:
+            found = {status for mode in GenerationMode for status in ask(path, method, mode, tokens, filled)}
+            if method == "get" and path not in NEEDS_A_WORD:
+                # Else the answers above were refusals alone, and nothing of the document was looked at.
+                assert 200 in found, f"{method} {path} was answered with {found} only"
+
+
+def ask(path: str, method: str, mode: GenerationMode, tokens: list[str], filled: dict[str, Any]) -> set[int]:
+    """Makes requests that keep to the document (or do not), each as every person; returns the statuses met."""
+    statuses: set[int] = set()
+    given = parameters_of(path, filled)
+
+    @hypothesis.settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[hypothesis.Phase.generate],
+    )
+    @hypothesis.given(case=api()[path][method].as_strategy(mode))
+    def send(case: Any) -> None:
+        if mode is GenerationMode.POSITIVE:
+            case.path_parameters = {**(case.path_parameters or {}), **given}
+        for token in tokens:
+            with transaction.atomic(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                statuses.add(case.call_and_validate(headers={"Authorization": token}, checks=CHECKS).status_code)
+                transaction.set_rollback(True)
+
+    send()
+    return statuses
+
+
+def parameters_of(path: str, filled: dict[str, Any]) -> dict[str, Any]:
+    """The path's parameter, such that it names something that is there."""
+    words = path.strip("/").split("/")
+    return {word[1:-1]: filled[words[at - 1]] for at, word in enumerate(words) if word.startswith("{")}

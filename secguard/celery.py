@@ -8,6 +8,7 @@ from typing import Any
 from celery import Celery, signals
 from kombu import Exchange, Queue
 
+from secguard.collector import pace
 from secguard.environment import BadEnvironment, require_secret_key
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "secguard.settings")
@@ -38,3 +39,8 @@ def refuse_without_secret(**_sender: Any) -> None:
     except BadEnvironment as error:
         # Celery logs what a receiver raises and goes on; only an exit stops it.
         raise SystemExit(str(error)) from error
+
+
+@signals.worker_ready.connect
+def set_the_pace(**_sender: Any) -> None:
+    pace()

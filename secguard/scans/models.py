@@ -15,7 +15,8 @@ STATUS_CHOICES = [(s.value, s.value) for s in ScanStatus]
 
 
 class Report(models.Model):
-    """A tool's output, kept as received (deflated), stored once however often it is posted."""
+    """A tool's output (deflated), stored once however often it is posted: kept as received, but for the texts of the
+    secrets that it found (``redaction``). ``sha256`` and ``size_bytes`` are those of what was received."""
 
     sha256 = models.CharField(max_length=64, unique=True)
     body = models.BinaryField()

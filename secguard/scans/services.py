@@ -33,6 +33,7 @@ from secguard.scans import translation
 from secguard.scans.lifecycle import OPEN_STATUSES, ScanEvent, ScanStatus, after
 from secguard.scans.models import IdempotencyKey, Report, Scan
 from secguard.scans.readers import read_report
+from secguard.scans.redaction import redacted
 from secguard.scans.report import ReportedComponent, ScanReport
 from secguard.scans.subject import Target, target_of
 
@@ -178,7 +179,7 @@ def _keep(
     if standing is not None:
         _remember(submission, actor, standing)
         return standing, False
-    body = zlib.compress(submission.raw, 1)
+    body = zlib.compress(redacted(submission.raw, report), 1)
     for _ in range(3):
         try:
             with transaction.atomic():

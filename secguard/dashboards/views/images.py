@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from secguard.accounts.authentication import person_of
 from secguard.accounts.models import Application
 from secguard.dashboards import queries
 from secguard.decisions.queries import applicable_for_image
@@ -52,22 +53,23 @@ class ImageFilter(django_filters.FilterSet):
         fields: list[str] = []
 
     def by_verdict(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
-        return rows.filter(verdict_word=None if value == "unknown" else value)
+        judged: Any = rows  # annotated by ``queries.image_rows``
+        return judged.filter(verdict_word=None if value == "unknown" else value)
 
     def of_team(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
-        mine = Repository.objects.visible_to(self.request.user).filter(application__team__slug=value)
+        mine = Repository.objects.visible_to(person_of(self.request)).filter(application__team__slug=value)
         return rows.filter(pk__in=Image.objects.filter(places__repository__in=mine).values("pk"))
 
     def of_application(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
-        mine = Application.objects.visible_to(self.request.user).filter(slug=value)
+        mine = Application.objects.visible_to(person_of(self.request)).filter(slug=value)
         return rows.filter(pk__in=Image.objects.filter(places__repository__application__in=mine).values("pk"))
 
     def of_repository(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
-        mine = Repository.objects.visible_to(self.request.user).filter(name=value)
+        mine = Repository.objects.visible_to(person_of(self.request)).filter(name=value)
         return rows.filter(pk__in=Image.objects.filter(places__repository__in=mine).values("pk"))
 
     def only_newest(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
-        return rows.filter(pk__in=Repository.objects.visible_to(self.request.user).values("newest_image_id"))
+        return rows.filter(pk__in=Repository.objects.visible_to(person_of(self.request)).values("newest_image_id"))
 
 
 class ImageListing(Listing):
@@ -95,7 +97,7 @@ class ImageListing(Listing):
     )
 
     def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
-        return search(queryset, self.request.user, text)
+        return search(queryset, person_of(self.request), text)
 
 
 def application_of(image: Any) -> str:
@@ -106,7 +108,7 @@ def application_of(image: Any) -> str:
 @require_safe
 @login_required
 def image_list(request: HttpRequest) -> HttpResponseBase:
-    listing = ImageListing(request, queries.image_rows(request.user))
+    listing = ImageListing(request, queries.image_rows(person_of(request)))
     if request.GET.get("format") != "csv":
         for image in listing.rows:
             image.name, image.application = queries.name_of(image), application_of(image)
@@ -245,6 +247,6 @@ def scan_detail(request: HttpRequest, pk: int) -> HttpResponse:
     scan = Scan.objects.visible_to(user).select_related("image", "requested_by").filter(pk=pk).first()
     if scan is None:
         raise NotFound(f"There is no scan {pk} that you may see.")
-    job = Job.objects.filter(pk=scan.job_id).first()
+    job = Job.objects.filter(pk=scan.job_id).first() if scan.job_id else None
     context = {"scan": scan, "job": job, "is_open": scan.status in OPEN_STATUSES}
     return htmx.render(request, "scans/detail.html", "scans/_scan.html", context)

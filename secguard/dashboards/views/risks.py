@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from secguard.accounts.authentication import person_of
 from secguard.accounts.models import Application
 from secguard.dashboards import queries
 from secguard.dashboards.views.images import WORST_FIRST
@@ -47,7 +48,7 @@ class RiskFilter(django_filters.FilterSet):
         fields: list[str] = []
 
     def by_presence(self, rows: QuerySet[Risk], name: str, value: bool) -> QuerySet[Risk]:
-        here = Exists(Exposure.objects.visible_to(self.request.user).present().filter(risk=OuterRef("pk")))
+        here = Exists(Exposure.objects.visible_to(person_of(self.request)).present().filter(risk=OuterRef("pk")))
         return rows.filter(here if value else ~here)
 
 
@@ -133,7 +134,7 @@ class WorkFilter(django_filters.FilterSet):
         return rows.filter(queries.by_deadline(now, now + SOON)[value])
 
     def of_application(self, rows: QuerySet[Exposure], name: str, value: str) -> QuerySet[Exposure]:
-        return rows.filter(application__in=Application.objects.visible_to(self.request.user).filter(slug=value))
+        return rows.filter(application__in=Application.objects.visible_to(person_of(self.request)).filter(slug=value))
 
 
 class WorkListing(Listing):
@@ -171,5 +172,5 @@ class WorkListing(Listing):
 @require_safe
 @login_required
 def work_list(request: HttpRequest) -> HttpResponseBase:
-    listing = WorkListing(request, queries.open_work(request.user))
+    listing = WorkListing(request, queries.open_work(person_of(request)))
     return listing.respond("risks/work.html", "risks/_work.html", {"now": timezone.now()})

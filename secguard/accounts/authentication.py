@@ -49,11 +49,12 @@ class TokenAuthentication(BaseAuthentication):
         return f'{KEYWORD} realm="SecGuard"'
 
 
-def person_of(request: HttpRequest | Request) -> User:
+def person_of(request: HttpRequest | Request | None) -> User:
     """Who sent the request; ``NotAllowed`` for nobody. For views that let nobody pass whom they do not know."""
-    if not isinstance(request.user, User):
+    user = request.user if request is not None else None
+    if not isinstance(user, User):
         raise NotAllowed("Sign in first.")
-    return request.user
+    return user
 
 
 def bearer(raw: str) -> ApiToken | None:

@@ -184,7 +184,7 @@ def _open(user: User, now: datetime, team_id: int | None) -> dict[str, dict[str,
     if team_id is not None:
         rows = rows.filter(team_id=team_id)
     words = by_deadline(now, now + WEEK)
-    counted = rows.order_by().values("severity").annotate(**{w: Count("pk", filter=q) for w, q in words.items()})
+    counted: Any = rows.order_by().values("severity").annotate(**{w: Count("pk", filter=q) for w, q in words.items()})
     return spread((row["severity"], {w: row[w] for w in words}) for row in counted)
 
 

@@ -54,7 +54,8 @@ class ImageFilter(django_filters.FilterSet):
 
     def by_verdict(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
         judged: Any = rows  # annotated by ``queries.image_rows``
-        return judged.filter(verdict_word=None if value == "unknown" else value)
+        found: QuerySet[Image] = judged.filter(verdict_word=None if value == "unknown" else value)
+        return found
 
     def of_team(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
         mine = Repository.objects.visible_to(person_of(self.request)).filter(application__team__slug=value)

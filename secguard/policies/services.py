@@ -130,6 +130,7 @@ def activate_version(version_id: int, *, actor: User) -> PolicyVersion:
     if policy.is_gating and policy.active_version_id == version.pk:
         raise Conflict(f"{version.policy.name} version {version.number} gates already.", code="policy-active")
     Policy.objects.filter(is_gating=True).exclude(pk=policy.pk).update(is_gating=False)
+    version.policy = policy
     _activate(policy, version, actor, timezone.now())
     return version
 

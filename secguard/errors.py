@@ -61,8 +61,6 @@ class Unavailable(SecGuardError):
     status = 503
     title = "Unavailable"
 
-    def __init__(
-        self, detail: str, *, retry_after: int = 5, code: str = "", where: str = "", **extra: object
-    ) -> None:
+    def __init__(self, detail: str, *, retry_after: int = 5, code: str = "", where: str = "", **extra: object) -> None:
         super().__init__(detail, code=code, where=where, **extra)
         self.retry_after = retry_after

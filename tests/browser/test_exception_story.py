@@ -44,14 +44,14 @@ def decision_of(page: Page) -> int:
     return int(found[1])
 
 
-def ask_from_finding(page: Page, digest: str) -> int:
+def ask_from_finding(page: Page, digest: str, *, images: int) -> int:
     """As the developer: open the image, ask from the finding, see what it would cover, send. Returns the decision."""
     page.goto(f"/images/{digest}/")
     row = page.get_by_role("row").filter(has_text=FLAW)
     row.get_by_role("link", name="Ask").click()
     radius = page.locator("#preview")
     expect(radius).to_contain_text("Repositories")
-    expect(radius).to_contain_text(re.compile(r"Images\s*1\b"))
+    expect(radius).to_contain_text(re.compile(rf"Images\s*{images}\b"))
     page.get_by_label("Image sha256:").check()
     expect(radius).to_contain_text("Only this very image")
     page.get_by_label(f"Repository {REPOSITORY}").check()
@@ -96,7 +96,7 @@ def test_the_way_of_an_exception(installation: Installation, gate, open_as: Open
     expect(verdict).to_contain_text("The way out")
     expect(verdict).to_contain_text(re.compile(r"Upgrade\s+libidn2-0"))
 
-    decision = ask_from_finding(developer, FIRST)
+    decision = ask_from_finding(developer, FIRST, images=1)
     expect(developer.get_by_role("button", name="Approve")).to_have_count(0)
     refused = vote_by_hand(developer, decision)
     assert refused == 403, "nobody approves their own request"
@@ -167,7 +167,7 @@ def revoke(context: BrowserContext, decision: int) -> None:
 
 
 def ask_and_withdraw(developer: Page, reviewer: BrowserContext) -> None:
-    decision = ask_from_finding(developer, SECOND)
+    decision = ask_from_finding(developer, SECOND, images=2)
     developer.get_by_role("link", name="Withdraw").click()
     developer.get_by_role("button", name="Withdraw the request").click()
     expect(developer.get_by_text(f"Request {decision} is withdrawn")).to_be_visible()

@@ -34,7 +34,7 @@ PAGES = {
     "risks:detail": "/risks/{risk}/",
     "decisions:list": "/decisions/",
     "decisions:new": "/decisions/new/?risk={risk}",
-    "decisions:preview": "/decisions/new/preview/?risk={risk}",
+    "decisions:preview": "/decisions/new/preview/?risk={risk}&kind=accept&scope=organisation",
     "decisions:queue": "/decisions/queue/",
     "decisions:detail": "/decisions/{waiting}/",
     "decisions:withdraw": "/decisions/{waiting}/withdraw/",
@@ -162,7 +162,6 @@ def faults_of(page: Page, path: str, watched: Watched, name: str) -> list[str]:
     assert answer is not None
     wanted = STATUS.get(name, 200)
     faults = [] if answer.status == wanted else [f"answers {answer.status}"]
-    page.wait_for_load_state("networkidle")
     complaints = [c for c in watched.take() if not (wanted >= 400 and f"{wanted}" in c)]
     overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     found = Axe().run(page).response["violations"]

@@ -249,5 +249,5 @@ def _flaw(key: str, package: Package, number: int, index: int | None, random: Ra
         since=max(0, (index or 1) - random.randint(1, 4)),
         fixed_in=index,
         published=known - random.randint(0, 12),
-        exploited_from=known if severity == "high" and random.random() < 0.03 else None,
+        exploited_from=known if severity == "high" and random.random() < 0.012 else None,
     )

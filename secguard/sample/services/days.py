@@ -12,8 +12,8 @@ from secguard.dashboards.queries import figures
 from secguard.dashboards.services import ORGANISATION
 from secguard.images.models import Image, Repository
 from secguard.policies.facts import Gate
-from secguard.policies.models import Verdict
 from secguard.policies.services import judge
+from secguard.sample.organisation import REGISTRY
 
 SAMPLE_FIGURE = "sample"
 """Marks a day's figures of the whole organisation that were made by loading the sample."""
@@ -37,13 +37,18 @@ class DayKeeper:
         self._is_alone = not Image.objects.filter(is_sample=False).exists()
         self._taken = set(DailyFigure.objects.filter(team_id=ORGANISATION).values_list("day", flat=True))
 
-    def keep(self, at: datetime, repositories: Iterable[int], *, is_last: bool) -> None:
-        """Judge anew where something happened that day, and keep the evening's figures."""
-        touched = set(repositories)
-        stale = Verdict.objects.filter(stage=Gate.PROMOTE, valid_until__lte=at, image__is_sample=True)
-        newest = Image.objects.filter(is_sample=True, pk__in=Repository.objects.values("newest_image_id"))
-        for image in newest.filter(places__repository__in=touched) | newest.filter(pk__in=stale.values("image_id")):
-            judge(image, [Gate.PROMOTE], at)
+    def keep(self, at: datetime, decided: Iterable[int], *, is_last: bool) -> None:
+        """Judge anew where something was decided that day, and once a week everywhere; keep the evening's figures.
+
+        What was pushed that day was judged with its push. Judging everything every day would take most of the load's
+        time, for answers that change by a deadline now and then.
+        """
+        newest = Repository.objects.filter(registry__host=REGISTRY).exclude(newest_image=None)
+        if at.weekday() != 0:
+            newest = newest.filter(pk__in=set(decided))
+        for repository in newest.select_related("newest_image"):
+            if repository.newest_image is not None:
+                judge(repository.newest_image, [Gate.PROMOTE], at)
         if not is_last:
             self._write(at)
 

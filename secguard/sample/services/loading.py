@@ -98,7 +98,7 @@ def _make_people(actor: User | None, since: datetime) -> Cast:
             for a in APPLICATIONS
         }
         for model, rows in ((Team, teams), (User, users), (Application, applications)):
-            ids = [row.pk for row in rows.values()]  # type: ignore[attr-defined]
+            ids = [row.pk for row in rows.values()]
             model.objects.filter(pk__in=ids).update(is_sample=True, created_at=since)
     return Cast(teams, users, applications)
 
@@ -116,13 +116,13 @@ def _let_happen(cast: Cast, pushes: list[Push], now: datetime, progress: Progres
     repositories: set[int] = set()
     for day in range(START, 1):
         evening = min(now + timedelta(days=day), now)
-        touched: set[int] = set()
+        pushed: set[int] = set()
         while waiting and waiting[0].at <= evening:
-            touched.add(push(waiting.pop(0), cast))
+            pushed.add(push(waiting.pop(0), cast))
             progress("telling ten weeks", len(pushes) - len(waiting), len(pushes))
-        touched |= deciding.live(day, evening, is_news=bool(touched))
-        repositories |= touched
-        keeper.keep(evening, touched, is_last=day == 0)
+        decided = deciding.live(day, evening, is_news=bool(pushed))
+        repositories |= pushed
+        keeper.keep(evening, decided, is_last=day == 0)
     return repositories
 
 

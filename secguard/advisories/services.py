@@ -21,13 +21,20 @@ they own. All pairs at once, so that they can lock what they touch in one order,
 FACTS_CHANGED: list[Callable[[Sequence[int]], None]] = []
 """Called inside the transaction with the ids of flaws of which known exploitation or EPSS changed."""
 
+DECIDED_BY_OTHERS: list[Callable[[Sequence[int], frozenset[int]], set[int]]] = []
+"""Called with flaw ids and the teams that a report's sender speaks for; gives back the flaws on which something hangs
+that other teams or the organisation decided: no word of that sender makes them another flaw."""
+
 EPSS_NEWS = 0.001
 """Scanners round differently and carry data of different days: a smaller difference is not news."""
 
 
 @transaction.atomic
-def resolve(flaws: Iterable[Named]) -> dict[str, Flaw]:
+def resolve(flaws: Iterable[Named], *, teams: frozenset[int] | None = None) -> dict[str, Flaw]:
     """Every name in ``flaws`` to its vulnerability; unknown ones are made, and names that prove to be one are merged.
+
+    ``teams``: those whose pipelines say so; ``None`` where the whole organisation's do. Flaws on which others have
+    decided are not merged on a team's word (``DECIDED_BY_OTHERS``): an exception would cover what nobody approved.
 
     A name that already belongs to a flaw stays with it. Where one entry joins two known flaws, they become one: the
     one with the CVE (the older where none has it) is kept, and everything that hung on the other moves to it.
@@ -37,7 +44,7 @@ def resolve(flaws: Iterable[Named]) -> dict[str, Flaw]:
     entries = sorted(flaws, key=lambda e: not is_cve(e.canonical))
     names = {n for e in entries for n in (*e.names, e.canonical)}
     known = _known(names)
-    pairs = joined(entries, known)
+    pairs = _permitted(joined(entries, known), known, teams)
     if pairs:
         known = _merge(pairs, entries, known, names)
     fresh: dict[str, Named] = {}
@@ -47,6 +54,16 @@ def resolve(flaws: Iterable[Named]) -> dict[str, Flaw]:
     known.update(_insert(fresh, aliases, names))
     _learn([e for e in entries if e.canonical not in fresh], known)
     return known
+
+
+def _permitted(
+    pairs: list[tuple[str, Flaw]], known: dict[str, Flaw], teams: frozenset[int] | None
+) -> list[tuple[str, Flaw]]:
+    if teams is None or not pairs:
+        return pairs
+    ids = sorted({f.id for kept, gone in pairs for f in (gone, known.get(kept)) if f is not None})
+    held = {pk for ask in DECIDED_BY_OTHERS for pk in ask(ids, teams)}
+    return [(k, g) for k, g in pairs if g.id not in held and (k not in known or known[k].id not in held)]
 
 
 def _name(entry: Named, known: dict[str, Flaw], fresh: dict[str, Named], aliases: dict[str, str]) -> None:

@@ -18,6 +18,7 @@ class DecisionsConfig(AppConfig):
 
     def ready(self) -> None:
         from secguard.accounts.services import APPLICATION_FOLLOWERS  # noqa: PLC0415 - models are loaded only now
+        from secguard.advisories.services import DECIDED_BY_OTHERS  # noqa: PLC0415
         from secguard.decisions import services, tasks  # noqa: PLC0415
         from secguard.findings import services as findings  # noqa: PLC0415
         from secguard.jobs import registry  # noqa: PLC0415
@@ -28,6 +29,7 @@ class DecisionsConfig(AppConfig):
         findings.RISKS_CHANGED.append(services.follow_risks)
         findings.RISK_MERGED.append(services.follow_merge)
         APPLICATION_FOLLOWERS.append(services.follow_application)
+        DECIDED_BY_OTHERS.append(services.decided_by_others)
         registry.register("decisions.end", tasks.end_due)
         registry.every(timedelta(minutes=1), "decisions.end")
         register_badge("decisions:queue", waiting_badge)

@@ -135,6 +135,8 @@ def _application_for(target: Target, slug: str, actor: User) -> Application | No
     if known is not None:
         _check_own(known, actor)
         return known.application
+    if target.place is None:
+        _check_seen(target.digest, actor)
     if slug:
         application = Application.objects.visible_to(actor).filter(slug=slug).first()
         if application is None:
@@ -152,6 +154,17 @@ def _application_for(target: Target, slug: str, actor: User) -> Application | No
             where="application",
         )
     return mine[0]
+
+
+def _check_seen(digest: str, actor: User) -> None:
+    """A digest alone says nothing of whose image it is: a team posts so about images that it has, and no others."""
+    if not Image.objects.visible_to(actor).filter(digest=digest).exists() and not actor.sees_everything:
+        raise NotFound(
+            f"None of your team's repositories holds {digest}. Name the repository as well: "
+            f"?image=registry/repository@{digest}.",
+            code="no-such-image",
+            where="image",
+        )
 
 
 def _check_own(repository: Repository, actor: User) -> None:
@@ -279,10 +292,11 @@ def take_in(scan_id: int, *, progress: Progress, now: datetime | None = None) ->
     target = target_of(report.subject, scan.named, is_renamed=scan.is_renamed)
     progress("taking in findings", 0, report.finding_count)
     flaws = translation.flaws(report)
+    teams = _speaks_for(scan)
     for attempt in range(1, ATTEMPTS + 1):
         # What the world says is committed first: many reports name the same flaws, and none should wait for another's
         # end. A flaw that another report merges away between the two is found under its other name the next time.
-        known = advisory_services.resolve(flaws)
+        known = advisory_services.resolve(flaws, teams=teams)
         try:
             with transaction.atomic():
                 image, is_placed = _image(target, scan)
@@ -367,11 +381,16 @@ def _speaks_for_all_places(scan: Scan, image: Image) -> bool:
     A digest that lies in two teams' repositories is one image: whoever speaks for one of them may add findings, and
     their name stands on the scan, but may not make the other team's findings go away.
     """
-    sender = scan.requested_by
-    if sender is None or sender.sees_everything:
+    teams = _speaks_for(scan)
+    if teams is None:
         return True
-    teams = image.places.values_list("repository__application__team_id", flat=True).distinct()
-    return all(team in sender.team_ids for team in teams)
+    owners = image.places.values_list("repository__application__team_id", flat=True).distinct()
+    return all(team in teams for team in owners)
+
+
+def _speaks_for(scan: Scan) -> frozenset[int] | None:
+    """The teams for which the sender may post; ``None``: for the whole organisation."""
+    return scan.requested_by.teams_with(Permission.REPORT_POST) if scan.requested_by else None
 
 
 def _components(listed: Mapping[str, ReportedComponent], ids: Mapping[str, int]) -> list[Installed]:

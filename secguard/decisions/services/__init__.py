@@ -9,6 +9,7 @@ from secguard.decisions.services.appetite import (
 from secguard.decisions.services.coverage import FOLLOWERS, refresh_coverage
 from secguard.decisions.services.ending import end_due, review_material_changes, revoke
 from secguard.decisions.services.following import (
+    decided_by_others,
     follow_application,
     follow_exposures,
     follow_merge,
@@ -25,6 +26,7 @@ __all__ = [
     "active_appetite",
     "approve",
     "create_appetite",
+    "decided_by_others",
     "end_due",
     "follow_application",
     "follow_exposures",

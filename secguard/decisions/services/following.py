@@ -11,7 +11,9 @@ from django.utils import timezone
 from secguard import bulk
 from secguard.accounts.models import Application
 from secguard.decisions.appetite import Case
+from secguard.decisions.lifecycle import DecisionStatus
 from secguard.decisions.models import Decision
+from secguard.decisions.scope import ScopeKind
 from secguard.decisions.services.appetite import active_appetite, refresh_deadlines
 from secguard.decisions.services.coverage import refresh_coverage
 from secguard.decisions.services.ending import end, review_material_changes
@@ -67,6 +69,17 @@ def follow_application(application: Application) -> None:
 def follow_risks(risk_ids: Sequence[int], at: datetime) -> None:
     """``findings.services.RISKS_CHANGED``: decisions that were approved under other facts end."""
     review_material_changes(risk_ids, at)
+
+
+def decided_by_others(flaw_ids: Sequence[int], teams: frozenset[int]) -> set[int]:
+    """``advisories.services.DECIDED_BY_OTHERS``: flaws with a decision, waiting or in force, that is not ``teams``'.
+
+    A decision over the organisation is no team's own.
+    """
+    live = Q(status=DecisionStatus.REQUESTED.value) | Q(status=DecisionStatus.APPROVED.value)
+    rows = Decision.objects.filter(live, risk__vulnerability__in=list(flaw_ids), expires_at__gt=timezone.now())
+    others = rows.exclude(~Q(scope_kind=ScopeKind.ORGANISATION.value), team_id__in=teams)
+    return set(others.values_list("risk__vulnerability_id", flat=True))
 
 
 def follow_merge(gone_risk_id: int, kept_risk_id: int) -> None:

@@ -169,6 +169,19 @@ def in_days(days: int) -> str:
     return (timezone.now() + timedelta(days=days)).isoformat()
 
 
+@pytest.fixture
+def one_connection() -> Iterator[None]:
+    """A request ends by closing what it used; here that is the test's own transaction (Django's client does this)."""
+    from django.core.signals import request_finished, request_started
+    from django.db import close_old_connections
+
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
 @cache
 def api() -> Any:
     from django.core.wsgi import get_wsgi_application
@@ -182,6 +195,7 @@ RESOURCES = sorted({path.split("/")[3] for path, _, _ in operations()})
 
 
 @pytest.mark.django_db
+@pytest.mark.usefixtures("one_connection")
 @pytest.mark.parametrize("resource", RESOURCES)
 def test_no_request_breaks_the_server(
     resource: str, filled: dict[str, Any], administrator: Person, developer: Person

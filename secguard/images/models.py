@@ -11,10 +11,21 @@ from secguard.accounts.models import Application, User, owner_filter
 
 
 class Registry(models.Model):
-    """Where images lie, by the host (and port) that references name."""
+    """Where images lie, by the host (and port) that references name, and how our workers speak to it.
+
+    A worker connects to ``host`` and to ``allowed_hosts`` and to nothing else, wherever an answer points.
+    """
 
     host = models.CharField(max_length=255, unique=True)
     is_preferred = models.BooleanField(default=True)
+    uses_plain_http = models.BooleanField(default=False, help_text="speak HTTP without TLS: only where it is said here")
+    username = models.CharField(max_length=255, blank=True)
+    sealed_password = models.TextField(blank=True, help_text="sealed with the instance's key, never shown")
+    ca_certificate = models.TextField(blank=True, help_text="PEM; trusted for this registry besides the system's own")
+    allowed_hosts = models.JSONField(
+        default=list, help_text="other hosts (host or host:port) that it may send us to: token service, blob storage"
+    )
+    webhook_token_hash = models.CharField(max_length=64, blank=True, help_text="SHA-256 of what its webhooks show")
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -75,6 +86,17 @@ class Image(models.Model):
     architecture = models.CharField(max_length=50, blank=True)
     size_bytes = models.BigIntegerField(null=True, blank=True)
     labels = models.JSONField(default=dict)
+    media_type = models.CharField(max_length=100, blank=True)
+    variant = models.CharField(max_length=50, blank=True, help_text="of the architecture: v7, v8")
+    built_at = models.DateTimeField(null=True, blank=True, help_text="as the image's configuration says")
+    base_image = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="built_on_it",
+        help_text="the image known here whose layers are the longest beginning of this one's",
+    )
     first_seen_at = models.DateTimeField(default=timezone.now)
     last_scanned_at = models.DateTimeField(null=True, blank=True)
     worst_severity = models.SmallIntegerField(default=0)
@@ -93,6 +115,68 @@ class Image(models.Model):
 
     def __str__(self) -> str:
         return self.digest
+
+
+class Layer(models.Model):
+    """One layer as registries keep it (compressed); ``diff_id`` is the digest of what is in it."""
+
+    digest = models.CharField(max_length=135)
+    diff_id = models.CharField(max_length=135, blank=True)
+    media_type = models.CharField(max_length=100, blank=True)
+    size_bytes = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["digest"], name="layer_once")]
+        indexes = [models.Index(fields=["diff_id"], name="layer_diff")]  # findings name layers by either digest
+
+    def __str__(self) -> str:
+        return self.digest
+
+
+class ImageLayer(models.Model):
+    """A layer's place in an image, bottom first, and the instruction that made it."""
+
+    image = models.ForeignKey(Image, models.CASCADE, related_name="layers")
+    position = models.PositiveSmallIntegerField(help_text="0 is the lowest")
+    layer = models.ForeignKey(Layer, models.PROTECT, related_name="images")
+    created_by = models.CharField(max_length=1000, blank=True)
+
+    class Meta:
+        ordering = ["image", "position"]
+        constraints = [models.UniqueConstraint(fields=["image", "position"], name="imagelayer_once")]
+
+    def __str__(self) -> str:
+        return f"{self.position} of {self.image_id}"
+
+
+class Index(models.Model):
+    """A multi-platform image: one digest that names one manifest for each platform (OCI image-spec, image index)."""
+
+    digest = models.CharField(max_length=135)
+    media_type = models.CharField(max_length=100, blank=True)
+    first_seen_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name_plural = "indexes"
+        constraints = [models.UniqueConstraint(fields=["digest"], name="index_once")]
+
+    def __str__(self) -> str:
+        return self.digest
+
+
+class IndexImage(models.Model):
+    """One platform of an index."""
+
+    index = models.ForeignKey(Index, models.CASCADE, related_name="members")
+    image = models.ForeignKey(Image, models.CASCADE, related_name="indexes")
+    platform = models.CharField(max_length=100, help_text="os/architecture[/variant]")
+
+    class Meta:
+        ordering = ["index", "platform"]
+        constraints = [models.UniqueConstraint(fields=["index", "image", "platform"], name="indeximage_once")]
+
+    def __str__(self) -> str:
+        return f"{self.platform} of {self.index_id}"
 
 
 class ImageRepository(models.Model):
@@ -119,6 +203,9 @@ class Tag(models.Model):
     repository = models.ForeignKey(Repository, models.CASCADE, related_name="tags")
     name = models.CharField(max_length=128)
     image = models.ForeignKey(Image, models.CASCADE, related_name="tags")
+    index = models.ForeignKey(
+        Index, models.SET_NULL, null=True, blank=True, related_name="tags", help_text="where the tag names an index"
+    )
     moved_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -162,11 +249,37 @@ class Component(models.Model):
         return self.purl
 
 
+class ComponentBuild(models.Model):
+    """A component as an ecosystem's advisories speak of it (OSV schema, "affected[].package").
+
+    The same version of a package may stand in two releases of a distribution, which fix it at different versions; and
+    a distribution's advisories name the source package, not the binary one that is installed.
+    """
+
+    component = models.ForeignKey(Component, models.CASCADE, related_name="builds")
+    ecosystem = models.CharField(max_length=60, blank=True, help_text="``Debian:12``, ``PyPI``; empty: none known")
+    source_name = models.CharField(max_length=300, help_text="the name that the ecosystem's advisories use")
+    source_version = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["component", "ecosystem", "source_name", "source_version"], name="componentbuild_once"
+            )
+        ]
+        # Whom an advisory's package may hit.
+        indexes = [models.Index(fields=["ecosystem", "source_name"], name="componentbuild_package")]
+
+    def __str__(self) -> str:
+        return f"{self.source_name} {self.source_version} ({self.ecosystem})"
+
+
 class ImageComponent(models.Model):
     """A component in an image, as the latest inventory says."""
 
     image = models.ForeignKey(Image, models.CASCADE, related_name="components")
     component = models.ForeignKey(Component, models.PROTECT, related_name="occurrences")
+    build = models.ForeignKey(ComponentBuild, models.PROTECT, null=True, blank=True, related_name="occurrences")
     purl = models.CharField(max_length=1000, help_text="as reported, with qualifiers")
     layer = models.CharField(max_length=80, blank=True)
     path = models.CharField(max_length=1000, blank=True)

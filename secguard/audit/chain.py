@@ -78,7 +78,7 @@ class Fault:
     """The first place where the log is not what was written."""
 
     sequence: int
-    kind: str  # altered | missing | reordered | truncated | unreadable
+    kind: str  # altered | missing | reordered | truncated | unlisted
     message: str
 
 
@@ -158,24 +158,31 @@ def is_digest(value: str) -> bool:
     return len(value) == 64 and set(value) <= set("0123456789abcdef")
 
 
-def verify(entries: Iterable[Entry], *, heads: Iterable[Head] = ()) -> Verification:
+def verify(entries: Iterable[Entry], *, heads: Iterable[Head] = (), is_whole: bool = False) -> Verification:
     """Hold entries, in the order of the log, against the chain; stop at the first fault.
 
     The run may start anywhere (an export of a range): its first entry's predecessor is then taken on trust, and
-    ``first`` says so. ``heads`` are what is known from elsewhere of where the log ended at some moments: the chain
-    alone cannot show that its newest entries were cut off, or that all of it was written anew.
+    ``first`` says so. One that ``is_whole`` starts at entry 1, or its beginning was cut off. ``heads`` are what is
+    known from elsewhere of where the log ended at some moments: the chain alone cannot show that its newest entries
+    were cut off, or that all of it was written anew.
     """
     known = {head.sequence: head.digest for head in heads if head.sequence}
     previous: Entry | None = None
     count, first = 0, None
     for entry in entries:
-        fault = _fault(previous, entry) or _head_fault(entry, known)
+        fault = _start_fault(entry, previous, is_whole) or _fault(previous, entry) or _head_fault(entry, known)
         if fault is not None:
             return Verification(count, first, _head_of(previous), fault)
         first = entry.sequence if first is None else first
         previous, count = entry, count + 1
     reached = _head_of(previous)
     return Verification(count, first, reached, _end_fault(reached, first, known))
+
+
+def _start_fault(entry: Entry, previous: Entry | None, is_whole: bool) -> Fault | None:
+    if not is_whole or previous is not None or entry.sequence <= 1:
+        return None
+    return Fault(1, "missing", f"entry 1 is missing: the log begins with entry {entry.sequence}")
 
 
 def _fault(previous: Entry | None, entry: Entry) -> Fault | None:
@@ -226,6 +233,16 @@ def _end_fault(reached: Head, first: int | None, known: Mapping[int, str]) -> Fa
         return None
     message = f"entry {max(before)}, a known head, lies before the first entry read, {first}: nothing ties them"
     return Fault(max(before), "missing", message)
+
+
+def held_against(found: Verification, own: Head) -> Verification:
+    """``found`` of a whole log that is sound in itself, against the log's ``own`` head as read after it: entries that
+    stand past the head were never written by the log's one writer."""
+    if found.fault is not None or found.head.sequence <= own.sequence:
+        return found
+    past = own.sequence + 1
+    message = f"entry {past} stands past the log's own head, {own.sequence}: it was put there, or the head was set back"
+    return Verification(found.entries, found.first, found.head, Fault(past, "unlisted", message))
 
 
 def _head_of(entry: Entry | None) -> Head:

@@ -21,6 +21,9 @@ SYSTEM = "system"
 
 PAGE = 2_000
 
+LOWEST = -(2**62)
+"""Below every entry there is, so that one put in front of the first is seen."""
+
 
 class Token(Protocol):
     prefix: str
@@ -155,12 +158,12 @@ def head() -> chain.Head:
 
 
 def verify(*known: chain.Head) -> chain.Verification:
-    """Hold the live log against its chain, its own head and every head ``known`` from elsewhere.
+    """Hold the live log, all of it, against its chain, its own head and every head ``known`` from elsewhere.
 
-    Entries written while it runs are left to the next run.
+    The head is read before and after: entries written while it runs are read too, and none may stand past it.
     """
-    reached = head()
-    return chain.verify(entries(last=reached.sequence), heads=[reached, *known])
+    found = chain.verify(entries(first=LOWEST), heads=[head(), *known], is_whole=True)
+    return chain.held_against(found, head())
 
 
 def verify_file(path: Path, *known: chain.Head) -> chain.Verification:

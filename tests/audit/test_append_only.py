@@ -57,6 +57,23 @@ def test_neither_can_the_ways_around_of_this_database() -> None:
         refused(statement)
 
 
+HEAD = "audit_audithead"
+SET_BACK = [
+    f"UPDATE {HEAD} SET sequence = sequence - 1",
+    f"UPDATE {HEAD} SET digest = '{'0' * 64}'",
+    f"DELETE FROM {HEAD}",
+]
+AROUND = {
+    "sqlite": [f"INSERT OR REPLACE INTO {HEAD} (id, sequence, digest) VALUES (1, 1, '')"],
+    "postgresql": [f"TRUNCATE {HEAD}"],
+}
+
+
+def test_the_head_only_moves_on() -> None:
+    for statement in (*SET_BACK, *AROUND[connection.vendor]):
+        refused(statement)
+
+
 def test_nor_can_a_query() -> None:
     with pytest.raises(DatabaseError, match="only grows"), transaction.atomic():
         AuditEntry.objects.filter(sequence=1).delete()

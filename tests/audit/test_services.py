@@ -184,11 +184,82 @@ def test_a_tail_cut_off_with_the_head_moved_back_shows_against_a_head_kept_elsew
     third, last = write(3), write(2)
     with without_triggers():
         AuditEntry.objects.filter(sequence__gt=3).delete()
-    AuditHead.objects.update(sequence=3, digest=third.digest)
+        AuditHead.objects.update(sequence=3, digest=third.digest)
     assert services.verify().intact
     fault = services.verify(chain.Head(5, last.digest)).fault
     assert fault is not None
     assert (fault.sequence, fault.kind) == (4, "truncated")
+
+
+def behead() -> None:
+    AuditHead.objects.all().delete()
+
+
+def set_back() -> None:
+    AuditHead.objects.update(sequence=2, digest=AuditEntry.objects.get(sequence=2).digest)
+
+
+def set_back_and_tamper() -> None:
+    set_back()
+    AuditEntry.objects.filter(sequence=4).update(actor="mallory")
+
+
+def cut_off_the_beginning() -> None:
+    AuditEntry.objects.filter(sequence__lte=2).delete()
+
+
+def remove_all() -> None:
+    AuditEntry.objects.all().delete()
+
+
+def put_in_front() -> None:
+    first = AuditEntry.objects.get(sequence=1)
+    first.sequence = 0
+    first.save(force_insert=True)
+
+
+def put_behind() -> None:
+    """As an intruder who knows how the chain is made would, without the log's own head."""
+    entry = AuditEntry.objects.get(sequence=5)
+    entry.sequence, entry.previous_digest = 6, entry.digest
+    entry.digest = chain.digest_of(entry.as_entry())
+    entry.save(force_insert=True)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "sequence", "kind"),
+    [
+        (behead, 1, "unlisted"),
+        (set_back, 3, "unlisted"),
+        (set_back_and_tamper, 4, "altered"),
+        (cut_off_the_beginning, 1, "missing"),
+        (remove_all, 1, "truncated"),
+        (put_in_front, 0, "altered"),
+        (put_behind, 6, "unlisted"),
+    ],
+)
+def test_neither_end_of_the_log_is_beyond_the_check(tamper: Callable[[], None], sequence: int, kind: str) -> None:
+    write(5)
+    with without_triggers():
+        tamper()
+    fault = services.verify().fault
+    assert fault is not None
+    assert (fault.sequence, fault.kind) == (sequence, kind)
+
+
+def test_what_is_written_while_it_is_read_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    write(3)
+    monkeypatch.setattr(services, "PAGE", 2)
+    whole = services.entries
+
+    def busy(**span: Any) -> Any:
+        for entry in whole(**span):
+            if entry.sequence == 2:
+                write(2)
+            yield entry
+
+    monkeypatch.setattr(services, "entries", busy)
+    assert services.verify() == chain.Verification(5, 1, services.head())
 
 
 def test_an_empty_log_is_intact() -> None:

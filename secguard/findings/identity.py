@@ -10,6 +10,7 @@ import hashlib
 import re
 from enum import StrEnum
 from functools import lru_cache
+from urllib.parse import quote
 
 from packageurl import PackageURL
 
@@ -83,7 +84,24 @@ def _canonical(purl: str) -> str:
         version = f"{epoch}:{version}"
     if p.type in _EPOCH_TYPES and version.startswith("0:"):
         version = version[2:]
-    return PackageURL(p.type, p.namespace, p.name, version or None).to_string()
+    written = _written(p.type, p.namespace or "", p.name or "", version)
+    if written.endswith("/"):
+        raise Invalid(f"{purl[:200]!r} is not a package URL: it has no name", where="purl")
+    return written
+
+
+_EDGES = re.compile(r"\A[\s/]+|[\s/]+\Z")
+
+
+def _written(type_: str, namespace: str, name: str, version: str) -> str:
+    """Every part percent-encoded with upper-case digits, but for the colon (PURL-SPECIFICATION, "Character encoding").
+
+    Not the library's ``to_string``: it lowers a name after encoding it (``%3b``) and leaves a slash in a name as it is,
+    so that what it writes is read as another purl. Blanks and slashes around a part are none of it.
+    """
+    spaces = "".join(f"{quote(s, safe=':')}/" for s in _EDGES.sub("", namespace).split("/") if s.strip())
+    package = f"pkg:{type_}/{spaces}{quote(_EDGES.sub('', name), safe=':')}"
+    return f"{package}@{quote(version, safe=':')}" if (version := version.strip()) else package
 
 
 def package_of(purl: str) -> str:
@@ -93,7 +111,7 @@ def package_of(purl: str) -> str:
 
 def make_purl(type_: str, name: str, version: str, namespace: str = "") -> str:
     """A canonical purl from what a tool says of a package when it gives no purl itself."""
-    return canonical_purl(PackageURL(type_, namespace or None, name, version or None).to_string())
+    return canonical_purl(_written(type_, namespace, name, version))
 
 
 def canonical_vulnerability_id(id_: str, aliases: tuple[str, ...] = ()) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from packageurl import PackageURL
 
+from secguard.errors import Invalid
 from secguard.findings.identity import canonical_purl
 from secguard.scans.readers._packages import distribution, full_version, package_url, purl_or, purl_type
 
@@ -111,11 +112,24 @@ def test_two_words_for_one_distribution_are_one_component(trivy, grype):
     assert made == canonical_purl(made)
 
 
+def test_a_name_is_percent_encoded_with_upper_case_digits_and_its_slash_too():
+    """PURL-SPECIFICATION, "Character encoding": what separates is written as itself, what belongs to a name is not."""
+    assert canonical_purl("pkg:pypi/%3b@1") == canonical_purl("pkg:pypi/%3B@1") == "pkg:pypi/%3B@1"
+    assert canonical_purl("pkg:generic/a%2fb@1%2f2") == "pkg:generic/a%2Fb@1%2F2"
+    with pytest.raises(Invalid, match="no name"):
+        canonical_purl("pkg:generic/%2F%20%2F")
+
+
 KINDS = st.sampled_from(["debian", "rpm", "npm", "jar", "gomod", "python", "composer", "nuget", "swift", "odd", ""])
 NAME = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
 
 
 @given(KINDS, NAME, NAME, st.sampled_from(["", "debian", "rhel 9"]))
+@example("python", ";/0", "", "")
+@example("python", ";", "1;2", "")
+@example("debian", "\xa0/", "1", "debian")
+@example("npm", "/ /x", "0: 1", "")
+@example("composer", " / a/ /b ", "1/2", "")
 def test_whatever_the_name_the_purl_is_one(kind, name, version, distro):
     purl = package_url(kind, name, version, distro)
     parsed = PackageURL.from_string(purl)

@@ -91,6 +91,7 @@ _DISTRIBUTION_WORDS = {
 }
 _WORD_END = re.compile(r"[\s:/@_]|(?<=[a-z])-?(?=\d)")
 _OS_WORDS = frozenset({"os", "os-pkgs", "operating-system", "linux", "distro"})
+_NO_NAME = re.compile(r"[\s/]*")
 _NAMESPACED = frozenset({"npm", "composer", "golang", "swift", "github"})
 
 
@@ -135,9 +136,9 @@ def package_url(kind: str, name: str, version: str, distro: str = "", arch: str 
         namespace, name = _split(type_, name)
     else:
         type_, namespace = GENERIC, ""
-    path = "/".join(quote(part, safe=":") for part in (*namespace.split("/"), name) if part)
-    if not path:
-        path = "unknown"
+    # A name of nothing but blanks and slashes is none (PURL-SPECIFICATION, "Name").
+    parts = (*namespace.split("/"), "unknown" if _NO_NAME.fullmatch(name) else name)
+    path = "/".join(quote(part, safe=":") for part in parts if not _NO_NAME.fullmatch(part))
     purl = f"pkg:{type_}/{path}"
     if version:
         purl = f"{purl}@{quote(version, safe=':')}"

@@ -8,6 +8,7 @@ and ``audit`` work on the server's own machine. Exit codes: 0 pass or warn, 1 bl
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 from secguard import client_commands, environment
 from secguard.client.decisions import KINDS, SCOPES, VERBS
 from secguard.client.formats import FORMATS
+from secguard.client.gate import STAGES
 from secguard.client.rest import CouldNotTell
 from secguard.client.verdict import Exit
 from secguard.errors import SecGuardError
@@ -28,6 +30,7 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code and never raises for what a person can mend."""
+    _take_any_terminal()
     args = parser().parse_args(argv)
     try:
         return int(args.run(args))
@@ -44,6 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception:  # noqa: BLE001 - Python's own exit code for a crash is 1, which would read as "blocked"
         traceback.print_exc()
         return _say("An internal error, shown above; please report it. There is no answer.")
+
+
+def _take_any_terminal() -> None:
+    """A terminal or a log whose encoding lacks a character shows a stand-in: no answer is lost to an em dash."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace" if stream is sys.stderr else "replace")
 
 
 def _say(words: str) -> int:
@@ -80,12 +90,19 @@ def _seconds(text: str) -> int:
     return value
 
 
+def _image(text: str) -> str:
+    """An empty name comes from a pipeline's unset variable: it must never be answered with some other image."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; is the variable that names the image set?")
+    return text.strip()
+
+
 def _pipeline_commands(commands: Any) -> None:
     gate = _add(commands, "gate", client_commands.gate, "Ask whether an image may go on; exit code 0, 1 or 2.")
-    gate.add_argument("image", metavar="IMAGE", help="a reference, or a digest (sha256:...)")
+    gate.add_argument("image", type=_image, metavar="IMAGE", help="a reference, or a digest (sha256:...)")
     gate.add_argument("--report", metavar="FILE", help="post this scanner's output first; - for the standard input")
     _about_report(gate)
-    gate.add_argument("--stage", default="build", help="build, promote, admit or run (default build)")
+    gate.add_argument("--stage", choices=STAGES, default="build", help="default build")
     gate.add_argument("--format", choices=sorted(FORMATS), default="table", help="default table")
     gate.add_argument("--output", metavar="FILE", help="write there instead of to the standard output")
     _waiting(gate, 120)
@@ -98,7 +115,7 @@ def _pipeline_commands(commands: Any) -> None:
     images.add_argument("search", nargs="?", default="", help="words to look for")
     _listing(images)
     findings = _add(commands, "findings", client_commands.findings, "List what was found in an image.")
-    findings.add_argument("image", metavar="IMAGE", help="a reference, or a digest (sha256:...)")
+    findings.add_argument("image", type=_image, metavar="IMAGE", help="a reference, or a digest (sha256:...)")
     _listing(findings)
     sample = _add(commands, "sample", client_commands.sample, "Load the sample organisation, or remove it.")
     sample.add_argument("--remove", action="store_true", help="remove everything that is marked as sample")
@@ -142,7 +159,11 @@ def _decision_commands(commands: Any) -> None:
         act = _add(verbs, verb, client_commands.decisions_act, f"{verb.capitalize()} a decision.")
         act.set_defaults(verb=verb)
         act.add_argument("id")
-        act.add_argument("--comment", default="", help="what the log and the other side read")
+        if verb == "withdraw":
+            act.set_defaults(comment="")
+        else:
+            needed = verb in ("reject", "revoke")
+            act.add_argument("--comment", default="", required=needed, help="what the log and the other side read")
         _waiting(act, 30)
 
 

@@ -18,7 +18,7 @@ from secguard.client.showing import progress
 from secguard.client.verdict import Exit
 
 DECISION_COLUMNS = ("id", "status", "kind", "risk", "scope", "requested_by", "expires_at")
-IMAGE_COLUMNS = ("digest", "reference", "verdict", "last_scanned_at")
+IMAGE_COLUMNS = ("digest", "name", "open_findings", "last_scanned_at")
 FINDING_COLUMNS = ("id", "severity", "kind", "name", "purl", "fixed_versions", "path", "risk")
 
 
@@ -69,7 +69,13 @@ def report(args: argparse.Namespace) -> int:
 
 def images(args: argparse.Namespace) -> int:
     rows = connect().pages("/api/v1/images/", Deadline(args.wait), most=args.limit, search=args.search)
-    return _rows(rows, IMAGE_COLUMNS, args)
+    return _rows([row if args.json else {**row, "name": _name_of(row)} for row in rows], IMAGE_COLUMNS, args)
+
+
+def _name_of(image: dict[str, Any]) -> str:
+    """As people name it: by the tag that moved last, else by where it lies."""
+    tagged = [f"{tag.get('repository')}:{tag.get('name')}" for tag in image.get("tags") or []]
+    return next(iter(tagged + [str(place.get("repository")) for place in image.get("repositories") or []]), "")
 
 
 def findings(args: argparse.Namespace) -> int:

@@ -168,11 +168,68 @@ def test_a_name_that_several_risks_have_is_not_guessed(api, capsys):
     assert "  1  CVE-2022-3602 in p1\n  2  CVE-2022-3602 in p2" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["approve", "reject", "withdraw", "revoke"])
-def test_each_verb_has_its_route(api, capsys, verb):
+@pytest.mark.parametrize(
+    ("verb", "words", "sent"),
+    [
+        ("approve", [], "comment  \n"),
+        ("approve", ["--comment", "seen"], "comment  seen\n"),
+        ("reject", ["--comment", "seen"], "comment  seen\n"),
+        ("withdraw", [], "comment  \n"),
+        ("revoke", ["--comment", "seen"], "reason  seen\n"),
+    ],
+)
+def test_each_verb_has_its_route_and_its_words(api, capsys, verb, words, sent):
     api["POST", f"/api/v1/decisions/9/{verb}/"] = lambda request: json.loads(request.content)
-    assert cli.main(["decisions", verb, "9", "--comment", "seen"]) == 0
-    assert capsys.readouterr().out == "comment  seen\n"
+    assert cli.main(["decisions", verb, "9", *words]) == 0
+    assert capsys.readouterr().out == sent
+
+
+@pytest.mark.parametrize("verb", ["reject", "revoke"])
+def test_who_ends_a_decision_says_why(api, capsys, verb):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["decisions", verb, "9"])
+    assert ended.value.code == 2
+    assert "--comment" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["gate", "findings"])
+@pytest.mark.parametrize("image", ["", "  "])
+def test_an_empty_image_is_refused_and_never_answered_with_another(api, capsys, command, image):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, image])
+    assert ended.value.code == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "is the variable that names the image set?" in shown.err
+
+
+def test_an_unknown_stage_is_refused_before_anything_is_posted(api, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["gate", "app:1", "--stage", "bild"])
+    assert ended.value.code == 2
+    assert "promote" in capsys.readouterr().err
+
+
+def test_images_are_listed_by_the_names_that_people_know(api, capsys):
+    tags = [{"repository": "registry.example/app", "name": "2.0"}, {"repository": "registry.example/app", "name": "1"}]
+    places = [{"repository": "registry.example/lib"}]
+    rows = [{"digest": "sha256:1", "tags": tags, "repositories": places, "open_findings": 3}]
+    rows.append({"digest": "sha256:2", "tags": [], "repositories": places, "open_findings": 0})
+    api["GET", "/api/v1/images/"] = {"results": rows, "next": None}
+    assert cli.main(["images"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "sha256:1  registry.example/app:2.0  3",
+        "sha256:2  registry.example/lib      0",
+    ]
+
+
+def test_a_terminal_that_lacks_a_character_gets_the_answer_all_the_same(api, monkeypatch):
+    gate_with(api, reference="app:1", verdict="block", reasons=[{"rule": "r", "effect": "block", "message": "é…"}])
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    assert cli.main(["gate", "app:1", "--format", "markdown"]) == 1
+    sys.stdout.flush()
+    assert b"Blocked: app:1" in raw.getvalue()
 
 
 def test_lists_are_aligned_and_free_of_control_characters(api, capsys):

@@ -52,7 +52,8 @@ def risk_id(server: Server, deadline: Deadline, risk: str) -> int:
 
 def decide(server: Server, deadline: Deadline, verb: str, identity: str, comment: str) -> dict[str, Any]:
     """Approves, rejects, withdraws or revokes a decision; returns its new document."""
-    return server.post(f"/api/v1/decisions/{quote(identity, safe='')}/{verb}/", deadline, {"comment": comment})
+    sent = {"reason" if verb == "revoke" else "comment": comment}
+    return server.post(f"/api/v1/decisions/{quote(identity, safe='')}/{verb}/", deadline, sent)
 
 
 def show(server: Server, deadline: Deadline, identity: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from urllib.parse import quote
 from secguard.client import verdict
 from secguard.client.rest import CouldNotTell, Deadline, NoSuchThing, Server
 
-DIGEST = re.compile(r"(?:^|@)(sha256:[0-9a-f]{64})$")
+STAGES = ("build", "promote", "admit", "run")
+DIGEST = re.compile(r"(?:^|@)(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$")
 # The server holds a request for so long at most; after that the scan is asked for again and again.
 WAIT_IN_REQUEST = 20
 MOST_DETAILS = 2_000
@@ -127,11 +129,13 @@ def digest_of(server: Server, image: str, deadline: Deadline) -> str:
     found = DIGEST.search(image)
     if found:
         return found[1]
+    if not image.strip():
+        raise CouldNotTell("No image is named: is the variable that names it set?")
     images = server.pages("/api/v1/images/", deadline, most=2, reference=image)
     if not images:
         raise NoSuchThing(
             f"The server knows no image {image!r} (or does not show it to this token). Scan it first: "
-            f"secguard gate {image} --report FILE"
+            f"secguard gate {shlex.quote(image)} --report FILE"
         )
     return str(images[0]["digest"])
 

@@ -142,7 +142,7 @@ def _document(answer: httpx.Response, url: str) -> dict[str, Any]:
             "SECGUARD_TOKEN."
         )
     if answer.status_code in (404, 410):
-        raise NoSuchThing(_words(answer))
+        raise NoSuchThing(_words(answer) + _about_path(url))
     if answer.is_redirect:
         raise CouldNotTell(
             f"{url} sends on to {answer.headers.get('Location', '?')!r}: set SECGUARD_URL to that server."
@@ -159,6 +159,12 @@ def _document(answer: httpx.Response, url: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise CouldNotTell(f"{url} answers with a JSON {type(document).__name__}; expected an object.")
     return document
+
+
+def _about_path(url: str) -> str:
+    if not urlsplit(url).path:
+        return ""
+    return f" SECGUARD_URL is {url}: it is the server's address alone, without a path like /api/v1."
 
 
 def _words(answer: httpx.Response) -> str:

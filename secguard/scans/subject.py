@@ -50,7 +50,7 @@ def target_of(subject: Subject, named: str, *, is_renamed: bool = False) -> Targ
     if asked and not is_renamed and not _agree(subject, told, asked, digest, asked_digest):
         raise Invalid(
             f"The report is about {subject.reference!r}; the request names {str(asked)!r}. Post it under the image it "
-            "is about, or add ?renamed=true where that image was only given another name.",
+            "is about, or add ?renamed=true (--renamed) where that image was only given another name.",
             code="other-image",
             where="image",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -135,9 +136,29 @@ def test_sarif_has_a_result_for_each_finding_and_each_rule_without_one():
         ("old-scan", "warning"),
         ("known-exploited", "error"),
     ]
-    assert run["results"][1]["properties"] == {"security-severity": "9.5"}
+    assert run["results"][1]["properties"] == {"severity": "critical"}
+    properties = [rule["properties"] for rule in run["tool"]["driver"]["rules"]]
+    assert properties == [{"tags": ["security"]}, {"tags": ["security"], "security-severity": "9.5"}]
     prints = {result["partialFingerprints"]["secguard/v1"] for result in run["results"]}
     assert len(prints) == 2
+
+
+def test_a_registrys_port_makes_no_scheme_of_a_sarif_address():
+    document = json.loads(FORMATS["sarif"](read({**BASE, "reference": "localhost:5000/team/app:1.0"})))
+    uri = check_sarif(document)["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert uri == "localhost%3A5000/team/app:1.0"
+    assert not urlsplit(uri).scheme
+
+
+def test_a_comment_is_never_longer_than_one_may_be():
+    finding = {"id": 1, "name": "CVE-2026-1" * 9, "severity": "high", "purl": "pkg:deb/debian/openssl@3" * 9}
+    upgrade = {"package": "openssl", "from": "1", "to": "2", "fixes": ["CVE-2026-1"]}
+    reason = {**BASE["reasons"][1], "findings": [finding] * 80, "remedy": {"upgrades": [upgrade] * 40}}
+    text = FORMATS["markdown"](read({**BASE, "reasons": [{**reason, "rule": f"r{n}"} for n in range(9)]}))
+    assert len(text) < 65_536
+    assert text.endswith("**Shortened**; all of it: `--format json`\n")
+    assert "and 10 more upgrades" in text
+    assert FORMATS["markdown"](read()).count("Shortened") == 0
 
 
 @given(HOSTILE)

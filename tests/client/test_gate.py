@@ -109,3 +109,10 @@ def test_a_report_that_cannot_be_read_is_refused_before_it_is_sent(tmp_path):
     (tmp_path / "empty.json").write_text(" \n")
     with pytest.raises(CouldNotTell, match="did the scanner fail"):
         gates.Report.load(str(tmp_path / "empty.json"))
+
+
+@pytest.mark.parametrize("image", ["", " "])
+def test_no_name_means_no_image_at_all(server, script, known, deadline, image):
+    with pytest.raises(CouldNotTell, match="No image is named"):
+        gates.gate(server, image, deadline(), quiet)
+    assert script.requests == []

@@ -99,3 +99,10 @@ def test_no_more_pages_than_asked_for(server, script, deadline):
     script.on("GET", "/rows", {"results": [{"n": n} for n in range(5)], "next": "/rows?cursor=2"})
     assert len(server.pages("/rows", deadline(), most=7)) == 7
     assert len(script.requests) == 2
+
+
+def test_a_path_in_the_servers_address_is_named_where_nothing_is_found(script, deadline):
+    env = {"SECGUARD_URL": "https://sec.example.org/api/v1", "SECGUARD_TOKEN": "sgt_x"}
+    server = connect(env, httpx.MockTransport(script))
+    with pytest.raises(CouldNotTell, match=r"SECGUARD_URL is https://sec.example.org/api/v1: .* without a path"):
+        server.get("/api/v1/images/", deadline())

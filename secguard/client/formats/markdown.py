@@ -9,10 +9,16 @@ from secguard.client.verdict import Reason, Verdict
 
 HEADLINES = {"pass": "✅ Pass", "warn": "⚠️ Pass, with warnings", "block": "⛔ Blocked"}
 MOST_FINDINGS = 50
+MOST_WAYS = 30
+# A comment on GitHub holds 65,536 characters; there is room left for what a pipeline puts around it.
+LONGEST = 60_000
 
 
 def render(verdict: Verdict) -> str:
-    return "\n".join(_lines(verdict)) + "\n"
+    text = "\n".join(_lines(verdict)) + "\n"
+    if len(text) <= LONGEST:
+        return text
+    return text[: text.rindex("\n", 0, LONGEST)] + "\n\n**Shortened**; all of it: `--format json`\n"
 
 
 def _lines(verdict: Verdict) -> Iterator[str]:
@@ -42,7 +48,9 @@ def _reason(reason: Reason) -> Iterator[str]:
 
 
 def _ways(reason: Reason) -> Iterator[str]:
-    ways = [markdown(str(upgrade)) for upgrade in reason.upgrades]
+    ways = [markdown(str(upgrade)) for upgrade in reason.upgrades[:MOST_WAYS]]
+    if len(reason.upgrades) > MOST_WAYS:
+        ways.append(f"and {len(reason.upgrades) - MOST_WAYS} more upgrades")
     if reason.advice:
         ways.append(markdown(reason.advice))
     if reason.exception_url:

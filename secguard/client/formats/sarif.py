@@ -12,7 +12,7 @@ from secguard.client.verdict import Finding, Reason, Verdict
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 LEVELS = {"block": "error", "warn": "warning"}
-# GitHub's code scanning sorts by this number (its property "security-severity", a CVSS score as text).
+# GitHub's code scanning sorts by this number: a rule's property "security-severity", a CVSS score as text.
 SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.5"}
 
 
@@ -38,12 +38,24 @@ def _rules(verdict: Verdict) -> list[dict[str, Any]]:
     return [
         {
             "id": reason.rule,
-            "shortDescription": {"text": reason.message or reason.rule},
+            "shortDescription": {"text": _short(reason.message or reason.rule)},
+            "fullDescription": {"text": _short(reason.message or reason.rule)},
             "defaultConfiguration": {"level": LEVELS.get(reason.effect, "note")},
-            **({"help": {"text": _help(reason)}} if _help(reason) else {}),
+            "help": {"text": _help(reason) or reason.message or reason.rule},
+            "properties": {"tags": ["security"], **_score(reason.findings)},
         }
         for reason in verdict.reasons
     ]
+
+
+def _short(text: str) -> str:
+    """GitHub takes 1,024 characters of a description."""
+    return text if len(text) <= 1024 else text[:1023] + "…"
+
+
+def _score(findings: tuple[Finding, ...]) -> dict[str, str]:
+    scores = [SCORES[finding.severity] for finding in findings if finding.severity in SCORES]
+    return {"security-severity": max(scores, key=float)} if scores else {}
 
 
 def _help(reason: Reason) -> str:
@@ -65,7 +77,6 @@ def _result(verdict: Verdict, reason: Reason, index: int, finding: Finding | Non
     text = f"{finding.title} in {place or verdict.image}" if finding else reason.message or reason.rule
     if finding and finding.fix:
         text += f"; fixed in {finding.fix}"
-    score = SCORES.get(finding.severity) if finding else None
     identity = "\0".join((verdict.image, reason.rule, finding.title if finding else "", place))
     return {
         "ruleId": reason.rule,
@@ -74,13 +85,18 @@ def _result(verdict: Verdict, reason: Reason, index: int, finding: Finding | Non
         "message": {"text": text},
         "locations": [_location(verdict.image, place)],
         "partialFingerprints": {"secguard/v1": hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest()},
-        **({"properties": {"security-severity": score}} if score else {}),
+        **({"properties": {"severity": finding.severity}} if finding else {}),
     }
 
 
 def _location(image: str, place: str) -> dict[str, Any]:
-    """The image stands for the file; what is inside of it is a logical location (3.28, 3.33)."""
-    physical = {"artifactLocation": {"uri": quote(image, safe="/@:", errors="replace")}, "region": {"startLine": 1}}
+    """The image stands for the file; what is inside of it is a logical location (3.28, 3.33).
+
+    A colon in the first segment would make a scheme of it (RFC 3986, section 4.2): ``localhost:5000/app``.
+    """
+    first, slash, rest = image.partition("/")
+    uri = quote(first, safe="@", errors="replace") + slash + quote(rest, safe="/@:", errors="replace")
+    physical = {"artifactLocation": {"uri": uri}, "region": {"startLine": 1}}
     return {
         "physicalLocation": physical,
         **({"logicalLocations": [{"fullyQualifiedName": place}]} if place else {}),

@@ -12,15 +12,26 @@ class ScanStatus(StrEnum):
     RUNNING = "running"
     FINISHED = "finished"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ScanOrigin(StrEnum):
+    """Who looked: a tool of somebody's pipeline that posted its report, or a worker of ours."""
+
+    REPORT = "report"
+    WORKER = "worker"
 
 
 class ScanEvent(StrEnum):
     START = "start"
     FINISH = "finish"
     FAIL = "fail"
+    CANCEL = "cancel"
 
 
 OPEN_STATUSES = (ScanStatus.QUEUED, ScanStatus.RUNNING)
+LOST_STATUSES = (ScanStatus.FAILED, ScanStatus.CANCELLED)
+"""Ended without a word on the image."""
 
 TRANSITIONS: dict[tuple[ScanStatus, ScanEvent], ScanStatus] = {
     (ScanStatus.QUEUED, ScanEvent.START): ScanStatus.RUNNING,
@@ -29,6 +40,8 @@ TRANSITIONS: dict[tuple[ScanStatus, ScanEvent], ScanStatus] = {
     (ScanStatus.RUNNING, ScanEvent.FINISH): ScanStatus.FINISHED,
     (ScanStatus.QUEUED, ScanEvent.FAIL): ScanStatus.FAILED,
     (ScanStatus.RUNNING, ScanEvent.FAIL): ScanStatus.FAILED,
+    (ScanStatus.QUEUED, ScanEvent.CANCEL): ScanStatus.CANCELLED,
+    (ScanStatus.RUNNING, ScanEvent.CANCEL): ScanStatus.CANCELLED,
 }
 
 

@@ -8,8 +8,8 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from secguard.accounts.models import Application, User
-from secguard.images.models import Image, ImageRepository
-from secguard.scans.lifecycle import OPEN_STATUSES, ScanStatus
+from secguard.images.models import Image, ImageRepository, Index, Repository
+from secguard.scans.lifecycle import OPEN_STATUSES, ScanOrigin, ScanStatus
 
 STATUS_CHOICES = [(s.value, s.value) for s in ScanStatus]
 
@@ -35,12 +35,17 @@ class ScanQuerySet(models.QuerySet["Scan"]):
         places = ImageRepository.objects.filter(
             image=OuterRef("image_id"), repository__application__team_id__in=user.team_ids
         )
-        return self.filter(Q(Exists(places)) | Q(requested_by=user, image=None))
+        unmet = Q(requested_by=user) | Q(origin=ScanOrigin.WORKER, application__team_id__in=user.team_ids)
+        return self.filter(Q(Exists(places)) | Q(image=None) & unmet)
 
 
 class Scan(models.Model):
-    """One tool's look at one image."""
+    """One tool's look at one image; or, of an index, the parent of one look a platform."""
 
+    origin = models.CharField(
+        max_length=10, default=ScanOrigin.REPORT, choices=[(o.value, o.value) for o in ScanOrigin]
+    )
+    trigger = models.CharField(max_length=20, blank=True, help_text="api, page, webhook, schedule, watch, upload")
     image = models.ForeignKey(Image, models.CASCADE, null=True, blank=True, related_name="scans")
     reference = models.CharField(max_length=700, help_text="the image as it was named when the scan was asked for")
     scanner = models.CharField(max_length=50)
@@ -56,6 +61,10 @@ class Scan(models.Model):
     application = models.ForeignKey(Application, models.SET_NULL, null=True, blank=True, related_name="+")
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     job_id = models.BigIntegerField(null=True, blank=True)
+    index = models.ForeignKey(Index, models.SET_NULL, null=True, blank=True, related_name="scans")
+    parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="children")
+    platform = models.CharField(max_length=100, blank=True, help_text="os/architecture[/variant], of an index")
+    archive = models.CharField(max_length=100, blank=True, help_text="the uploaded archive that holds the image")
     is_complete = models.BooleanField(default=True)
     covers = models.JSONField(default=list)
     counts = models.JSONField(default=dict)
@@ -85,6 +94,51 @@ class Scan(models.Model):
 
     def __str__(self) -> str:
         return f"{self.scanner} on {self.reference}"
+
+
+class LayerResult(models.Model):
+    """What our own look found in one layer: the same layer in another image, or another scan, costs nothing.
+
+    ``analyser`` names the versions of everything that looked, so that a new rule looks again. Rows are only a cache:
+    deleting them loses nothing but time.
+    """
+
+    diff_id = models.CharField(max_length=135)
+    analyser = models.CharField(max_length=64)
+    body = models.BinaryField(help_text="deflated JSON")
+    used_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["diff_id", "analyser"], name="layerresult_once")]
+        indexes = [models.Index(fields=["used_at"], name="layerresult_used")]  # pruning what nobody asked for lately
+
+    def __str__(self) -> str:
+        return self.diff_id
+
+
+class Watch(models.Model):
+    """A repository that workers look at by themselves: on a schedule, and when a tag appears or moves."""
+
+    repository = models.OneToOneField(Repository, models.CASCADE, related_name="watch")
+    every_hours = models.PositiveIntegerField(null=True, blank=True, help_text="scan its newest image again so often")
+    tags = models.CharField(
+        max_length=200, blank=True, help_text="scan tags that match: globs, separated by commas; empty: watch none"
+    )
+    next_scan_at = models.DateTimeField(null=True, blank=True)
+    next_look_at = models.DateTimeField(null=True, blank=True)
+    problem = models.CharField(max_length=500, blank=True, help_text="why the last look failed")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name_plural = "watches"
+        indexes = [
+            models.Index(fields=["next_scan_at"], name="watch_next_scan"),
+            models.Index(fields=["next_look_at"], name="watch_next_look"),
+        ]
+
+    def __str__(self) -> str:
+        return f"watch of {self.repository_id}"
 
 
 class IdempotencyKey(models.Model):

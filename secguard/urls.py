@@ -18,7 +18,7 @@ from secguard.audit.api import AuditViewSet
 from secguard.dashboards.views import compliance, home, images, risks
 from secguard.decisions.api import AppetiteViewSet, DecisionViewSet
 from secguard.findings.api import ExposureViewSet, FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
-from secguard.images.api import DIGEST, ComponentList, ImageViewSet, RepositoryViewSet
+from secguard.images.api import DIGEST, ComponentList, ImageViewSet, RegistryViewSet, RepositoryViewSet
 from secguard.policies import views as policy_views
 from secguard.policies.api import EvaluationViewSet, PolicyVersionViewSet, PolicyViewSet, VerdictView
 from secguard.sample.api import SampleView
@@ -30,6 +30,7 @@ from secguard.workloads.api import WorkloadViewSet
 router = DefaultRouter()
 router.register("images", ImageViewSet, "image")
 router.register("repositories", RepositoryViewSet, "repository")
+router.register("registries", RegistryViewSet, "registry")
 router.register("findings", FindingViewSet, "finding")
 router.register("risks", RiskViewSet, "risk")
 router.register("exposures", ExposureViewSet, "exposure")
@@ -95,6 +96,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("secguard.accounts.urls")),
     path("", include("secguard.audit.urls")),
     path("", include("secguard.decisions.urls")),
+    path("", include("secguard.images.urls")),
     path("", include(page_patterns)),
     path("", include((image_patterns, "images"))),
     path("", include(([path("scans/<int:pk>/", images.scan_detail, name="detail")], "scans"))),

@@ -97,6 +97,7 @@ def decided(developer: Person, reviewer: Person, application: Application) -> di
         "risk": risks[2].pk,
         "repository": repository.name,
         "repository_id": repository.pk,
+        "registry": repository.registry_id,
         "soon": (now + timedelta(days=9)).date().isoformat(),
     }
 

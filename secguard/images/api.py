@@ -6,16 +6,25 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
-from rest_framework import serializers, viewsets
+from rest_framework import mixins, serializers, viewsets
+from rest_framework.decorators import action
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from secguard.accounts.models import Application
+from secguard.accounts.roles import Permission
+from secguard.accounts.services import require
 from secguard.errors import NotFound
-from secguard.images.models import Image, ImageComponent, ImageRepository, Repository
+from secguard.images.models import Image, ImageComponent, ImageRepository, Registry, Repository
 from secguard.images.queries import find_image, named, search, with_places
-from secguard.images.services import assign_repository
+from secguard.images.services import (
+    RegistryEdit,
+    add_registry,
+    assign_repository,
+    edit_registry,
+    renew_webhook_token,
+)
 from secguard.web.parameters import flag_of, text_of
 
 DIGEST = r"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})"
@@ -209,3 +218,95 @@ class ComponentList(ListAPIView[ImageComponent]):
     @extend_schema(parameters=[OpenApiParameter("search", str, description="Part of the purl.")])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return self.list(request, *args, **kwargs)
+
+
+class RegistrySerializer(serializers.ModelSerializer[Registry]):
+    """A registry as it is known here. The password is never shown, only whether there is one."""
+
+    has_password = serializers.BooleanField(source="sealed_password")
+    has_webhook_token = serializers.BooleanField(source="webhook_token_hash")
+    allowed_hosts = serializers.ListField(child=serializers.CharField())
+
+    class Meta:
+        model = Registry
+        fields = [
+            "id",
+            "host",
+            "is_preferred",
+            "uses_plain_http",
+            "username",
+            "has_password",
+            "ca_certificate",
+            "allowed_hosts",
+            "has_webhook_token",
+            "created_at",
+        ]
+        read_only_fields = fields
+
+
+class RegistryEditSerializer(serializers.Serializer[Any]):
+    is_preferred = serializers.BooleanField(required=False)
+    uses_plain_http = serializers.BooleanField(required=False, help_text="speak HTTP without TLS")
+    username = serializers.CharField(max_length=255, allow_blank=True, required=False)
+    password = serializers.CharField(
+        max_length=4096, allow_blank=True, trim_whitespace=False, write_only=True, required=False
+    )
+    ca_certificate = serializers.CharField(
+        max_length=65_536, allow_blank=True, required=False, help_text="PEM, trusted for this registry too"
+    )
+    allowed_hosts = serializers.ListField(
+        child=serializers.CharField(max_length=255),
+        max_length=20,
+        required=False,
+        help_text="other hosts that the registry may send a worker to: its token service, its blob storage",
+    )
+
+
+class NewRegistrySerializer(RegistryEditSerializer):
+    host = serializers.CharField(max_length=255, help_text="host or host:port, as image references name it")
+
+
+class WebhookTokenSerializer(serializers.Serializer[Any]):
+    token = serializers.CharField(help_text="shown this once; webhooks carry it as Authorization: Bearer …")
+
+
+@extend_schema_view(
+    create=extend_schema(request=NewRegistrySerializer, responses={201: RegistrySerializer}),
+    partial_update=extend_schema(request=RegistryEditSerializer, responses=RegistrySerializer),
+)
+class RegistryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Registry]):
+    """The registries that workers pull from, and how they speak to them; for who may registry:edit."""
+
+    serializer_class = RegistrySerializer
+    queryset = Registry.objects.all()
+    lookup_value_regex = r"[0-9]{1,18}"
+    ordering = "host"
+    ordering_fields = ("host", "created_at")
+
+    def get_queryset(self) -> QuerySet[Registry]:
+        user: Any = self.request.user
+        require(user, Permission.REGISTRY_EDIT)
+        return Registry.objects.all()
+
+    def create(self, request: Request) -> Response:
+        asked = NewRegistrySerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        user: Any = request.user
+        fields = dict(asked.validated_data)
+        made = add_registry(fields.pop("host"), RegistryEdit(**fields), actor=user)
+        return Response(self.get_serializer(made).data, status=201)
+
+    def partial_update(self, request: Request, pk: str) -> Response:
+        asked = RegistryEditSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        user: Any = request.user
+        changed = edit_registry(int(pk), RegistryEdit(**asked.validated_data), actor=user)
+        return Response(self.get_serializer(changed).data)
+
+    @extend_schema(request=None, responses={201: WebhookTokenSerializer})
+    @action(detail=True, methods=["post"], url_path="webhook-token")
+    def webhook_token(self, request: Request, pk: str) -> Response:
+        """A new token for the registry's webhooks; the former one ends at once."""
+        user: Any = request.user
+        _, token = renew_webhook_token(int(pk), actor=user)
+        return Response({"token": token}, status=201)

@@ -20,6 +20,7 @@ _PATH = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _FILES = (".tar", ".tar.gz", ".tgz", ".json")
 MAX_LENGTH = 511
+MAX_HOST = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class Reference:
 def is_digest(text: str) -> bool:
     """True for ``sha256:<64 hex>`` or ``sha512:<128 hex>`` (OCI image-spec, descriptor, "Digests")."""
     return _DIGEST.fullmatch(text) is not None
+
+
+def is_host(text: str) -> bool:
+    """True for a registry's host as references name it: ``host``, ``host:port``, ``[::1]:port``."""
+    return len(text) <= MAX_HOST and _HOST.fullmatch(text) is not None
 
 
 def parse(text: str) -> Reference:

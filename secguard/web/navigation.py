@@ -70,7 +70,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
             Item("Audit log", "audit:list", "list-details", "audit:read"),
         ),
     ),
-    ("", (Item("Settings", "settings:home", "settings"),)),
+    ("", (Item("Settings", "settings:home", "settings", section=("settings:", "registries:")),)),
 )
 
 _badges: dict[str, Badge] = {}

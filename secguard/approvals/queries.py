@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from django.db.models import Exists, OuterRef, Q
 
@@ -11,6 +12,8 @@ from secguard.accounts.models import Membership, User
 from secguard.accounts.roles import APPROVERS, Role
 from secguard.approvals.models import OPEN, ApprovalRequest, Vote
 from secguard.approvals.quorum import Choice, Outcome, VoteFact, outcome
+from secguard.audit.actions import Action
+from secguard.audit.models import AuditEntry
 
 Grants = set[tuple[Role, int | None]]
 """(role, team id or None for the organisation)."""
@@ -32,6 +35,22 @@ def grants_now(user_ids: set[int]) -> dict[int, Grants]:
     for user_id, role, team_id in rows.values_list("user_id", "role", "team_id"):
         found[user_id].add((Role(role), team_id))
     return found
+
+
+MADE_BY = [Action.MEMBERSHIP_GRANT.value, Action.SIGN_IN_LINK_CREATE.value, Action.USER_CREATE.value]
+"""What makes somebody able to vote: an account, a role, a way in."""
+
+
+def made_able_by(requests: Iterable[ApprovalRequest], voter_id: int) -> set[int]:
+    """The requests whose requester, after asking, made ``voter_id`` able to vote: their own choice for the purpose, or
+    they themselves in another coat. By the audit log, in one query."""
+    rows = list(requests)
+    asked = {r.requester_id for r in rows}
+    made = AuditEntry.objects.filter(
+        subject_type="user", subject_id=str(voter_id), action__in=MADE_BY, actor_id__in=asked
+    )
+    latest: dict[int | None, datetime] = dict(made.order_by("sequence").values_list("actor_id", "at"))
+    return {r.pk for r in rows if r.requester_id in latest and latest[r.requester_id] >= r.created_at}
 
 
 def held(grants: Grants, teams: frozenset[int]) -> frozenset[Role]:

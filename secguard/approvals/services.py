@@ -11,7 +11,7 @@ from django.db import transaction
 from secguard.accounts.models import User
 from secguard.accounts.roles import Role
 from secguard.approvals.models import APPROVED, CLOSED, OPEN, REJECTED, ApprovalRequest, Vote
-from secguard.approvals.queries import grants_now, held, outcome_of, votes_of
+from secguard.approvals.queries import grants_now, held, made_able_by, outcome_of, votes_of
 from secguard.approvals.quorum import Choice, Outcome, Standing, may_vote
 from secguard.errors import Conflict, Invalid, NotAllowed, SecGuardError
 
@@ -59,13 +59,15 @@ def vote(
 
     Refusals are ``Conflict`` (the request is not open; this person voted already) and ``NotAllowed`` (their own
     request; none of the roles it needs, read from the database now and not from what ``actor`` held when they signed
-    in). A refused ballot leaves no trace; the others are written in a fixed number of statements. Raises ``Invalid``
-    where the comment is too long, or missing on a rejection. Locks the requests until the caller's transaction ends.
+    in; a role, an account or a way in that the requester gave them after asking). A refused ballot leaves no trace; the
+    others are written in a fixed number of statements. Raises ``Invalid`` where the comment is too long, or missing on
+    a rejection. Locks the requests until the caller's transaction ends.
     """
     said = _checked(comment, choice)
     asked = {ballot.request_id: ballot for ballot in ballots}
     requests = list(ApprovalRequest.objects.select_for_update().filter(pk__in=asked).order_by("pk"))
     cast = votes_of(requests)
+    chosen = made_able_by(requests, actor.pk)
     grants = grants_now({v.voter_id for votes in cast.values() for v in votes} | {actor.pk})
     results: dict[int, Outcome | SecGuardError] = {}
     fresh: list[Vote] = []
@@ -74,6 +76,7 @@ def vote(
         roles = held(grants[actor.pk], teams) & actor.roles_for(set(teams))
         try:
             _check(request, actor, roles, cast[request.pk])
+            _check_not_chosen(request, chosen)
         except SecGuardError as refusal:
             results[request.pk] = refusal
             continue
@@ -124,6 +127,15 @@ def _check(request: ApprovalRequest, actor: User, roles: frozenset[Role], cast: 
     required = {Role(role): count for role, count in request.required.items()}
     if why := may_vote(actor.pk, request.requester_id, required, roles):
         raise NotAllowed(why, code="own-request" if actor.pk == request.requester_id else "role-missing")
+
+
+def _check_not_chosen(request: ApprovalRequest, chosen: set[int]) -> None:
+    if request.pk in chosen:
+        raise NotAllowed(
+            "Whoever asked for this has, since then, made your account, given you a role, or made your sign-in link. "
+            "Somebody else has to decide it, or it is asked for again.",
+            code="chosen-by-requester",
+        )
 
 
 def _settle(results: Mapping[int, Outcome | SecGuardError], now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -129,6 +130,22 @@ def test_others_tokens_are_not_there_for_whoever_may_not_manage_them(
         with pytest.raises(NotFound):
             services.rotate_token(token.pk, actor=actor)
     services.revoke_token(token.pk, actor=administrator)
+
+
+def test_a_token_ends_none_that_can_do_more(developer: Person, make_team: Callable[[str], Team], team: Team) -> None:
+    elsewhere = make_team("Elsewhere")
+    Membership.objects.create(user=developer, role="developer", team=elsewhere)
+    Membership.objects.create(user=developer, role="viewer", team=team)
+    pipeline, _ = services.create_token(developer.pk, "developer", actor=None, name="CI")
+    for role, where in (("viewer", None), ("developer", elsewhere)):
+        user = as_bearer(developer, role, where)
+        with pytest.raises(NotAllowed, match="token:manage"):
+            services.revoke_token(pipeline.pk, actor=user)
+    narrow, _ = services.create_token(developer.pk, "developer", actor=None, name="x", team=team)
+    user = as_bearer(developer, "developer")
+    for token in (narrow, pipeline, user.token):
+        assert token is not None
+        services.revoke_token(token.pk, actor=user)
 
 
 def test_rotating_replaces_with_the_same_lifetime(developer: Person) -> None:

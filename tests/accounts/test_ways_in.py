@@ -192,6 +192,31 @@ def test_guessing_is_bounded_by_name_and_address(alice: Person) -> None:
     assert enter("alice", PASSWORD) == alice
 
 
+@pytest.mark.parametrize(
+    "others",
+    [
+        ["2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::1", "[2001:db8::3]:4711"],
+        ["::ffff:192.0.2.9", "192.0.2.9", "192.0.2.9:1", "192.0.2.9:2"],
+    ],
+)
+def test_one_host_is_one_address_however_many_it_has(alice: Person, others: list[str]) -> None:
+    for number in range(ways_in.ATTEMPTS_AT_NAME):
+        with pytest.raises(NotAllowed):
+            enter("alice", "wrong", others[number % len(others)])
+    with pytest.raises(Unavailable):
+        enter("alice", PASSWORD, others[0])
+    assert enter("alice", PASSWORD, "2001:db8:0:1::1") == alice
+
+
+def test_a_name_in_other_letters_is_no_other_name(alice: Person) -> None:
+    spellings = ["alice", "ALICE", "al\u0131ce", "AL\u0131CE"]
+    for number in range(ways_in.ATTEMPTS_AT_NAME):
+        with pytest.raises(NotAllowed):
+            enter(spellings[number % 4], "wrong")
+    with pytest.raises(Unavailable):
+        enter("alice", PASSWORD)
+
+
 def test_a_right_password_forgets_the_wrong_ones(alice: Person) -> None:
     for _ in range(3):
         for _ in range(ways_in.ATTEMPTS_AT_NAME - 1):

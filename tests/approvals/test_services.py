@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
 
-from secguard.accounts.models import Membership
+from secguard.accounts import services as accounts
+from secguard.accounts.models import Membership, User
 from secguard.accounts.roles import Role
 from secguard.approvals.models import ApprovalRequest, Vote
 from secguard.approvals.queries import open_for, outcomes, votes_of
@@ -101,6 +103,30 @@ def test_a_token_for_another_role_leaves_no_vote(developer, make_person):
     )
     person.__dict__.pop("_grants", None)
     assert isinstance(cast(opened(developer), person), NotAllowed)
+
+
+@pytest.mark.parametrize("way", ["account", "role", "link"])
+def test_whom_the_requester_made_able_since_asking_does_not_count(make_person, reviewer, administrator, way):
+    asking = make_person("asking", "administrator")
+    request = open_requests([TWO], requester=asking, now=timezone.now())[0]
+    if way == "account":
+        puppet = accounts.create_user("puppet", Role.SECURITY_REVIEWER, actor=asking)
+    else:
+        puppet = make_person("puppet", *(["security-reviewer"] if way == "link" else []))
+    if way == "role":
+        accounts.grant(puppet.pk, Role.SECURITY_REVIEWER, actor=asking)
+    elif way == "link":
+        accounts.issue_sign_in_link(puppet.pk, actor=asking)
+    puppet = User.objects.get(pk=puppet.pk)
+    refusal = cast(request, puppet)
+    assert isinstance(refusal, NotAllowed)
+    assert refusal.code == "chosen-by-requester"
+    assert not Vote.objects.exists()
+    # Another administrator's choice, and what the requester did before asking, is nobody's coat.
+    other = accounts.create_user("other", Role.SECURITY_REVIEWER, actor=administrator)
+    assert isinstance(cast(request, other), Outcome)
+    later = open_requests([TWO], requester=asking, now=timezone.now())[0]
+    assert isinstance(cast(later, puppet), Outcome)
 
 
 def test_one_rejection_settles_it_and_needs_a_comment(developer, reviewer, business_approver):

@@ -85,13 +85,24 @@ def _holds(user: User, role: Role, team: Team | None) -> bool:
 
 
 def revoke_token(token_id: int, *, actor: User | None) -> ApiToken:
-    """End a token now. One's own, or any with token:manage. ``Conflict`` if it was revoked already."""
+    """End a token now. One's own, or any with token:manage. ``Conflict`` if it was revoked already.
+
+    A request that came with a token ends that one, and of its owner's others only those that can do no more than it.
+    """
     with transaction.atomic():
         token = _locked(token_id, actor)
+        if actor is not None and actor.token is not None and not _within(token, actor.token):
+            require(actor, Permission.TOKEN_MANAGE, team_id=token.team_id)
         token.revoked_at = timezone.now()
         token.save(update_fields=["revoked_at"])
         _record(Action.TOKEN_REVOKE, token, actor, user=token.user.username)
     return token
+
+
+def _within(token: ApiToken, bearer: ApiToken) -> bool:
+    """Whether ``token`` is ``bearer`` itself, or its owner's with the same role in no more teams."""
+    same = (token.user_id, token.role) == (bearer.user_id, bearer.role)
+    return token.pk == bearer.pk or (same and bearer.team_id in (None, token.team_id))
 
 
 def rotate_token(token_id: int, *, actor: User | None) -> tuple[ApiToken, str]:

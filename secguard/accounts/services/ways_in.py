@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
+import re
 from datetime import datetime, timedelta
 
 from django.contrib.auth import authenticate
@@ -145,7 +147,7 @@ def sign_in(request: HttpRequest | None, username: str, password: str, *, addres
     Raises ``NotAllowed``, in the same words and after the same work whether or not there is such a person, and
     ``Unavailable`` after too many wrong ones (``ATTEMPTS_AT_NAME``, ``ATTEMPTS_FROM_ADDRESS``).
     """
-    keys = {_key(username.lower(), address): ATTEMPTS_AT_NAME, _key("", address): ATTEMPTS_FROM_ADDRESS}
+    keys = {_key(username, address): ATTEMPTS_AT_NAME, _key("", address): ATTEMPTS_FROM_ADDRESS}
     # Counted before the password is tried: a thousand guesses sent at once pass no bound that way.
     for key, allowed in keys.items():
         _take_attempt(key, allowed, timezone.now())
@@ -156,8 +158,26 @@ def sign_in(request: HttpRequest | None, username: str, password: str, *, addres
     return user
 
 
+_WITH_PORT = re.compile(r"\[(?P<six>[^\]]+)\](?::\d+)?|(?P<four>[\d.]+):\d+")
+
+
+def _origin(address: str) -> str:
+    """What counts as one address: of IPv6 the /64 that one host is given whole (RFC 4291, section 2.5.4), and no port,
+    which some proxies add and every connection changes."""
+    found = _WITH_PORT.fullmatch(address.strip())
+    bare = (found["six"] or found["four"]) if found else address.strip()
+    try:
+        ip = ipaddress.ip_address(bare.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
+
+
 def _key(username: str, address: str) -> str:
-    return hashlib.sha256(f"{address}\n{username}".encode()).hexdigest()
+    """Of the name as the database compares it: in capitals, where a dotless i is an I as well."""
+    return hashlib.sha256(f"{_origin(address)}\n{username.upper()}".encode()).hexdigest()
 
 
 def _take_attempt(key: str, allowed: int, now: datetime) -> None:

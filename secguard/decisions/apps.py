@@ -21,6 +21,7 @@ class DecisionsConfig(AppConfig):
         from secguard.advisories.services import DECIDED_BY_OTHERS  # noqa: PLC0415
         from secguard.decisions import services, tasks  # noqa: PLC0415
         from secguard.findings import services as findings  # noqa: PLC0415
+        from secguard.images import services as images  # noqa: PLC0415
         from secguard.jobs import registry  # noqa: PLC0415
         from secguard.web.navigation import register_badge  # noqa: PLC0415
 
@@ -29,6 +30,7 @@ class DecisionsConfig(AppConfig):
         findings.RISKS_CHANGED.append(services.follow_risks)
         findings.RISK_MERGED.append(services.follow_merge)
         APPLICATION_FOLLOWERS.append(services.follow_application)
+        images.REPOSITORY_FOLLOWERS.append(services.follow_repository)
         DECIDED_BY_OTHERS.append(services.decided_by_others)
         registry.register("decisions.end", tasks.end_due)
         registry.every(timedelta(minutes=1), "decisions.end")

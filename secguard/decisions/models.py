@@ -6,7 +6,8 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from secguard.accounts.models import Application, User
@@ -14,7 +15,7 @@ from secguard.approvals.models import ApprovalRequest
 from secguard.decisions.lifecycle import DecisionKind, DecisionStatus
 from secguard.decisions.scope import ScopeKind
 from secguard.findings.models import Risk
-from secguard.images.models import Image, Repository
+from secguard.images.models import Image, ImageRepository, Repository
 
 KIND_CHOICES = [(k.value, k.value) for k in DecisionKind]
 STATUS_CHOICES = [(s.value, s.value) for s in DecisionStatus]
@@ -44,10 +45,17 @@ class RiskAppetite(models.Model):
 
 class DecisionQuerySet(models.QuerySet["Decision"]):
     def visible_to(self, user: User) -> DecisionQuerySet:
-        """Decisions asked for by one of the user's teams, and organisation-wide ones that are approved."""
+        """Decisions of the user's teams or on images that lie with them, and approved ones over the organisation.
+
+        Who asked is no key: somebody who left a team, or asks with another team's token, is a stranger to what they
+        asked for there.
+        """
         if user.sees_everything:
             return self
-        own = Q(team_id__in=user.team_ids) | Q(requested_by=user)
+        with_us = ImageRepository.objects.filter(
+            image=OuterRef("image_id"), repository__application__team_id__in=user.team_ids
+        )
+        own = Q(team_id__in=user.team_ids) | Q(image__isnull=False) & Exists(with_us)
         return self.filter(own | Q(scope_kind=ScopeKind.ORGANISATION.value, status=DecisionStatus.APPROVED.value))
 
     def in_force(self, now: datetime) -> DecisionQuerySet:
@@ -105,9 +113,14 @@ class Decision(models.Model):
                 name="decision_scope_consistent",
             ),
             models.CheckConstraint(condition=Q(expires_at__gt=models.F("requested_at")), name="decision_ends_later"),
-            # One open request for one thing: asking twice is a conflict that names the first.
+            # One open request for one thing: asking twice is a conflict that names the first. By ids: a label is free
+            # for something else as soon as what it named is called otherwise.
             models.UniqueConstraint(
-                fields=["risk", "scope_kind", "scope_label"],
+                "risk",
+                "scope_kind",
+                Coalesce("image", Value(0)),
+                Coalesce("repository", Value(0)),
+                Coalesce("application", Value(0)),
                 condition=Q(status="requested"),
                 name="decision_one_open_request",
             ),

@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secguard.accounts.roles import Role
@@ -146,6 +146,7 @@ def test_two_rows_together_can_make_a_third_unreachable():
     assert "rows 'yes-row', 'no-row' took every case" in faults(rows(halves + REST))[0]
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_changed_default_is_read_or_refused_and_never_breaks(data):
     at = data.draw(st.integers(0, len(DEFAULT)))

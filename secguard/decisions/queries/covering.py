@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
+import msgspec
 from django.db.models import Q
 
 from secguard.decisions.lifecycle import DecisionKind
@@ -31,20 +33,46 @@ def applicable_for_image(image_id: int, now: datetime) -> dict[int, ScopedDecisi
 
     A decision on the repository, its application or the organisation covers the repository's next image as well,
     without a new decision: nothing here is bound to a row of the image.
+
+    A digest that lies with several teams is one image with one verdict, so what one of them decided for what is theirs
+    counts once each of them has decided; until then only the image's own scope and the organisation's do. The one named
+    is then the first to end, and it does not say where the other teams keep the image.
     """
-    rows = ImageRepository.objects.filter(image_id=image_id).values_list("repository_id", "repository__application_id")
-    places = list(rows)
-    place = Place(
-        image=image_id,
-        repositories=frozenset(r for r, _ in places),
-        applications=frozenset(a for _, a in places if a is not None),
-    )
+    columns = ("repository_id", "repository__application_id", "repository__application__team_id")
+    places = list(ImageRepository.objects.filter(image_id=image_id).values_list(*columns))
     inside = (
         Q(scope_kind=ScopeKind.ORGANISATION.value)
         | Q(image_id=image_id)
-        | Q(repository_id__in=place.repositories)
-        | Q(application_id__in=place.applications)
+        | Q(repository_id__in={r for r, _, _ in places})
+        | Q(application_id__in={a for _, a, _ in places if a is not None})
     )
     open_risks = Finding.objects.filter(image_id=image_id, status=OPEN).values("risk_id")
-    decisions = Decision.objects.in_force(now).filter(inside, risk_id__in=open_risks).defer("reason", "conditions")
-    return DecisionIndex(map(scoped, decisions), place, now).chosen()
+    rows = Decision.objects.in_force(now).filter(inside, risk_id__in=open_risks).defer("reason", "conditions")
+    decisions = [scoped(d) for d in rows]
+    owners = sorted({t for _, _, t in places if t is not None})
+    if len(owners) < 2:
+        return DecisionIndex(decisions, _place(image_id, places), now).chosen()
+    of_team = [_place(image_id, (p for p in places if p[2] == team)) for team in owners]
+    return _agreed([DecisionIndex(decisions, place, now).chosen() for place in of_team])
+
+
+def _place(image_id: int, places: Iterable[tuple[int, int | None, int | None]]) -> Place:
+    rows = list(places)
+    return Place(
+        image=image_id,
+        repositories=frozenset(r for r, _, _ in rows),
+        applications=frozenset(a for _, a, _ in rows if a is not None),
+    )
+
+
+def _agreed(by_team: Sequence[Mapping[int, ScopedDecision]]) -> dict[int, ScopedDecision]:
+    """{risk: the decision among the teams' that ends first}, of the risks that every team has one on."""
+    found = {}
+    for risk in set.intersection(*(set(chosen) for chosen in by_team)):
+        first = min((chosen[risk] for chosen in by_team), key=lambda d: (d.expires_at or _EVER, d.id))
+        is_shared = first.scope in (ScopeKind.IMAGE, ScopeKind.ORGANISATION)
+        found[risk] = first if is_shared else msgspec.structs.replace(first, scope_label=first.scope.value)
+    return found
+
+
+_EVER = datetime.max.replace(tzinfo=UTC)

@@ -45,14 +45,15 @@ def _may(
 ) -> list[str]:
     """The verbs to offer ``user``."""
     mine = d.requested_by_id == user.pk
+    takes_back = mine and (user.token is None or _holds(user, Permission.DECISION_REQUEST, d.team_id))
     found = []
     if status == DecisionStatus.REQUESTED:
         seats = outcome.missing.keys() if outcome else frozenset()
         if not mine and user.pk not in voters and user.roles_for(set(teams)) & seats:
             found += ["approve", "reject"]
-        if mine or _holds(user, Permission.DECISION_WITHDRAW, d.team_id):
+        if takes_back or _holds(user, Permission.DECISION_WITHDRAW, d.team_id):
             found.append("withdraw")
-    elif status == DecisionStatus.APPROVED and (mine or _holds(user, Permission.DECISION_REVOKE, d.team_id)):
+    elif status == DecisionStatus.APPROVED and (takes_back or _holds(user, Permission.DECISION_REVOKE, d.team_id)):
         found.append("revoke")
     return found
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import django_filters
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from secguard.accounts.models import Team
 from secguard.decisions.lifecycle import DecisionKind, DecisionStatus
 from secguard.decisions.models import Decision
 from secguard.decisions.queries.reviewing import waiting_for
 from secguard.decisions.scope import ScopeKind
+from secguard.web.filters import ChipFilter
 
 _STATUSES = [(s.value, s.value.capitalize()) for s in DecisionStatus]
 _KINDS = [(k.value, k.value.replace("_", " ").capitalize()) for k in DecisionKind]
 _SCOPES = [(s.value, s.value.capitalize()) for s in ScopeKind]
+MAX_DAYS = 3660
 Rows = QuerySet[Decision]
 
 
@@ -29,6 +33,8 @@ class DecisionFilter(django_filters.FilterSet):
     image = django_filters.CharFilter(field_name="image__digest", label="Image")
     repository = django_filters.CharFilter(field_name="repository__name", label="Repository")
     application = django_filters.CharFilter(field_name="application__slug", label="Application")
+    team = ChipFilter(method="by_team", label="Team")
+    ending = ChipFilter(method="by_end", label="Ends within days")
     mine = django_filters.BooleanFilter(method="by_requester", label="Asked for by me")
     waiting = django_filters.BooleanFilter(method="by_waiting", label="Waiting for me")
 
@@ -42,6 +48,17 @@ class DecisionFilter(django_filters.FilterSet):
         if value == DecisionStatus.ENDED:
             return rows.filter(Q(status=value) | lapsed)
         return rows.filter(status=value).exclude(lapsed)
+
+    def by_team(self, rows: Rows, _name: str, value: str) -> Rows:
+        return rows.filter(team_id__in=Team.objects.visible_to(self._user).filter(slug=value).values("pk"))
+
+    def by_end(self, rows: Rows, _name: str, value: str) -> Rows:
+        """``30``: what is still to end, within so many days from now. Anything but 1 to 3660 finds nothing."""
+        days = int(value) if value.isascii() and value.isdigit() and len(value) < 5 else 0
+        if not 1 <= days <= MAX_DAYS:
+            return rows.none()
+        now = timezone.now()
+        return rows.filter(expires_at__gt=now, expires_at__lte=now + timedelta(days=days))
 
     def by_requester(self, rows: Rows, _name: str, value: bool) -> Rows:
         mine = Q(requested_by_id=self._user.pk)

@@ -13,6 +13,7 @@ from secguard.decisions.services.following import (
     follow_application,
     follow_exposures,
     follow_merge,
+    follow_repository,
     follow_risks,
     time_to_fix,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "follow_application",
     "follow_exposures",
     "follow_merge",
+    "follow_repository",
     "follow_risks",
     "preview",
     "refresh_coverage",

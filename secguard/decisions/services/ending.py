@@ -47,6 +47,13 @@ def locked(decision_id: int, actor: User) -> Decision:
     return found
 
 
+def is_own(decision: Decision, actor: User) -> bool:
+    """Whether ``actor`` asked for it and may take it back; a token does so only where its role may ask."""
+    if decision.requested_by_id != actor.pk:
+        return False
+    return actor.token is None or actor.can(Permission.DECISION_REQUEST, decision.team_id)
+
+
 def line(decision: Decision, **details: Any) -> dict[str, Any]:
     """The decision as an audit entry's subject."""
     return {
@@ -61,8 +68,8 @@ def line(decision: Decision, **details: Any) -> dict[str, Any]:
 def revoke(decision_id: int, *, reason: str, actor: User, now: datetime | None = None) -> Decision:
     """Take an approved decision back; what it let pass is judged without it at once.
 
-    Whoever asked for it may (it only makes things stricter), and everybody with decision:revoke for the team it was
-    asked for. Raises ``NotFound``, ``NotAllowed``, ``Invalid`` without a reason, ``Conflict`` where it is not in force.
+    Whoever asked for it may (it only makes things stricter), and everybody with decision:revoke for the team whose
+    it is. Raises ``NotFound``, ``NotAllowed``, ``Invalid`` without a reason, ``Conflict`` where it is not in force.
     """
     at = now or timezone.now()
     words = " ".join(reason.replace("\x00", "").split())
@@ -70,7 +77,7 @@ def revoke(decision_id: int, *, reason: str, actor: User, now: datetime | None =
         raise Invalid(f"Revoking needs a reason of 1 to {MAX_END_REASON} characters.", where="reason")
     with transaction.atomic():
         decision = locked(decision_id, actor)
-        if decision.requested_by_id != actor.pk:
+        if not is_own(decision, actor):
             require(actor, Permission.DECISION_REVOKE, team_id=decision.team_id)
         new = after(decision.status, DecisionEvent.REVOKE)
         if decision.expires_at <= at:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -10,9 +11,11 @@ from django.utils import timezone
 
 from secguard import bulk
 from secguard.accounts.models import Application
+from secguard.approvals.services import UNOWNED
 from secguard.decisions.appetite import Case
 from secguard.decisions.lifecycle import DecisionStatus
 from secguard.decisions.models import Decision
+from secguard.decisions.queries import teams_of
 from secguard.decisions.scope import ScopeKind
 from secguard.decisions.services.appetite import active_appetite, refresh_deadlines
 from secguard.decisions.services.coverage import refresh_coverage
@@ -21,6 +24,7 @@ from secguard.findings.identity import FindingKind
 from secguard.findings.models import Exposure
 from secguard.findings.services import Circumstances, TimeToFix
 from secguard.findings.severity import Severity
+from secguard.images.models import ImageRepository, Repository
 
 CHUNK = 5000
 
@@ -60,10 +64,39 @@ def time_to_fix() -> TimeToFix:
 
 
 def follow_application(application: Application) -> None:
-    """``accounts.services.APPLICATION_FOLLOWERS``: its exposure decides the deadlines of what it owns."""
+    """``accounts.services.APPLICATION_FOLLOWERS``: its exposure decides the deadlines of what it owns, its team whose
+    the decisions over it are."""
     _, appetite = active_appetite()
     refresh_deadlines(Q(application=application), appetite)
     refresh_coverage(Q(application=application), timezone.now())
+    inside = ImageRepository.objects.filter(repository__application=application).values("image_id")
+    _hand_over(Q(application=application) | Q(repository__application=application) | Q(image_id__in=inside))
+
+
+def follow_repository(repository: Repository, at: datetime) -> None:
+    """``images.services.REPOSITORY_FOLLOWERS``: the decisions over it, and over the images in it, are its owner's."""
+    _hand_over(Q(repository=repository) | Q(image_id__in=repository.places.values("image_id")))
+
+
+def _hand_over(where: Q) -> None:
+    """Let what waits or is in force belong to whom its scope belongs to now: they see it, decide it and revoke it.
+
+    What has ended stays with whom it was: it is history, and covers nothing.
+    """
+    live = Decision.objects.filter(where, status__in=[DecisionStatus.REQUESTED.value, DecisionStatus.APPROVED.value])
+    rows = list(live.defer("reason", "conditions", "snapshot").order_by("pk"))
+    teams = teams_of(rows)
+    moved: dict[int | None, list[int]] = defaultdict(list)
+    for decision in rows:
+        owners = teams[decision.pk] - {UNOWNED}
+        if decision.team_id not in (owners or {None}):
+            moved[min(owners, default=None)].append(decision.pk)
+    for team, ids in moved.items():
+        Decision.objects.filter(pk__in=ids).update(team_id=team)
+
+
+def _scope(decision: Decision) -> tuple[str, int | None]:
+    return decision.scope_kind, decision.image_id or decision.repository_id or decision.application_id
 
 
 def follow_risks(risk_ids: Sequence[int], at: datetime) -> None:
@@ -89,12 +122,12 @@ def follow_merge(gone_risk_id: int, kept_risk_id: int) -> None:
     lets a decision follow only to the flaw's other name in the same package.
     """
     now = timezone.now()
-    kept = {(d.scope_kind, d.scope_label): d.pk for d in Decision.objects.waiting().filter(risk_id=kept_risk_id)}
+    kept = {_scope(d): d.pk for d in Decision.objects.waiting().filter(risk_id=kept_risk_id)}
     asked = Decision.objects.waiting().filter(risk_id=gone_risk_id).select_for_update(of=("self",))
     rows = asked.select_related("risk__vulnerability").order_by("pk")
-    twice = [d for d in rows if (d.scope_kind, d.scope_label) in kept]
+    twice = [d for d in rows if _scope(d) in kept]
     if twice:
-        reasons = [f"decision {kept[d.scope_kind, d.scope_label]} asks for the same" for d in twice]
+        reasons = [f"decision {kept[_scope(d)]} asks for the same" for d in twice]
         end(twice, reasons, now=now)
     Decision.objects.filter(risk_id=gone_risk_id).update(risk_id=kept_risk_id)
     refresh_coverage(Q(risk_id=kept_risk_id), now)

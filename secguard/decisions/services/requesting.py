@@ -38,7 +38,7 @@ from secguard.decisions.queries import (
 )
 from secguard.decisions.scope import ScopeKind
 from secguard.decisions.services.appetite import active_appetite
-from secguard.decisions.services.ending import end, line, locked
+from secguard.decisions.services.ending import end, is_own, line, locked
 from secguard.errors import Conflict, Invalid, NotAllowed, NotFound, SecGuardError
 from secguard.findings.identity import FindingKind
 from secguard.findings.models import Risk
@@ -105,7 +105,7 @@ def withdraw(decision_id: int, *, actor: User, now: datetime | None = None) -> D
     at = now or timezone.now()
     with transaction.atomic():
         decision = locked(decision_id, actor)
-        if decision.requested_by_id != actor.pk:
+        if not is_own(decision, actor):
             require(actor, Permission.DECISION_WITHDRAW, team_id=decision.team_id)
         decision.status = after(decision.status, DecisionEvent.WITHDRAW).value
         decision.ended_at, decision.ended_by, decision.end_reason = at, actor, "withdrawn"
@@ -221,7 +221,7 @@ def _check_may_ask(actor: User, scope: Scope) -> None:
 
 
 def _check_not_asked(risk: Risk, scope: Scope, now: datetime) -> None:
-    same = Decision.objects.waiting().filter(risk=risk, scope_kind=scope.kind.value, scope_label=scope.label)
+    same = Decision.objects.waiting().filter(risk=risk, scope_kind=scope.kind.value, **scope.column)
     open_one = same.select_for_update().first()
     if open_one is None:
         return

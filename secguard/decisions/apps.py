@@ -33,5 +33,6 @@ class DecisionsConfig(AppConfig):
         images.REPOSITORY_FOLLOWERS.append(services.follow_repository)
         DECIDED_BY_OTHERS.append(services.decided_by_others)
         registry.register("decisions.end", tasks.end_due)
+        registry.register("decisions.review", tasks.review)
         registry.every(timedelta(minutes=1), "decisions.end")
         register_badge("decisions:queue", waiting_badge)

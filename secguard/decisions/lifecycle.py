@@ -84,6 +84,8 @@ class RiskSnapshot(Struct, frozen=True, kw_only=True):
     known_exploited: bool = False
     epss: float | None = None
     fix_available: bool = False
+    exposed: bool | None = None
+    """Whether it stands in something reachable from outside; ``None`` where that was not noted yet."""
 
 
 class Conditions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,7 +142,7 @@ def material_change(
     """Why the decision no longer stands on what it was approved under; empty where it does (DESIGN rule 4).
 
     Known exploitation counts for every kind. ``not_affected`` says that the flaw cannot be reached, which a fix, a
-    score or a severity does not change; ``fix`` is a promise that a fix helps to keep.
+    score, a severity or an exposed application does not change; ``fix`` is a promise that a fix helps to keep.
     """
     reasons = []
     if current.known_exploited and not snapshot.known_exploited:
@@ -149,6 +151,8 @@ def material_change(
         reasons.append("a fix appeared")
     if kind is not DecisionKind.NOT_AFFECTED and current.severity > snapshot.severity:
         reasons.append(f"severity rose from {snapshot.severity.label} to {current.severity.label}")
+    if kind is not DecisionKind.NOT_AFFECTED and current.exposed and snapshot.exposed is False:
+        reasons.append("it became reachable from outside")
     crossed = _epss_crossed(snapshot, current, conditions, kind)
     return [*reasons, crossed] if crossed else reasons
 

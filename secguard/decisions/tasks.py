@@ -9,6 +9,11 @@ from secguard.decisions import services
 from secguard.jobs.registry import Run
 
 
+def review(run: Run) -> Mapping[str, Any]:
+    """End what was approved under other facts than those that stand now."""
+    return {"ended": len(services.review_material_changes(run.args["risks"]))}
+
+
 def end_due(_run: Run) -> Mapping[str, Any]:
     """Write down the decisions that ended by their date."""
     return {"ended": services.end_due()}

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Count, Exists
+from django.db.models import Count, Exists, OuterRef
 
 from secguard.accounts.models import User
 from secguard.decisions.lifecycle import RiskSnapshot
@@ -15,6 +15,7 @@ from secguard.decisions.queries.scopes import Scope, places_in, places_with
 from secguard.decisions.scope import ScopeKind
 from secguard.findings.models import OPEN, Exposure, Finding, Risk
 from secguard.findings.severity import Severity
+from secguard.images.models import ImageRepository
 from secguard.workloads.models import Workload
 
 
@@ -75,11 +76,12 @@ def snapshot(risk: Risk, ways: Iterable[Standing]) -> RiskSnapshot:
         known_exploited=risk.known_exploited or any(w.known_exploited for w in seen),
         epss=risk.epss,
         fix_available=any(w.fix_available for w in seen),
+        exposed=any(w.exposed for w in seen),
     )
 
 
 def snapshots_now(decisions: Sequence[Decision]) -> dict[int, RiskSnapshot]:
-    """{decision id: what is known of its risk inside its scope now}, in three queries however many decisions.
+    """{decision id: what is known of its risk inside its scope now}, in four queries at most however many decisions.
 
     A decision whose risk no longer stands in its scope is left out: nothing changed for the worse there.
     """
@@ -87,14 +89,19 @@ def snapshots_now(decisions: Sequence[Decision]) -> dict[int, RiskSnapshot]:
     risks = {r.pk: r for r in Risk.objects.filter(pk__in=risk_ids).defer("description", "remediation")}
     places: dict[int, list[tuple[int, int | None, Standing]]] = defaultdict(list)
     exposures = Exposure.objects.present().filter(risk_id__in=risk_ids)
-    columns = ("risk_id", "repository_id", "application_id", "severity", "known_exploited", "fix_available")
-    for risk, repository, application, severity, exploited, fix in exposures.values_list(*columns):
-        places[risk].append((repository, application, Standing(Severity(severity), exploited, fix, False)))
+    columns = ("severity", "known_exploited", "fix_available", "application__is_exposed")
+    rows = exposures.values_list("risk_id", "repository_id", "application_id", *columns)
+    for risk, repository, application, severity, exploited, fix, outside in rows:
+        places[risk].append((repository, application, Standing(Severity(severity), exploited, fix, bool(outside))))
     images: dict[tuple[int, int], list[Standing]] = defaultdict(list)
     if wanted := {d.image_id for d in decisions if d.image_id is not None}:
         findings = Finding.objects.filter(risk_id__in=risk_ids, image_id__in=wanted, status=OPEN)
-        for risk, image, severity, fixes in findings.values_list("risk_id", "image_id", "severity", "fixed_versions"):
-            images[risk, image].append(Standing(Severity(severity), False, bool(fixes), False))
+        outside = Exists(
+            ImageRepository.objects.filter(image=OuterRef("image_id"), repository__application__is_exposed=True)
+        )
+        facts = findings.values_list("risk_id", "image_id", "severity", "fixed_versions", outside)
+        for risk, image, severity, fixes, exposed in facts:
+            images[risk, image].append(Standing(Severity(severity), False, bool(fixes), exposed))
     found: dict[int, RiskSnapshot] = {}
     for d in decisions:
         ways = images[d.risk_id, d.image_id] if d.image_id else [w for r, a, w in places[d.risk_id] if _inside(d, r, a)]

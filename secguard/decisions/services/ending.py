@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from secguard.accounts.models import User
@@ -29,10 +30,12 @@ from secguard.decisions.models import Decision
 from secguard.decisions.queries import snapshots_now
 from secguard.decisions.services.coverage import tell
 from secguard.errors import Conflict, Invalid, NotFound
+from secguard.jobs import services as job_services
 
 BATCH = 1000
 MAX_END_REASON = 300
 DATE_CAME = "its end came"
+REVIEW = "decisions.review"
 
 
 def locked(decision_id: int, actor: User) -> Decision:
@@ -148,6 +151,17 @@ def review_material_changes(risk_ids: Sequence[int], now: datetime | None = None
         if ended:
             end(ended, ["; ".join(found[d.pk]) for d in ended], now=at)
     return ended
+
+
+def review_soon(where: Q, at: datetime) -> None:
+    """Ask for a job that ends those of the decisions in force that fit ``where`` and no longer stand on what they were
+    approved under. A job, because ending locks images, and the caller holds some already (``coverage.tell``)."""
+    rows = list(Decision.objects.in_force(at).filter(where).order_by("pk"))
+    current = snapshots_now(rows) if rows else {}
+    risks = sorted({d.risk_id for d in rows if changes(d, current)})
+    for start in range(0, len(risks), BATCH):
+        part = risks[start : start + BATCH]
+        job_services.enqueue(REVIEW, {"risks": part}, key=f"{part[0]}-{len(part)}-{at.timestamp()}", again=True)
 
 
 def changes(decision: Decision, current: Mapping[int, RiskSnapshot]) -> list[str]:

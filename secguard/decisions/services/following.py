@@ -19,7 +19,7 @@ from secguard.decisions.queries import teams_of
 from secguard.decisions.scope import ScopeKind
 from secguard.decisions.services.appetite import active_appetite, refresh_deadlines
 from secguard.decisions.services.coverage import refresh_coverage
-from secguard.decisions.services.ending import end, review_material_changes
+from secguard.decisions.services.ending import end, review_material_changes, review_soon
 from secguard.findings.identity import FindingKind
 from secguard.findings.models import Exposure
 from secguard.findings.services import Circumstances, TimeToFix
@@ -33,13 +33,15 @@ def follow_exposures(exposure_ids: Sequence[int], at: datetime) -> None:
     """``findings.services.EXPOSURES_CHANGED``: deadlines and decisions of exposures that are new or changed.
 
     A new image in a repository is covered here by what was decided before it came. What covered only the image that
-    was newest until now covers no longer.
+    was newest until now covers no longer. A decision that was approved for something less severe, or less exposed, than
+    what now stands in its scope ends: a scope grows, what was accepted in it does not.
     """
     _, appetite = active_appetite()
     for start in range(0, len(exposure_ids), CHUNK):
         chunk = Q(pk__in=bulk.among(exposure_ids[start : start + CHUNK]))
         refresh_deadlines(chunk, appetite)
         refresh_coverage(chunk, at)
+        review_soon(Q(risk_id__in=Exposure.objects.filter(chunk).values("risk_id")), at)
     repositories = set(Exposure.objects.filter(pk__in=exposure_ids[:CHUNK]).values_list("repository_id", flat=True))
     refresh_coverage(Q(repository_id__in=repositories, decision_id__isnull=False), at)
 
@@ -71,6 +73,9 @@ def follow_application(application: Application) -> None:
     refresh_coverage(Q(application=application), timezone.now())
     inside = ImageRepository.objects.filter(repository__application=application).values("image_id")
     _hand_over(Q(application=application) | Q(repository__application=application) | Q(image_id__in=inside))
+    if application.is_exposed:
+        risks = Exposure.objects.present().filter(application=application).values("risk_id")
+        review_soon(Q(risk_id__in=risks) | Q(image_id__in=inside), timezone.now())
 
 
 def follow_repository(repository: Repository, at: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from typing import IO, Any
 
@@ -29,6 +30,10 @@ from secguard.web.parameters import choice_of, flag_of, number_of, text_of
 
 MAX_WAIT = 120
 CHUNK = 2**20
+MAX_MEMBERS = 10_000
+_PACKED = 2**14  # unpacks to 16 MiB at most: deflate makes no more than 1,032 bytes of one
+_GZIP = ("gzip", "x-gzip")  # RFC 9110 section 8.4.1.3: a recipient should take the old name as the new one
+_ENCODINGS = ("", "identity", *_GZIP)
 
 
 class RawParser(BaseParser):
@@ -47,35 +52,59 @@ class RawParser(BaseParser):
                 code="form-upload",
                 where="Content-Type",
             )
+        encoding = request.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in _ENCODINGS:
+            raise Invalid(
+                f"The body is encoded as {encoding[:40]!r}; gzip or nothing at all is read. With curl: "
+                "gzip -c report.json | curl -H 'Content-Encoding: gzip' --data-binary @-",
+                code="content-encoding",
+                where="Content-Encoding",
+            )
         raw = _read(stream, most)
-        return _inflated(raw, most) if request.headers.get("Content-Encoding", "").lower() == "gzip" else raw
+        return _inflated(raw, most) if encoding in _GZIP else raw
 
 
 def _read(stream: IO[Any], most: int) -> bytes:
     """At most ``most`` bytes and one: a body that is larger is never held whole."""
-    parts, size = [], 0
-    while size <= most and (part := stream.read(CHUNK)):
-        parts.append(part)
-        size += len(part)
-    if size > most:
+    body = io.BytesIO()
+    while body.tell() <= most and (part := stream.read(CHUNK)):
+        body.write(part)
+    if body.tell() > most:
         raise TooLarge(
             f"The report has more than {most:,} bytes, which is what one may have (SECGUARD_MAX_REPORT_BYTES). Leave "
             "descriptions out, or scan fewer targets at once.",
             code="report-too-large",
             where="body",
         )
-    return b"".join(parts)
+    return body.getvalue()
 
 
 def _inflated(raw: bytes, most: int) -> bytes:
-    inflater = zlib.decompressobj(wbits=31)
-    try:
-        body = inflater.decompress(raw, most + 1)
-    except zlib.error as e:
-        raise Invalid(f"The body is not gzip, as Content-Encoding says: {e}.", code="not-gzip", where="body") from e
-    if len(body) > most or inflater.unconsumed_tail:
-        raise TooLarge(f"The report has more than {most:,} bytes unpacked.", code="report-too-large", where="body")
-    return body
+    """Every member of the gzip file, one after another (RFC 1952 section 2.2); at most ``most`` bytes."""
+    body, inflater, members = io.BytesIO(), zlib.decompressobj(wbits=31), 1
+    for start in range(0, len(raw), _PACKED):
+        rest = raw[start : start + _PACKED]
+        while rest and members <= MAX_MEMBERS:
+            if inflater.eof:
+                inflater, members = zlib.decompressobj(wbits=31), members + 1
+            try:
+                body.write(inflater.decompress(rest))
+            except zlib.error as e:
+                raise _not_gzip(f"The body is not gzip, as Content-Encoding says: {e}.") from e
+            if body.tell() > most:
+                raise TooLarge(
+                    f"The report has more than {most:,} bytes unpacked.", code="report-too-large", where="body"
+                )
+            rest = inflater.unused_data
+    if members > MAX_MEMBERS:
+        raise _not_gzip(f"The body is a gzip file of more than {MAX_MEMBERS:,} members. Compress it in one go.")
+    if raw and not inflater.eof:
+        raise _not_gzip("The body is gzip that was cut off: its end is missing. Send all of it.")
+    return body.getvalue()
+
+
+def _not_gzip(words: str) -> Invalid:
+    return Invalid(words, code="not-gzip", where="body")
 
 
 class ScanSerializer(serializers.ModelSerializer[Scan]):

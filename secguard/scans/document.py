@@ -32,6 +32,7 @@ _BOMS = (
     (b"\0{", "UTF-16BE"),
     (b"\0[", "UTF-16BE"),
 )
+_PIECE = 2**20
 _BINARY = (
     (b"\x1f\x8b", "compressed with gzip"),
     (b"BZh", "compressed with bzip2"),
@@ -176,15 +177,27 @@ def _as_utf8(raw: bytes) -> bytes:
     raw = raw.removeprefix(codecs.BOM_UTF8).strip(b" \t\r\n")
     if not raw:
         raise Invalid("The report is empty: the scanner wrote nothing.", code="empty", where="byte 0")
-    try:
-        codecs.utf_8_decode(raw, "strict", True)
-    except UnicodeDecodeError as e:
-        raise Invalid(
-            f"The report is not UTF-8: byte {e.start} is 0x{raw[e.start]:02x}.",
-            code="wrong-encoding",
-            where=f"byte {e.start}",
-        ) from e
+    _check_utf8(raw)
     return raw
+
+
+def _check_utf8(raw: bytes) -> None:
+    """Raises ``Invalid`` with the first byte that is not UTF-8. Piece by piece: one emoji makes a text four times as
+    large as its bytes."""
+    if raw.isascii():
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(raw), _PIECE):
+        kept = len(decoder.getstate()[0])  # the first bytes of a character that the piece before began
+        try:
+            decoder.decode(raw[start : start + _PIECE], final=start + _PIECE >= len(raw))
+        except UnicodeDecodeError as e:
+            place = start - kept + e.start
+            raise Invalid(
+                f"The report is not UTF-8: byte {place} is 0x{raw[place]:02x}.",
+                code="wrong-encoding",
+                where=f"byte {place}",
+            ) from e
 
 
 def _not_json(raw: bytes) -> Invalid:

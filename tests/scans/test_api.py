@@ -124,6 +124,32 @@ def test_gzip_is_taken(developer: Any, application: Any) -> None:
     assert post(developer, body, HTTP_CONTENT_ENCODING="gzip").status_code == 202
 
 
+def test_gzip_of_several_members_is_taken_whole(developer: Any, application: Any) -> None:
+    raw = json.dumps(report(flaw())).encode()
+    first = post(developer, raw)
+    again = post(developer, gzip.compress(raw[:90]) + gzip.compress(raw[90:]), HTTP_CONTENT_ENCODING="x-gzip")
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "code", "where", "words"),
+    [
+        (gzip.compress(b"{}" * 50)[:-9], "gzip", "not-gzip", "body", "was cut off"),
+        (gzip.compress(b"{}") + b"more", "gzip", "not-gzip", "body", "not gzip"),
+        (gzip.compress(b"") * 10_001, "gzip", "not-gzip", "body", "more than 10,000 members"),
+        (b"{}", "gzip", "not-gzip", "body", "not gzip"),
+        (b"", "gzip", "empty", "byte 0", "empty"),
+        (b"{}", "br", "content-encoding", "Content-Encoding", "'br'; gzip or nothing"),
+    ],
+)
+def test_a_body_that_cannot_be_unpacked_is_refused(developer: Any, body, encoding, code, where, words) -> None:
+    answer = post(developer, body, HTTP_CONTENT_ENCODING=encoding)
+    assert answer.status_code == 422
+    assert (answer.json()["code"], answer.json()["where"]) == (code, where)
+    assert words in answer.json()["detail"]
+    assert not Report.objects.exists()
+
+
 def test_markup_in_every_field_reaches_no_page_unescaped(developer: Any, application: Any, run_jobs: Any) -> None:
     mark = "<script>alert(1)</script>"
     body = report(

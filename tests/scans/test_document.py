@@ -126,6 +126,24 @@ def test_a_wrong_type_is_refused_with_its_path():
     assert caught.value.where == "$.items[0].id"
 
 
+@pytest.mark.parametrize("before", [0, 1, 2**20 - 3, 2**20 - 2, 2**20 - 1, 2**20, 2**20 + 5])
+def test_the_first_byte_that_is_no_utf8_is_named_wherever_it_stands(before):
+    whole = '{"a": "' + "x" * before + "\U0001f600" * 3
+    with pytest.raises(Invalid) as caught:
+        Document.parse(whole.encode() + b'\xff"}')
+    assert caught.value.where == f"byte {len(whole.encode())}"
+    assert Document.parse((whole + '"}').encode()).has("a")
+
+
+def test_looking_for_what_is_no_utf8_makes_no_text_of_the_whole():
+    raw = ('{"a": "' + "\U0001f600" * 2**21 + '"}').encode()
+    tracemalloc.start()
+    Document.parse(raw)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < len(raw)
+
+
 def test_a_million_entries_cost_no_tree():
     raw = b'{"items": [' + b",".join(b'{"id": %d}' % i for i in range(1_000_000)) + b"]}"
     tracemalloc.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections import Counter
 from types import ModuleType
 
@@ -90,6 +91,27 @@ def test_an_unknown_format_names_what_was_found_and_what_is_known():
     assert all(f in caught.value.detail for f in ("trivy", "grype", "cyclonedx", "spdx", "docs/report-format.md"))
 
 
+@pytest.mark.parametrize(
+    ("raw", "code", "words"),
+    [
+        (b'{"document": {"csaf_version": "2.0"}}', "vex-document", "a CSAF document"),
+        (b'{"@context": "https://openvex.dev/ns/v0.2.0", "statements": []}', "vex-document", "an OpenVEX document"),
+        (b'{"document": {}, "product_tree": {}}', "vex-document", "a CSAF document"),
+        (b'{"payloadType": "x", "payload": "", "signatures": []}', "attestation", "jq -r .payload"),
+        (b'{"predicateType": "x", "subject": [], "predicate": {}}', "attestation", "jq .predicate"),
+        (b'{"schemaVersion": 2, "config": {}, "layers": []}', "unknown-format", "an image's manifest"),
+        (b'{"schemaVersion": 2, "manifests": []}', "unknown-format", "an image index"),
+        (b'{"apiVersion": "v1", "kind": "Pod", "metadata": {}}', "unknown-format", "a Kubernetes object"),
+        (b'{"schema_version": "1.6", "id": "GHSA-x", "affected": []}', "unknown-format", "an OSV advisory"),
+    ],
+)
+def test_what_is_posted_by_mistake_is_refused_by_its_name(raw, code, words):
+    with pytest.raises(Invalid) as caught:
+        read_report(raw)
+    assert (caught.value.code, caught.value.where) == (code, "$")
+    assert words in caught.value.detail
+
+
 def test_too_many_findings_are_refused(monkeypatch):
     finding = {"kind": "hygiene", "id": "c", "target": "t"}
     report = {
@@ -102,6 +124,31 @@ def test_too_many_findings_are_refused(monkeypatch):
     with pytest.raises(Invalid) as caught:
         read_report(json.dumps(report).encode())
     assert caught.value.code == "too-many-findings"
+
+
+MANY = 200_001
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b'{"SchemaVersion": 2, "Results": [{"Vulnerabilities": [%s]}]}', "too-many-findings"),
+        (b'{"descriptor": {"name": "grype"}, "matches": [%s]}', "too-many-findings"),
+        (b'{"version": "2.1.0", "runs": [{"results": [%s]}]}', "too-many-findings"),
+        (b'{"bomFormat": "CycloneDX", "specVersion": "1.5", "components": [%s]}', "too-many-components"),
+        (b'{"spdxVersion": "SPDX-2.3", "packages": [%s]}', "too-many-components"),
+    ],
+)
+def test_a_report_of_too_many_entries_is_refused_before_it_is_decoded(raw, code):
+    entry = b'{"VulnerabilityID": 1, "artifact": 1, "ruleId": 1, "purl": 1, "versionInfo": []}'
+    raw = raw.replace(b"%s", b",".join([entry] * MANY))
+    tracemalloc.start()
+    with pytest.raises(Invalid) as caught:
+        read_report(raw)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert caught.value.code == code
+    assert peak < len(raw)
 
 
 def test_too_many_components_are_refused(monkeypatch):

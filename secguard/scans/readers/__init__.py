@@ -14,6 +14,7 @@ from types import ModuleType
 
 from secguard.errors import Invalid
 from secguard.scans.document import Document
+from secguard.scans.readers._others import refusal
 from secguard.scans.report import ScanReport, Subject
 
 MAX_FINDINGS = 200_000
@@ -45,12 +46,7 @@ def read_report(raw: bytes, scanner: str = "") -> ScanReport:
         if report is not None:
             _check_bounds(report)
             return report
-    raise Invalid(
-        f"The report's format is not known: {document.describe()}. Known formats: {', '.join(formats())}; "
-        "a tool without one of these can post the format described in docs/report-format.md.",
-        code="unknown-format",
-        where="$",
-    )
+    raise refusal(document, formats())
 
 
 def _nothing_found(scanner: str) -> ScanReport:

@@ -12,6 +12,7 @@ from msgspec import Struct, field
 
 from secguard.findings.identity import FindingKind, secret_fingerprint
 from secguard.findings.severity import from_word
+from secguard.scans.readers._bounds import require_bounded, require_listed
 from secguard.scans.readers._checks import distinct_checks, joined_warning
 from secguard.scans.readers._packages import distribution, full_version, purl_or
 from secguard.scans.readers._values import (
@@ -277,6 +278,7 @@ def secrets(results: Iterable[Result], left_out: LeftOut) -> list[ReportedSecret
                 continue
             number = alike[place[:3]] = alike.get(place[:3], 0) + 1
             found[place] = _secret(s, place[1], hint if number == 1 else f"{hint}#{number}")
+            require_bounded(len(found))
     return list(found.values())
 
 
@@ -339,6 +341,7 @@ def components(results: Iterable[Result], distro: str) -> list[ReportedComponent
             if p.name:
                 read = _component(p, result, kind, os_name)
                 found.setdefault(read.purl, read)
+                require_listed(len(found))
     return list(found.values())
 
 

@@ -18,6 +18,7 @@ from secguard.findings.identity import FindingKind
 from secguard.findings.severity import Severity
 from secguard.scans.document import Document
 from secguard.scans.readers._bill import digest_of, image_subject, is_image_purl, tagged, tool_word
+from secguard.scans.readers._bounds import require_bounded, require_few, require_listed
 from secguard.scans.readers._cyclonedx_shapes import (
     Advisory,
     Affected,
@@ -66,6 +67,7 @@ def read(document: Document) -> ScanReport | None:
     """
     if not _is_cyclonedx(document):
         return None
+    require_few(document, components=b'"purl"')
     bom = document.decode(Bom)
     if not str(bom.version or "").startswith("1."):
         raise Invalid(
@@ -88,7 +90,7 @@ def _refuse_vex(bom: Bom) -> None:
     if not bom.components and bom.vulnerabilities and all(v.analysis for v in bom.vulnerabilities):
         raise Invalid(
             "This is a CycloneDX VEX document: it says what was decided about vulnerabilities and lists no components. "
-            "Post it to /api/v1/vex/ instead.",
+            "Post the report of a scanner, or a bill of materials that lists the image's components.",
             code="vex-document",
             where="$.vulnerabilities",
         )
@@ -181,6 +183,7 @@ def _packages(every: Iterable[Component], os_name: str, left_out: LeftOut) -> li
             continue
         read = _package(component, os_name)
         found.setdefault(read.purl, read)
+        require_listed(len(found))
     return list(found.values())
 
 
@@ -236,6 +239,7 @@ def _vulnerabilities(
         purl = _purl(component, subject.os_name)
         if (id_, purl) not in seen:
             seen.add((id_, purl))
+            require_bounded(len(seen))
             yield _vulnerability(v, id_, purl, component, affected)
 
 

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from secguard.findings.identity import FindingKind
 from secguard.findings.severity import from_word
 from secguard.scans.document import Document, decode
+from secguard.scans.readers._bounds import require_few
 from secguard.scans.readers._packages import purl_or
 from secguard.scans.readers._values import (
     LeftOut,
@@ -145,6 +146,7 @@ def read(document: Document) -> ScanReport | None:
     """A report of Grype; ``None`` for anything else. Raises ``Invalid`` with the place where a field is of odd type."""
     if not document.has("matches") or not _is_grype(document):
         return None
+    require_few(document, findings=b'"artifact"')
     report = document.decode(_Report)
     distro = report.distro or _Distro()
     subject = _subject(report.source or _Source(), distro)

@@ -19,7 +19,7 @@ from secguard.findings.identity import FindingKind, secret_fingerprint
 from secguard.findings.severity import Severity, from_score, from_word
 from secguard.scans.document import Document
 from secguard.scans.readers._advisory import advisory_id, cves_in
-from secguard.scans.readers._bounds import require_bounded
+from secguard.scans.readers._bounds import require_bounded, require_few
 from secguard.scans.readers._checks import check_kind, distinct_checks, joined_warning
 from secguard.scans.readers._packages import package_url
 from secguard.scans.readers._sarif_log import (
@@ -62,6 +62,7 @@ def read(document: Document) -> ScanReport | None:
             code="sarif-version",
             where="$.version",
         )
+    require_few(document, findings=b'"ruleId"')
     log = document.decode(Log)
     scanner = _one_tool(log)
     found = _Found(scanner=scanner)

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from secguard.errors import Invalid
 from secguard.scans.document import Document, decode
 from secguard.scans.readers._bill import digest_of, image_subject, is_image_purl, split_tool, tagged
+from secguard.scans.readers._bounds import require_few, require_listed
 from secguard.scans.readers._packages import distribution, package_url
 from secguard.scans.readers._values import LeftOut, Version, moment, version_text
 from secguard.scans.report import ReportedComponent, ScanReport, Subject
@@ -91,8 +92,10 @@ def read(document: Document) -> ScanReport | None:
             where="$.@context" if document.has("@context") else "$.spdxVersion",
         )
     if document.has("spdxVersion"):
+        require_few(document, components=b'"versionInfo"')
         return _report(document.decode(_Document)) if document.text("spdxVersion").startswith("SPDX-2.") else None
     if document.has("sbom") and len(document.keys or ()) == 1:
+        require_few(document, components=b'"versionInfo"')
         wrapped = decode((document.keys or {})["sbom"], _Document, "$.sbom")
         return _report(wrapped) if (wrapped.version or "").startswith("SPDX-2.") else None
     return None
@@ -206,6 +209,7 @@ def _components(
             continue
         purl = purl or package_url("", p.name, version, os_name)
         found.setdefault(purl, ReportedComponent(purl=purl, name=p.name, version=version, licenses=_licenses(p)))
+        require_listed(len(found))
     return list(found.values())
 
 

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from secguard.errors import Invalid
 from secguard.scans.document import Document, decode
 from secguard.scans.readers import _trivy_operator
+from secguard.scans.readers._bounds import require_few
 from secguard.scans.readers._trivy_results import (
     Result,
     checks,
@@ -82,6 +83,7 @@ def read(document: Document) -> ScanReport | None:
     Raises ``Invalid`` where a field has another type than Trivy gives it, and where the report is about a cluster or
     about several images.
     """
+    require_few(document, findings=b'"VulnerabilityID"')
     if document.has("ClusterName") and any(
         document.has(n) for n in ("Resources", "Vulnerabilities", "Misconfigurations", "Findings")
     ):

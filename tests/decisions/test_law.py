@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from secguard.approvals.models import ApprovalRequest
+from secguard.approvals.models import ApprovalRequest, Vote
 from secguard.decisions import services
 from secguard.decisions.models import Decision
+from tests.fixtures_people import without_triggers
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -101,6 +102,51 @@ def test_a_decision_follows_its_flaw_to_another_name_only(approved, estate):
     assert Decision.objects.get(pk=approved.pk).risk_id == same_place.pk
 
 
+def ways_around(statement: str, also: str) -> list[str]:
+    """On SQLite to write a row over another; on PostgreSQL the statement that comes nearest to it."""
+    if connection.vendor == "sqlite":
+        return [statement.replace("INSERT", "INSERT OR REPLACE", 1)]
+    return [f"{statement} ON CONFLICT (id) DO UPDATE SET {also}"]
+
+
+def columns_of(table: str, **changed: str) -> str:
+    with connection.cursor() as cursor:
+        names = [c.name for c in connection.introspection.get_table_description(cursor, table)]
+    return f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(changed.get(n, n) for n in names)} FROM {table}"
+
+
+def test_nothing_is_written_over(ask, developer, stranger, reviewer):
+    both = {"security-reviewer": 2}
+    decision = ask(developer)
+    request = ApprovalRequest.objects.create(requester=developer, required=both, required_votes=2)
+    no = Vote.objects.create(request=request, voter=reviewer, roles=["security-reviewer"], choice="reject")
+    vote, asked, x = "approvals_vote", "approvals_approvalrequest", "'approve'"
+    statements = [
+        *ways_around(f"{columns_of(vote, choice=x)} WHERE id = {no.pk}", "choice = 'approve'"),
+        *ways_around(
+            f"{columns_of(asked, requester_id=str(stranger.pk))} WHERE id = {decision.approval_id}",
+            f"requester_id = {stranger.pk}",
+        ),
+        *ways_around(
+            f"{columns_of('decisions_decision', reason=x)} WHERE id = {decision.pk}",
+            f"reason = {x}",
+        ),
+    ]
+    for statement in statements:
+        with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement)
+    no.refresh_from_db()
+    decision.refresh_from_db()
+    assert (no.choice, decision.approval.requester_id, decision.reason == "approve") == ("reject", developer.pk, False)
+
+
+def test_an_approval_that_became_somebody_elses_does_not_do(ask, developer, stranger):
+    decision = ask(developer)
+    with without_triggers():
+        ApprovalRequest.objects.filter(pk=decision.approval_id).update(requester=stranger, status="approved")
+    assert "belongs to whoever asks" in refused("status = 'approved'", decision)
+
+
 def test_every_law_is_in_force_after_all_migrations(db):
     laws = importlib.import_module("secguard.decisions.migrations.0002_approved_by_approval").LAWS
     laws += importlib.import_module("secguard.approvals.migrations.0002_four_eyes").LAWS
@@ -110,4 +156,7 @@ def test_every_law_is_in_force_after_all_migrations(db):
         else:
             cursor.execute("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal")
         found = {row[0] for row in cursor.fetchall()}
-    assert {law[0] for law in laws} <= found
+    later = {"decision_approved_for_requester", "audit_head_not_back"}
+    if connection.vendor == "sqlite":
+        later |= {"decision_not_replaced", "vote_not_replaced", "approvalrequest_not_replaced"}
+    assert {law[0] for law in laws} | later <= found

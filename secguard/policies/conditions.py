@@ -104,7 +104,7 @@ class Columns:
         columns = [self._column(name) for name in names]
         if len(indexes) == len(self._findings):
             return zip(*columns, strict=True)
-        return (tuple([column[i] for column in columns]) for i in indexes)
+        return zip(*([column[i] for i in indexes] for column in columns), strict=True)
 
     def __len__(self) -> int:
         return len(self._findings)
@@ -119,26 +119,33 @@ def answers(asked: Condition, columns: Columns, context: cel.Context) -> list[tu
     left: Sequence[int] = range(len(columns))
     failed: dict[int, Failed] = {}
     for part in asked.parts:
-        kept = []
-        for index, answer in zip(left, _replies(part, columns, left, context), strict=True):
-            if isinstance(answer, Failed):
-                failed.setdefault(index, answer)
-            elif not answer:
-                failed.pop(index, None)
-                continue
-            kept.append(index)
-        left = kept
+        replies = _replies(part, set(columns.rows(part.finding_fields, left)), context)
+        if not failed and set(replies.values()) == {True}:
+            continue  # most often of findings, of which all are of one kind
+        rows = columns.rows(part.finding_fields, left)
+        left = _left_over([(index, replies[row]) for index, row in zip(left, rows, strict=True)], failed)
     return [(index, failed.get(index, True)) for index in left]
 
 
-def _replies(part: Part, columns: Columns, indexes: Sequence[int], context: cel.Context) -> Iterable[Answer]:
-    known: dict[tuple[Any, ...], Answer] = {}
-    for row in columns.rows(part.finding_fields, indexes):
-        answer = known.get(row)
-        if answer is None:
-            context.add_variable("finding", dict(zip(part.finding_fields, row, strict=True)))
-            answer = known[row] = part.answer(context)
-        yield answer
+def _left_over(replies: Iterable[tuple[int, Answer]], failed: dict[int, Failed]) -> list[int]:
+    """The indexes that a part leaves over; what it could not answer is put among the ``failed``."""
+    kept = []
+    for index, answer in replies:
+        if answer is False:
+            failed.pop(index, None)
+            continue
+        if answer is not True:
+            failed.setdefault(index, answer)
+        kept.append(index)
+    return kept
+
+
+def _replies(part: Part, rows: Iterable[tuple[Any, ...]], context: cel.Context) -> dict[tuple[Any, ...], Answer]:
+    replies = {}
+    for row in rows:
+        context.add_variable("finding", dict(zip(part.finding_fields, row, strict=True)))
+        replies[row] = part.answer(context)
+    return replies
 
 
 def _conjuncts(text: str, tree: Expr) -> list[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from datetime import datetime
+from functools import lru_cache
 
-from django.db.models import Exists, Min, OuterRef, QuerySet
+from django.db.models import Exists, Min, OuterRef, QuerySet, TextField
+from django.db.models.functions import Cast
 
 from secguard.accounts.models import User
 from secguard.decisions.queries import applicable_for_image
@@ -69,7 +72,7 @@ _COLUMNS = (
     "component__package",
     "component__name",
     "component__version",
-    "fixed_versions",
+    "fixes",
     "risk__known_exploited",
     "risk__epss",
     "risk__vulnerability__cvss_score",
@@ -80,28 +83,34 @@ _COLUMNS = (
 )
 
 
+_LABELS = {s.value: s.label for s in Severity}
+
+
 def _finding_facts(image: Image, now: datetime) -> tuple[FindingFact, ...]:
     decisions = {risk: decision_fact(d) for risk, d in applicable_for_image(image.pk, now).items()}
     sources = _sources(image)
     since, due = _lineage(image)
     facts = []
-    for row in Finding.objects.filter(image=image, status=OPEN).order_by("id").values_list(*_COLUMNS):
+    # As text: most findings share their few lists of versions, and one is read only once.
+    rows = Finding.objects.filter(image=image, status=OPEN).annotate(fixes=Cast("fixed_versions", TextField()))
+    for row in rows.order_by("id").values_list(*_COLUMNS):
         pk, risk, kind, severity, flaw, purl, package, name, version, fixes, kev, epss, cvss, title, rule, path, at = (
             row
         )
+        fixed = _versions(fixes)
         facts.append(
             FindingFact(
                 id=pk,
                 risk=risk,
                 kind=kind,
-                severity=Severity(severity).label,
+                severity=_LABELS[severity],
                 vulnerability=flaw or "",
                 purl=purl or "",
                 package=package or "",
                 name=name or "",
                 version=version or "",
-                fixed_versions=tuple(fixes),
-                fix_available=bool(fixes),
+                fixed_versions=fixed,
+                fix_available=bool(fixed),
                 known_exploited=kev,
                 epss=epss,
                 cvss_score=cvss,
@@ -115,6 +124,11 @@ def _finding_facts(image: Image, now: datetime) -> tuple[FindingFact, ...]:
             )
         )
     return tuple(facts)
+
+
+@lru_cache(maxsize=16_384)
+def _versions(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
 
 
 def decision_fact(d: ScopedDecision) -> DecisionFact:

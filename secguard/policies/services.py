@@ -212,8 +212,12 @@ def _judge(image: Image, facts: Facts, version: PolicyVersion, now: datetime) ->
 
 def _keep(facts: Facts) -> EvaluationInput:
     raw = fact_bytes.encode(fact_bytes.shared(facts))
-    row, _ = EvaluationInput.objects.get_or_create(sha256=_sha256(raw), defaults={"body": zlib.compress(raw, 1)})
-    return row
+    sha256 = _sha256(raw)
+    kept = EvaluationInput.objects.filter(sha256=sha256).only("id").first()
+    if kept is None:
+        body = zlib.compress(raw, 1)
+        kept, _ = EvaluationInput.objects.get_or_create(sha256=sha256, defaults={"body": body})
+    return kept
 
 
 def replay(evaluation: Evaluation) -> bytes:

@@ -33,20 +33,28 @@ def open_installation() -> None:
 def migrate() -> str:
     """Brings the database to this release's tables."""
     open_installation()
+    open_database()
     call_command("migrate", interactive=False, verbosity=0)
     return "The database is up to date."
+
+
+def open_database() -> None:
+    """Connects to the database; ``Unavailable`` in words where that fails. What the server says holds no password."""
+    try:
+        connection.ensure_connection()
+    except DatabaseError as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        at = f" at {connection.settings_dict['NAME']}" if connection.vendor == "sqlite" else ""
+        raise Unavailable(
+            f"The database{at} cannot be opened: {said[:500]}. Check SECGUARD_DATABASE_URL and what it names."
+        ) from error
 
 
 def _ready() -> None:
     """Opens the installation and its database; a database without tables gets them, so that a script can start."""
     open_installation()
-    try:
-        migrated = "django_migrations" in connection.introspection.table_names()
-    except DatabaseError as error:
-        raise Unavailable(
-            f"The database cannot be reached ({type(error).__name__}): check SECGUARD_DATABASE_URL and its server."
-        ) from error
-    if not migrated:
+    open_database()
+    if "django_migrations" not in connection.introspection.table_names():
         call_command("migrate", interactive=False, verbosity=0)
 
 

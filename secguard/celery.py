@@ -30,7 +30,8 @@ app.conf.beat_schedule = {
 app.autodiscover_tasks()
 
 
-@signals.worker_init.connect
+# The first signal of a worker: the next one lets Django check its settings, which says less.
+@signals.celeryd_init.connect
 @signals.beat_init.connect
 def refuse_without_secret(**_sender: Any) -> None:
     """Stops the start of a worker or of beat without SECGUARD_SECRET_KEY."""

@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of the output went away (`| head`): no more can be told, and no traceback helps.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.COULD_NOT_TELL
-    except Exception:  # noqa: BLE001 - Python's own exit code for a crash is 1, which would read as "blocked"
+    except Exception as error:  # noqa: BLE001 - Python's own exit code for a crash is 1, which would read as "blocked"
+        if isinstance(error.__cause__, environment.BadEnvironment):  # Django's settings say it in their own exception
+            return _say(str(error.__cause__))
         traceback.print_exc()
         return _say("An internal error, shown above; please report it. There is no answer.")
 

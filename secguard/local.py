@@ -23,9 +23,23 @@ def data_dir(env: Mapping[str, str]) -> Path:
 
 
 def make_folders(folder: Path) -> None:
-    """Makes the data folder with what the processes expect in it, readable by its owner alone."""
-    for path in (folder, folder / "spool" / "messages", folder / "spool" / "control", folder / "files"):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Makes the data folder with what the processes expect in it, readable by its owner alone.
+
+    ``BadEnvironment`` where it cannot be made or written to.
+    """
+    try:
+        for path in (folder, folder / "spool" / "messages", folder / "spool" / "control", folder / "files"):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(folder, f"{error.filename}: {error.strerror}") from error
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise _unusable(folder, "this user may not write there")
+
+
+def _unusable(folder: Path, why: str) -> environment.BadEnvironment:
+    return environment.BadEnvironment(
+        "SECGUARD_DATA_DIR", f"{folder}, which cannot be used ({why})", "a folder that this user may write to"
+    )
 
 
 def use_kept_key(env: MutableMapping[str, str]) -> None:

@@ -22,7 +22,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 
-from secguard import environment, local
+from secguard import administration, environment, local
 from secguard.errors import Conflict
 from secguard.supervisor import Child, Supervisor
 
@@ -78,6 +78,7 @@ def prepare(write: Callable[[str], None]) -> str | None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "secguard.settings")
     django.setup()
     write("Preparing the database.")
+    administration.open_database()
     call_command("migrate", interactive=False, verbosity=0)
     collect_static_files()
     from secguard.accounts.services import create_owner  # noqa: PLC0415 - models are loaded only now

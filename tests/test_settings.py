@@ -79,11 +79,19 @@ def test_an_odd_value_stops_the_start_with_words(tmp_path, name, value, words):
     assert "hunter2" not in result.stderr, "a secret is never repeated"
 
 
-def test_a_web_server_without_a_key_refuses_to_start(tmp_path):
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-c", "import secguard.wsgi"],
+        ["-m", "celery", "--app", "secguard.celery", "worker", "--pool", "solo"],
+        ["-m", "celery", "--app", "secguard.celery", "beat", "--schedule", "{tmp}/beat", "--pidfile="],
+    ],
+)
+def test_a_server_without_a_key_refuses_to_start(tmp_path, command):
     env = {name: value for name, value in os.environ.items() if name != "SECGUARD_SECRET_KEY"}
     result = subprocess.run(
-        [sys.executable, "-c", "import secguard.wsgi"],
-        env=env,
+        [sys.executable, *(word.format(tmp=tmp_path) for word in command)],
+        env={**env, "SECGUARD_DATA_DIR": str(tmp_path)},
         cwd=CHECKOUT,
         capture_output=True,
         text=True,

@@ -165,6 +165,25 @@ def test_a_port_that_is_taken_is_named(server):
 
 
 @processes
+@pytest.mark.parametrize("command", [["up"], ["migrate"], ["audit", "verify"]])
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({"SECGUARD_DATABASE_URL": "postgres://u:hunter2@127.0.0.1:1/d"}, "The database cannot be opened: .*refused"),
+        ({"SECGUARD_DATABASE_URL": "sqlite:////nonexistent/x.db"}, "The database at /nonexistent/x.db cannot be open"),
+        ({"SECGUARD_BROKER_URL": "amqp://u:hunter2@h"}, "SECGUARD_BROKER_URL is a URL of kind 'amqp'"),
+        ({"SECGUARD_DATA_DIR": __file__}, f"SECGUARD_DATA_DIR is {__file__}, which cannot be used"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_a_sentence(server, command, env, words):
+    refused = server.run(*command, **env)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert re.search(words, line)
+    assert "hunter2" not in refused.stdout + refused.stderr
+
+
+@processes
 def test_two_servers_do_not_share_a_data_folder(server):
     server.start()
     server.until(r"SecGuard runs on")

@@ -18,7 +18,8 @@ from functools import cmp_to_key
 
 from secguard import packagenames
 from secguard.advisories import versions
-from secguard.advisories.versions import Unparsable, Version
+from secguard.advisories.orders import Unparsable
+from secguard.advisories.versions import Version
 from secguard.findings.severity import Severity, from_score, from_word
 
 Event = tuple[str, str]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from univers.versions import DebianVersion, RpmVersion
 
 from secguard.advisories import versions
-from secguard.advisories.versions import Unparsable
+from secguard.advisories.orders import Unparsable
 from tests.advisories import tables
 
 SCALIBR = "conformance/google+osv-scalibr/semantic/testdata/{}-versions.txt"

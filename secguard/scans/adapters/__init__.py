@@ -1,0 +1,1 @@
+"""The outside world of scans: processes and engines that look at images."""

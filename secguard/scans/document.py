@@ -41,11 +41,15 @@ _BINARY = (
     (b"PK\x03\x04", "a ZIP archive or an office document"),
     (b"%PDF-", "a PDF document"),
 )
+_CYCLONEDX = (
+    "CycloneDX JSON, or convert it (cyclonedx convert --input-file bom.xml --output-file bom.json --output-format json)"
+)
+_SPDX = "SPDX 2.3 JSON, or convert it (pyspdxtools --infile bom.spdx --outfile bom.spdx.json)"
 _TEXT = (
-    (re.compile(rb"<\?xml[^>]*>\s*(?:<!--.*?-->\s*)*<(?:\w+:)?bom\b", re.S), "CycloneDX XML", "CycloneDX JSON"),
+    (re.compile(rb"<\?xml[^>]*>\s*(?:<!--.*?-->\s*)*<(?:\w+:)?bom\b", re.S), "CycloneDX XML", _CYCLONEDX),
     (re.compile(rb"<!doctype html|<html", re.I), "an HTML page", "JSON"),
     (re.compile(rb"<"), "XML", "JSON"),
-    (re.compile(rb"(?:#[^\n]*\n|\s)*SPDXVersion:"), "SPDX tag-value", "SPDX 2.3 JSON"),
+    (re.compile(rb"(?:#[^\n]*\n|\s)*SPDXVersion:"), "SPDX tag-value", _SPDX),
     (re.compile(rb"%YAML|---(?:\s|$)|(?:#[^\n]*\n)*[A-Za-z_][\w.-]*:(?:[ \r\n]|$)"), "YAML", "JSON"),
     (re.compile(rb"[^\n]*([,;\t])[^\n]*\1[^\n]*\1[^\n]*(?:\n|$)"), "a table (CSV)", "JSON"),
 )
@@ -206,7 +210,7 @@ def _not_json(raw: bytes) -> Invalid:
     for pattern, name, instead in _TEXT:
         if pattern.match(head):
             return Invalid(
-                f"The report is {name}, which is not read. Let the scanner write {instead} and post its output "
+                f"The report is {name}, which is not read. Let the scanner write {instead}, and post its output "
                 "unchanged.",
                 code="not-json",
                 where="byte 0",

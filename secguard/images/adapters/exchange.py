@@ -1,0 +1,302 @@
+"""One registry's HTTP: who we are, where it may send us, what we do when it falters. What is asked is in ``registry``.
+
+Credentials go to the registry itself and to the token server that it names, where the configuration allows that host;
+never along with a redirect to another one.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import NoReturn, TypeVar
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import httpx
+
+from secguard.errors import Invalid, NotAllowed, NotFound, SecGuardError, TooLarge, Unavailable
+from secguard.images.adapters import challenge, network
+from secguard.images.adapters.addresses import Destination, RegistryAccess, destination
+from secguard.images.adapters.network import CheckedTransport, Patience
+
+_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+_MOVED = frozenset({301, 302, 303, 307, 308})
+_MAX_REDIRECTS = 5
+_MAX_ATTEMPTS = 4
+_MAX_WAIT = 60.0
+_MAX_PROBLEM = 64 * 1024
+_AGENT = "secguard"
+_T = TypeVar("_T")
+
+
+class Exchange:
+    """Sends safe requests to one registry; connections are kept until ``close``. Threads may share it."""
+
+    def __init__(
+        self,
+        access: RegistryAccess,
+        *,
+        patience: Patience | None = None,
+        resolver: network.Resolver = network.resolve,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.access = access
+        self._patience = patience or Patience()
+        self._resolver = resolver
+        self._sleep = sleep
+        self._context = network.tls_context(access.ca_certificate)
+        self._clients: dict[tuple[str, str, int], httpx.Client] = {}
+        self._tokens: dict[str, tuple[str, float]] = {}
+        self._is_basic = False
+        self._home = destination(access.api, access).origin
+
+    def close(self) -> None:
+        """End all connections."""
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+
+    def again(self, once: Callable[[], _T], progressed: Callable[[], bool] = lambda: False) -> _T:
+        """What ``once`` returns; asked for again, with growing waits, while the registry falters.
+
+        ``progressed`` says whether the last attempt brought something: then attempts are counted anew.
+        """
+        failures = 0
+        while True:
+            try:
+                return once()
+            except Unavailable as error:
+                failures = 1 if progressed() else failures + 1
+                if failures >= _MAX_ATTEMPTS or error.code == "registry-certificate":
+                    raise
+                wait = 2.0 ** (failures - 1) * (0.5 + random.random() / 2)  # noqa: S311 - jitter, no secret
+                self._sleep(min(max(wait, error.retry_after), _MAX_WAIT))
+
+    def get(self, path: str, scope: str, *, most: int, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        """A whole answer of at most ``most`` bytes, asked for again while the registry falters."""
+        return self.again(lambda: self._read(path, scope, most, headers or {}))
+
+    def head(self, path: str, scope: str, headers: Mapping[str, str]) -> httpx.Response:
+        """The headers alone."""
+
+        def once() -> httpx.Response:
+            with self.stream("HEAD", path, scope, headers) as response:
+                return response
+
+        return self.again(once)
+
+    def _read(self, path: str, scope: str, most: int, headers: Mapping[str, str]) -> httpx.Response:
+        with self.stream("GET", path, scope, headers) as response:
+            body = self.body(response, most)
+            return httpx.Response(
+                response.status_code, headers=response.headers, content=body, request=response.request
+            )
+
+    def body(self, response: httpx.Response, most: int) -> bytes:
+        """The whole body. Raises ``TooLarge`` past ``most`` bytes, told or sent."""
+        told = response.headers.get("content-length", "")
+        received = bytearray()
+        if not (told.isdigit() and int(told) > most):
+            with self.words(str(response.url)):
+                for block in response.iter_raw():
+                    received += block
+                    if len(received) > most:
+                        break
+                else:
+                    return bytes(received)
+        raise TooLarge(
+            f"The registry {self.access.host} answers with more than {most:,} bytes where a document of at most that "
+            "size belongs.",
+            code="answer-too-large",
+        )
+
+    @contextmanager
+    def stream(self, method: str, path: str, scope: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """One attempt: the answer with its body unread, after redirects and signing in; refusals as errors."""
+        url = urljoin(self.access.api, path)
+        response = self._followed(method, url, scope, headers)
+        try:
+            if response.status_code == 401:
+                response = self._signed_in(response, method, url, scope, headers)
+            if response.status_code != (206 if "Range" in headers and response.status_code == 206 else 200):
+                self._refuse(response, path)
+            if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+                raise Invalid(
+                    f"The registry {self.access.host} answers compressed though it was asked not to "
+                    f"({response.headers['content-encoding'][:40]!r}). That hides the real bytes: it is not read.",
+                    code="unasked-encoding",
+                )
+            yield response
+        finally:
+            response.close()
+
+    # Redirects ------------------------------------------------------------------------------------------------------
+
+    def _followed(self, method: str, url: str, scope: str, headers: Mapping[str, str]) -> httpx.Response:
+        seen = set()
+        for _ in range(_MAX_REDIRECTS + 1):
+            to = destination(url, self.access)
+            response = self._send(method, url, to, {**headers, **self._authorization(to, scope)})
+            location = response.headers.get("location", "")
+            if response.status_code not in _MOVED or not location:
+                return response
+            response.close()
+            seen.add(url)
+            url = urljoin(url, location)
+            if url in seen:
+                break
+        raise Invalid(
+            f"The registry {self.access.host} redirects in a circle or more than {_MAX_REDIRECTS} times, at last to "
+            f"{url[:200]!r}.",
+            code="too-many-redirects",
+        )
+
+    def _send(self, method: str, url: str, to: Destination, headers: Mapping[str, str]) -> httpx.Response:
+        client = self._clients.get(to.origin)
+        if client is None:
+            transport = CheckedTransport(to, self._context, self._patience, self._resolver)
+            client = self._clients.setdefault(to.origin, httpx.Client(transport=transport, trust_env=False))
+        with self.words(url):
+            request = httpx.Request(
+                method, url, headers={"User-Agent": _AGENT, "Accept-Encoding": "identity", **headers}
+            )
+            return client.send(request, stream=True, follow_redirects=False, auth=None)
+
+    # Signing in -----------------------------------------------------------------------------------------------------
+
+    def _authorization(self, to: Destination, scope: str) -> dict[str, str]:
+        if to.origin != self._home:
+            return {}
+        token, until = self._tokens.get(scope, ("", 0.0))
+        if token and time.monotonic() < until:
+            return {"Authorization": f"Bearer {token}"}
+        return self._basic() if self._is_basic else {}
+
+    def _basic(self) -> dict[str, str]:
+        if not self.access.username:
+            return {}
+        pair = f"{self.access.username}:{self.access.password}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+
+    def _signed_in(
+        self, response: httpx.Response, method: str, url: str, scope: str, headers: Mapping[str, str]
+    ) -> httpx.Response:
+        response.close()
+        if _origin(str(response.url)) != self._home:
+            self._no_entry(response)
+        asked = {c.scheme: c.parameters for c in challenge.challenges(response.headers.get_list("www-authenticate"))}
+        if "bearer" in asked:
+            self._fetch_token(asked["bearer"], scope)
+        elif "basic" in asked and self.access.username:
+            self._is_basic = True
+        else:
+            self._no_entry(response)
+        again = self._followed(method, url, scope, headers)
+        if again.status_code == 401:
+            again.close()
+            self._tokens.pop(scope, None)
+            self._no_entry(again)
+        return again
+
+    def _fetch_token(self, parameters: Mapping[str, str], scope: str) -> None:
+        realm = parameters.get("realm", "")
+        asked = {"service": parameters.get("service", "")}
+        asked["scope"] = challenge.read_only(parameters.get("scope", "")) or scope
+        query = urlencode({name: value for name, value in asked.items() if value})
+        url = f"{realm}{'&' if urlsplit(realm).query else '?'}{query}"
+        to = destination(url, self.access)
+        response = self._send("GET", url, to, self._basic())
+        try:
+            if response.status_code in (401, 403):
+                self._no_entry(response)
+            if response.status_code != 200:
+                self._refuse(response, urlsplit(realm).path, who=f"The token server {to.host}")
+            token = challenge.token(self.body(response, 2**17))
+        finally:
+            response.close()
+        # A little less than it holds, so that it does not end on the way.
+        self._tokens[scope] = (token.value, time.monotonic() + token.seconds * 0.9)
+
+    def _no_entry(self, response: httpx.Response) -> NoReturn:
+        who = f"the user {self.access.username!r}" if self.access.username else "anonymous reading"
+        what = "Check the password" if self.access.username else "Enter a user and password"
+        raise NotAllowed(
+            f"The registry {self.access.host} refuses {who} ({response.status_code}). {what} in the registry's "
+            "settings, that it may read this repository, and that the repository's name is right.",
+            code="registry-refused",
+        )
+
+    # Refusals -------------------------------------------------------------------------------------------------------
+
+    def _refuse(self, response: httpx.Response, path: str, who: str = "") -> NoReturn:
+        who, status = who or f"The registry {self.access.host}", response.status_code
+        if status in _AGAIN:
+            raise Unavailable(
+                f"{who} answers {status} to {path[:200]}. It is asked again later.",
+                retry_after=_seconds(response.headers.get("retry-after", "")),
+                code="registry-falters",
+            )
+        said = self._problem(response)
+        if status == 404:
+            raise NotFound(
+                f"{who} has no {path[:200]}{said}. Check the name, and that it was pushed.", code="not-there"
+            )
+        if status in (401, 403):
+            self._no_entry(response)
+        raise Invalid(
+            f"{who} answers {status} to {path[:200]}{said}; expected 200. Is it a registry (OCI distribution API)?",
+            code="registry-answer",
+        )
+
+    def _problem(self, response: httpx.Response) -> str:
+        """What the registry says in words (distribution-spec, "Error Codes"), shortened; empty if nothing."""
+        try:
+            from_json = challenge.problem(self.body(response, _MAX_PROBLEM))
+        except SecGuardError:
+            return ""
+        return f": {from_json}" if from_json else ""
+
+    @contextmanager
+    def words(self, url: str) -> Iterator[None]:
+        """Failures of the network as ``Unavailable``, with what to do."""
+        host = urlsplit(url).netloc
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            raise Unavailable(
+                f"{host} did not answer in time, or sent next to nothing ({error}). It is asked again later.",
+                retry_after=1,
+                code="registry-stalls",
+            ) from None
+        except httpx.ConnectError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise Unavailable(
+                    f"The certificate of {host} is not trusted: {error}. Enter the CA that signed it in the "
+                    "registry's settings.",
+                    code="registry-certificate",
+                ) from None
+            raise Unavailable(
+                f"No connection to {host}: {error}. Check its name and port, that it runs, and whether it speaks "
+                f"{'HTTP without' if self.access.uses_plain_http else 'HTTPS with'} TLS as its settings say.",
+                retry_after=1,
+                code="registry-unreachable",
+            ) from None
+        except httpx.TransportError as error:
+            raise Unavailable(
+                f"The connection to {host} broke: {error}. It is tried again later.",
+                retry_after=1,
+                code="registry-broke-off",
+            ) from None
+        except httpx.InvalidURL as error:
+            raise Invalid(f"The registry {self.access.host} points to a URL that is none: {error}.") from None
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
+
+
+def _seconds(text: str) -> int:
+    return min(int(text), 3600) if text.isdigit() and len(text) < 6 else 1

@@ -81,7 +81,7 @@ DEFAULTS: Final = (
     DefaultFeed("epss", "FIRST EPSS", FeedKind.EPSS, "https://epss.empiricalsecurity.com/epss_scores-current.csv.gz"),
 )
 
-_EVERY: Final = {FeedKind.KEV: timedelta(hours=2), FeedKind.EPSS: timedelta(hours=12)}
+_EVERY: Final[dict[FeedKind, timedelta]] = {FeedKind.KEV: timedelta(hours=2), FeedKind.EPSS: timedelta(hours=12)}
 _OTHERS = timedelta(hours=6)
 _FIRST_RETRY = timedelta(minutes=15)
 
@@ -91,4 +91,5 @@ def next_due(kind: str, now: datetime, failures: int = 0) -> datetime:
     interval = _EVERY.get(FeedKind(kind), _OTHERS)
     if not failures:
         return now + interval
-    return now + min(_FIRST_RETRY * 2 ** min(failures - 1, 10), interval)
+    sooner = _FIRST_RETRY * int(2 ** min(failures - 1, 10))
+    return now + min(sooner, interval)

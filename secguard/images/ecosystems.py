@@ -147,7 +147,7 @@ def _release(distro: str, namespace: str, os_name: str, os_version: str, version
     if known := next((k for k in _IDS if distro == k or distro.startswith(f"{k}-")), ""):
         same = not os_name or _SAME.get(os_name, os_name) == _SAME.get(known, known)
         name, release = known, distro[len(known) + 1 :] or (os_version if same else "")
-    elif distro[:1].isdigit() or distro.partition("/")[0] in _DEBIAN_SERIES:
+    elif distro[:1].isdigit() or distro.partition("/")[0] in packagenames.DEBIAN_SERIES:
         release = distro
     elif distro:
         return ""
@@ -156,17 +156,9 @@ def _release(distro: str, namespace: str, os_name: str, os_version: str, version
     return write(release.strip(), version) if write else ""
 
 
-_DEBIAN_SERIES = {
-    "buzz": "1.1", "rex": "1.2", "bo": "1.3", "hamm": "2.0", "slink": "2.1", "potato": "2.2", "woody": "3.0",
-    "sarge": "3.1", "etch": "4.0", "lenny": "5.0", "squeeze": "6.0", "wheezy": "7", "jessie": "8", "stretch": "9",
-    "buster": "10", "bullseye": "11", "bookworm": "12", "trixie": "13", "forky": "14", "duke": "15",
-}  # fmt: skip
-"""distro-info-data, debian.csv."""
-
-
 def _debian(release: str, version: str) -> str:
     first = release.partition("/")[0].lower()
-    major = _DEBIAN_SERIES.get(first) or first.partition(".")[0]
+    major = packagenames.DEBIAN_SERIES.get(first) or first.partition(".")[0]
     return (
         f"Debian:{major}" if major.partition(".")[0].isdigit() else "Debian:sid" if first in ("sid", "unstable") else ""
     )

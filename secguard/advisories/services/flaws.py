@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -10,20 +10,12 @@ from django.db.models import Q
 from django.utils import timezone
 
 from secguard import bulk
-from secguard.advisories.models import Alias, Vulnerability
+from secguard.advisories.models import AdvisoryFlaw, Alias, EpssScore, KnownExploited, Vulnerability
 from secguard.advisories.naming import Flaw, Named, is_cve, joined, owner
+from secguard.advisories.services.following import DECIDED_BY_OTHERS, FACTS_CHANGED, ON_MERGE
 
-Merged = Callable[[Sequence[tuple[int, int]]], None]
-ON_MERGE: list[Merged] = []
-"""Called inside the transaction with (kept id, gone id) pairs before the gone are deleted: upper apps re-point what
-they own. All pairs at once, so that they can lock what they touch in one order, and before anything else is locked."""
-
-FACTS_CHANGED: list[Callable[[Sequence[int]], None]] = []
-"""Called inside the transaction with the ids of flaws of which known exploitation or EPSS changed."""
-
-DECIDED_BY_OTHERS: list[Callable[[Sequence[int], frozenset[int]], set[int]]] = []
-"""Called with flaw ids and the teams that a report's sender speaks for; gives back the flaws on which something hangs
-that other teams or the organisation decided: no word of that sender makes them another flaw."""
+KEV = "kev"
+"""As the source of known exploitation: CISA's catalogue itself, not a scanner that carries it."""
 
 EPSS_NEWS = 0.001
 """Scanners round differently and carry data of different days: a smaller difference is not news."""
@@ -122,10 +114,21 @@ def _insert(fresh: dict[str, Named], aliases: dict[str, str], names: set[str]) -
     bulk.insert_missing(Vulnerability, _COLUMNS, rows)
     wanted = bulk.among(sorted(set(aliases.values())))
     ids = dict(Vulnerability.objects.filter(name__in=wanted).values_list("name", "pk"))
+    _tell_what_is_known({n: pk for n, pk in ids.items() if n in fresh})
     # An id that somebody else's report merged away meanwhile is a name of another flaw by now; the look-up tells.
     named = [(n, ids[c]) for n, c in sorted(aliases.items()) if c in ids]
     bulk.insert_missing(Alias, ("name", "vulnerability_id"), named)
     return _known(names if len(aliases) * 2 > len(names) else set(aliases))
+
+
+def _tell_what_is_known(ids: dict[str, int]) -> None:
+    """A flaw met for the first time may long be known to be exploited, and has a probability."""
+    cves = bulk.among(sorted(n for n in ids if is_cve(n)))
+    scores = EpssScore.objects.filter(name__in=cves).order_by("name").values_list("name", "score")
+    bulk.update(Vulnerability, ("epss",), [(ids[name], score) for name, score in scores])
+    exploited = KnownExploited.objects.filter(name__in=cves).values_list("name", flat=True)
+    rows = [(ids[name], True, KEV) for name in sorted(exploited)]
+    bulk.update(Vulnerability, ("known_exploited", "known_exploited_source"), rows)
 
 
 def _made(e: Named) -> tuple[Any, ...]:
@@ -160,6 +163,8 @@ def merge(pairs: Sequence[tuple[int, int]]) -> None:
         follow(pairs)
     for kept, gone in pairs:
         Alias.objects.filter(vulnerability=gone).update(vulnerability=kept)
+        said = AdvisoryFlaw.objects.filter(vulnerability=gone)
+        said.exclude(advisory__about__vulnerability=kept).update(vulnerability=kept)
         if Vulnerability.objects.filter(pk=gone, known_exploited=True).exists():
             Vulnerability.objects.filter(pk=kept).update(known_exploited=True)
     Vulnerability.objects.filter(pk__in=[gone for _, gone in pairs]).delete()

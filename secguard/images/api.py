@@ -239,6 +239,7 @@ class RegistrySerializer(serializers.ModelSerializer[Registry]):
             "ca_certificate",
             "allowed_hosts",
             "has_webhook_token",
+            "configured_at",
             "created_at",
         ]
         read_only_fields = fields

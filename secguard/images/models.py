@@ -26,6 +26,11 @@ class Registry(models.Model):
         default=list, help_text="other hosts (host or host:port) that it may send us to: token service, blob storage"
     )
     webhook_token_hash = models.CharField(max_length=64, blank=True, help_text="SHA-256 of what its webhooks show")
+    configured_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="when somebody set it up; workers connect to no registry that only a report names",
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -134,12 +134,20 @@ def _checked_host(host: str, where: str) -> str:
 
 @transaction.atomic
 def add_registry(host: str, edit: RegistryEdit, *, actor: User | None) -> Registry:
-    """Make a registry known, or raise ``Conflict`` where it is. Needs registry:edit in the whole organisation."""
+    """Set up a registry, or raise ``Conflict`` where it is. Needs registry:edit in the whole organisation.
+
+    One that is known only because a report named it is set up now: a report alone lets no worker connect anywhere.
+    """
     require(actor, Permission.REGISTRY_EDIT)
-    name = _checked_host(host.strip(), "host")
-    registry, is_new = Registry.objects.get_or_create(host=name, defaults=edit.checked())
-    if not is_new:
-        raise Conflict(f"{name} is known already; edit it.", code="registry-exists")
+    name, fields = _checked_host(host.strip(), "host"), edit.checked()
+    registry, _ = Registry.objects.get_or_create(host=name)
+    registry = _registry(registry.pk)
+    if registry.configured_at is not None:
+        raise Conflict(f"{name} is set up already; edit it.", code="registry-exists")
+    fields["configured_at"] = timezone.now()
+    for field, value in fields.items():
+        setattr(registry, field, value)
+    registry.save(update_fields=list(fields))
     _record_registry(Action.REGISTRY_CREATE, registry, edit, actor)
     return registry
 
@@ -150,9 +158,10 @@ def edit_registry(registry_id: int, edit: RegistryEdit, *, actor: User | None) -
     require(actor, Permission.REGISTRY_EDIT)
     registry = _registry(registry_id)
     fields = edit.checked()
-    for name, value in fields.items():
-        setattr(registry, name, value)
     if fields:
+        fields["configured_at"] = registry.configured_at or timezone.now()
+        for name, value in fields.items():
+            setattr(registry, name, value)
         registry.save(update_fields=list(fields))
         _record_registry(Action.REGISTRY_EDIT, registry, edit, actor)
     return registry

@@ -19,12 +19,19 @@ from secguard.images.services import add_registry, edit_registry, renew_webhook_
 from secguard.web.listing import Column, Listing
 
 
+def _transport(registry: Registry) -> str:
+    """How workers speak to it; to one that only a report named, not at all."""
+    if registry.configured_at is None:
+        return "not set up"
+    return "plain HTTP" if registry.uses_plain_http else "HTTPS"
+
+
 class RegistryListing(Listing):
     name, noun, noun_plural = "registries", "registry", "registries"
     caption = "Registries known here"
     columns = (
         Column("host", "Registry", sort="host"),
-        Column("transport", "Speaks", value=lambda r: "plain HTTP" if r.uses_plain_http else "HTTPS"),
+        Column("transport", "Workers", value=_transport),
         Column("username", "As", value=lambda r: r.username or "anonymous"),
         Column("webhook", "Webhooks", value=lambda r: "token set" if r.webhook_token_hash else "none"),
         Column("is_preferred", "Preferred", sort="is_preferred", first="-"),

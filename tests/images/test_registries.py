@@ -23,8 +23,16 @@ def test_a_registry_is_added_with_its_password_sealed(operator):
 
 def test_a_known_registry_is_not_added_again(operator):
     add_registry("reg.example", RegistryEdit(), actor=operator)
-    with pytest.raises(Conflict, match="known already"):
+    with pytest.raises(Conflict, match="set up already"):
         add_registry("reg.example", RegistryEdit(), actor=operator)
+
+
+def test_one_that_only_a_report_named_is_not_set_up_until_somebody_does(operator):
+    named = Registry.objects.create(host="reg.example")
+    assert named.configured_at is None
+    assert add_registry("reg.example", RegistryEdit(username="pull"), actor=operator).pk == named.pk
+    named.refresh_from_db()
+    assert (named.username, named.configured_at is not None) == ("pull", True)
 
 
 def test_what_is_not_said_stays(operator):

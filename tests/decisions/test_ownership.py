@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
 from secguard.accounts import services as accounts
 from secguard.accounts.models import Membership
@@ -13,6 +14,7 @@ from secguard.decisions.models import Decision
 from secguard.errors import NotAllowed, NotFound
 from secguard.images.models import ImageRepository
 from secguard.images.services import assign_repository
+from secguard.scans.models import Scan
 from tests.fixtures_people import api_client
 
 pytestmark = pytest.mark.django_db
@@ -151,6 +153,26 @@ def test_one_teams_decision_does_not_open_the_gate_for_anothers_image(
     # Now both have decided: the first to end counts, and names neither team's repository to the other.
     assert covering(shared) == {risk.pk: (theirs.pk, "repository")}
     assert covering(shared, NOW + timedelta(days=9)) == {}
+
+
+def test_the_verdict_on_a_shared_image_names_nobodys_repository(
+    ask, developer, stranger, reviewer, shared, repository, other_repository
+):
+    scan_of(shared)
+    for who, place in ((developer, repository), (stranger, other_repository)):
+        asked = ask(who, scope=scope(who, "repository", place.name), expires_at=timezone.now() + timedelta(days=9))
+        services.approve(asked.pk, actor=reviewer, now=NOW)
+    for who, elsewhere in ((developer, other_repository), (stranger, repository)):
+        said = who.api.get(f"/api/v1/images/{shared.digest}/verdict/?stage=build")
+        assert said.status_code == 200
+        assert len(said.json()["decisions"]) == 1
+        assert elsewhere.name not in said.content.decode()
+
+
+def scan_of(image):
+    Scan.objects.create(
+        image=image, reference=image.digest, scanner="trivy", status="finished", covers=["vulnerability"]
+    )
 
 
 def test_the_images_own_scope_and_the_organisations_cover_it_for_all(

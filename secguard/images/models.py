@@ -265,6 +265,7 @@ class ComponentBuild(models.Model):
     ecosystem = models.CharField(max_length=60, blank=True, help_text="``Debian:12``, ``PyPI``; empty: none known")
     source_name = models.CharField(max_length=300, help_text="the name that the ecosystem's advisories use")
     source_version = models.CharField(max_length=300, blank=True)
+    matched_to = models.BigIntegerField(default=0, help_text="the last change of advisories that it was held against")
 
     class Meta:
         constraints = [

@@ -8,7 +8,8 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from secguard.accounts.models import Application, User
-from secguard.images.models import Image, ImageRepository, Index, Repository
+from secguard.advisories.models import Vulnerability
+from secguard.images.models import ComponentBuild, Image, ImageRepository, Index, Repository
 from secguard.scans.lifecycle import OPEN_STATUSES, ScanOrigin, ScanStatus
 
 STATUS_CHOICES = [(s.value, s.value) for s in ScanStatus]
@@ -20,6 +21,7 @@ class Report(models.Model):
 
     sha256 = models.CharField(max_length=64, unique=True)
     body = models.BinaryField()
+    condensed = models.BinaryField(null=True, help_text="as it was read (scans.condensed), until it is taken in")
     size_bytes = models.BigIntegerField()
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -65,12 +67,21 @@ class Scan(models.Model):
     parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="children")
     platform = models.CharField(max_length=100, blank=True, help_text="os/architecture[/variant], of an index")
     archive = models.CharField(max_length=100, blank=True, help_text="the uploaded archive that holds the image")
+    examines = models.CharField(
+        max_length=135, null=True, blank=True, help_text="the digest that this scan, and no other now, looks at"
+    )
+    same_as = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="followers", help_text="ends as that scan does"
+    )
     is_complete = models.BooleanField(default=True)
     covers = models.JSONField(default=list)
     counts = models.JSONField(default=dict)
     warnings = models.JSONField(default=list)
     problem = models.JSONField(null=True, blank=True, help_text="why it failed, as a problem document")
     database_updated_at = models.DateTimeField(null=True, blank=True)
+    content = models.CharField(
+        max_length=64, blank=True, help_text="of all it said, on the scan whose words are the scanner's present ones"
+    )
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -84,6 +95,12 @@ class Scan(models.Model):
             # The same bytes about the same image, posted by many at once, are one scan.
             models.UniqueConstraint(
                 fields=["dedup_key"], condition=Q(status__in=[s.value for s in OPEN_STATUSES]), name="scan_open_once"
+            ),
+            # The same digest asked for under many names at once is looked at once.
+            models.UniqueConstraint(
+                fields=["examines"],
+                condition=Q(status__in=[s.value for s in OPEN_STATUSES], examines__isnull=False),
+                name="scan_examines_once",
             ),
         ]
         indexes = [
@@ -114,6 +131,44 @@ class LayerResult(models.Model):
 
     def __str__(self) -> str:
         return self.diff_id
+
+
+class ChangedPackage(models.Model):
+    """A package of which advisories changed, in the order of the changes: what builds have to be matched again.
+
+    Written in the transaction that changes the advisories. A build is up to date when its ``matched_to`` is not below
+    the newest change of its package.
+    """
+
+    ecosystem = models.CharField(max_length=100)
+    name = models.CharField(max_length=300)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["ecosystem", "name", "id"], name="changedpackage_builds"),  # which builds are behind
+            models.Index(fields=["at"], name="changedpackage_old"),  # pruning
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.ecosystem})"
+
+
+class BuildMatch(models.Model):
+    """A flaw that advisories say is in a build of a component: kept, so that an image is only looked up."""
+
+    build = models.ForeignKey(ComponentBuild, models.CASCADE, db_index=False, related_name="matches")
+    vulnerability = models.ForeignKey(Vulnerability, models.CASCADE, related_name="+")
+    severity = models.SmallIntegerField()
+    severity_source = models.CharField(max_length=50, blank=True)
+    reported_id = models.CharField(max_length=150, blank=True, help_text="the advisory that says so, first of several")
+    fixed_versions = models.JSONField(default=list)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["build", "vulnerability"], name="buildmatch_once")]
+
+    def __str__(self) -> str:
+        return f"{self.vulnerability_id} in build {self.build_id}"
 
 
 class Watch(models.Model):

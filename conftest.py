@@ -11,7 +11,7 @@ import pytest
 import pytest_socket
 from django.conf import settings
 
-pytest_plugins = ["tests.fixtures_people", "tests.fixtures_reports"]
+pytest_plugins = ["tests.fixtures_people", "tests.fixtures_registries", "tests.fixtures_reports"]
 
 # pytest-django has read the settings before this file; what depends on the installation is set here.
 os.environ.setdefault("SECGUARD_SECRET_KEY", secrets.token_urlsafe(48))

@@ -33,7 +33,8 @@ class Seen:
 def note(seen: Seen, *, actor: User) -> Workload:
     """Record that a workload runs these images now.
 
-    Raises ``NotAllowed``, and ``NotFound`` for an application or image that the reporter may not see.
+    Raises ``NotAllowed``, also for a workload that stands there as an application's of which the reporter is no
+    operator, and ``NotFound`` for an application or image that the reporter may not see.
     """
     application = Application.objects.visible_to(actor).filter(slug=seen.application).first()
     if application is None:
@@ -41,6 +42,7 @@ def note(seen: Seen, *, actor: User) -> Workload:
     require(actor, Permission.WORKLOAD_EDIT, team_id=application.team_id)
     images: Sequence[Image] = [find_image(actor, name) for name in seen.images]
     cluster, _ = Cluster.objects.get_or_create(name=seen.cluster)
+    _check_own(cluster, seen, application, actor)
     workload, _ = Workload.objects.update_or_create(
         cluster=cluster,
         namespace=seen.namespace,
@@ -51,6 +53,17 @@ def note(seen: Seen, *, actor: User) -> Workload:
     )
     workload.images.set(images)
     return workload
+
+
+def _check_own(cluster: Cluster, seen: Seen, application: Application, actor: User) -> None:
+    """Nobody takes another team's workload over by reporting one of the same name."""
+    same = Workload.objects.filter(
+        cluster=cluster, namespace=seen.namespace, kind=seen.kind, name=seen.name, gone_at=None
+    )
+    standing = same.select_related("application").select_for_update(of=("self",)).first()
+    if standing is not None and standing.application_id != application.pk:
+        owner = standing.application.team_id if standing.application else None
+        require(actor, Permission.WORKLOAD_EDIT, team_id=owner)
 
 
 @transaction.atomic

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures_people import Person
+from tests.fixtures_people import MakePerson, Person
 from tests.fixtures_reports import digest, flaw, report
 
 PATH = "/api/v1/workloads/"
@@ -77,3 +77,18 @@ def test_an_image_that_nobody_knows_is_named(seen: dict[str, Any], operator: Per
     assert answer.status_code == 404
     assert digest(9) in answer.json()["detail"]
     assert not Workload.objects.exists()
+
+
+@pytest.mark.django_db
+def test_nobody_takes_another_teams_workload_over_by_its_name(
+    seen: dict[str, Any], operator: Person, make_person: MakePerson, other_application: Any
+) -> None:
+    first = operator.api.post(PATH, seen).json()["id"]
+    thief = make_person("thief", "operator", team=other_application.team)
+    stolen = {**seen, "application": other_application.slug, "images": []}
+    assert thief.api.post(PATH, stolen).status_code == 403
+    assert thief.api.get(PATH).json()["results"] == []
+    row = operator.api.get(f"{PATH}{first}/").json()
+    assert (row["application"], row["images"]) == (seen["application"], [digest(1)])
+    # Whoever operates both may hand it over.
+    assert operator.api.post(PATH, stolen).json()["application"] == other_application.slug

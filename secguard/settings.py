@@ -32,6 +32,17 @@ try:
     MAX_REPORT_BYTES = environment.integer(
         os.environ, "SECGUARD_MAX_REPORT_BYTES", 64 * 2**20, least=2**10, most=2 * 2**30
     )
+    MAX_ARCHIVE_BYTES = environment.integer(
+        os.environ, "SECGUARD_MAX_ARCHIVE_BYTES", 4 * 2**30, least=2**10, most=2**40
+    )
+    MAX_IMAGE_BYTES = environment.integer(
+        os.environ, "SECGUARD_MAX_IMAGE_BYTES", 16 * 2**30, least=2**20, most=2**40
+    )
+    LAYER_CACHE_BYTES = environment.integer(
+        os.environ, "SECGUARD_LAYER_CACHE_BYTES", 20 * 2**30, least=2**26, most=2**50
+    )
+    YARA_RULES = environment.text(os.environ, "SECGUARD_YARA_RULES", "")
+    CLAMD = environment.text(os.environ, "SECGUARD_CLAMD", "")
     LOG_LEVEL = environment.choice(os.environ, "SECGUARD_LOG_LEVEL", "info", environment.LOG_LEVELS)
     LOG_FORMAT = environment.choice(os.environ, "SECGUARD_LOG_FORMAT", "text", ("text", "json"))
     METRICS_TOKEN = environment.text(os.environ, "SECGUARD_METRICS_TOKEN", "")
@@ -84,12 +95,13 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "secguard.web.middleware.Slashes",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "secguard.web.openapi.KnownParameters",
     "secguard.web.problems.Problems",
 ]
 ROOT_URLCONF = "secguard.urls"
@@ -202,7 +214,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["secguard.web.parsers.BoundedJSONParser"],
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_FILTER_BACKENDS": ["secguard.web.filters.Filters"],
     "DEFAULT_PAGINATION_CLASS": "secguard.web.pagination.CursorPages",
     "PAGE_SIZE": 50,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

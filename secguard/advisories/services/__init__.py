@@ -1,6 +1,6 @@
 """Flaws and what the world says of them: named, taken in, and everybody who depends on it is told."""
 
-from secguard.advisories.services.flaws import EPSS_NEWS, KEV, merge, resolve
+from secguard.advisories.services.flaws import EPSS_NEWS, KEV, known_flaws, merge, resolve
 from secguard.advisories.services.following import (
     ADVISORIES_CHANGED,
     DECIDED_BY_OTHERS,
@@ -17,6 +17,7 @@ __all__ = [
     "KEV",
     "ON_MERGE",
     "Changes",
+    "known_flaws",
     "merge",
     "resolve",
 ]

@@ -35,7 +35,7 @@ def resolve(flaws: Iterable[Named], *, teams: frozenset[int] | None = None) -> d
     # CVEs first: what a report calls by a CVE in one place and by another name alone elsewhere is one new flaw.
     entries = sorted(flaws, key=lambda e: not is_cve(e.canonical))
     names = {n for e in entries for n in (*e.names, e.canonical)}
-    known = _known(names)
+    known = known_flaws(names)
     pairs = _permitted(joined(entries, known), known, teams)
     if pairs:
         known = _merge(pairs, entries, known, names)
@@ -74,7 +74,8 @@ def _name(entry: Named, known: dict[str, Flaw], fresh: dict[str, Named], aliases
 _ROW = ("id", "name", "title", "cvss_score", "cvss_vector", "epss", "known_exploited", "known_exploited_source")
 
 
-def _known(names: set[str]) -> dict[str, Flaw]:
+def known_flaws(names: set[str]) -> dict[str, Flaw]:
+    """The flaws that go by these names, by name; names of none are left out."""
     rows = Alias.objects.filter(name__in=bulk.among(sorted(names))).annotate(
         described=~Q(vulnerability__description="")
     )
@@ -118,7 +119,7 @@ def _insert(fresh: dict[str, Named], aliases: dict[str, str], names: set[str]) -
     # An id that somebody else's report merged away meanwhile is a name of another flaw by now; the look-up tells.
     named = [(n, ids[c]) for n, c in sorted(aliases.items()) if c in ids]
     bulk.insert_missing(Alias, ("name", "vulnerability_id"), named)
-    return _known(names if len(aliases) * 2 > len(names) else set(aliases))
+    return known_flaws(names if len(aliases) * 2 > len(names) else set(aliases))
 
 
 def _tell_what_is_known(ids: dict[str, int]) -> None:
@@ -153,7 +154,7 @@ def _merge(
     missing = {kept: new[kept] for kept, _ in pairs if kept in new}
     known = known | _insert(missing, {n: n for n in missing}, set(missing))
     merge([(known[kept].id, gone.id) for kept, gone in pairs])
-    return _known(names)
+    return known_flaws(names)
 
 
 @transaction.atomic

@@ -5,12 +5,13 @@ the commit. A worker claims a due job by a conditional UPDATE, holds it by a lea
 asks that the lease is still its own. A process that is killed loses its lease; ``sweep`` gives the job to another one.
 """
 
-from secguard.jobs.services.asking import cancel, enqueue, wait_for
+from secguard.jobs.services.asking import cancel, cancel_if_open, enqueue, wait_for
 from secguard.jobs.services.doing import claim, run_job, stop, stopping, work
 from secguard.jobs.services.sweeping import prune, prune_job, sweep
 
 __all__ = [
     "cancel",
+    "cancel_if_open",
     "claim",
     "enqueue",
     "prune",

@@ -81,16 +81,21 @@ def _insert(handler: registry.Handler, args: dict[str, Any], *, key: str, queue:
 
 def cancel(job_id: int) -> Job:
     """Cancels an open job: it does not begin, or stops at its next progress. ``NotFound``; ``Conflict`` if it ended."""
-    now = timezone.now()
-    cancelled = Job.objects.filter(pk=job_id, status__in=sources(Event.CANCEL)).update(
-        status=Status.CANCELLED, finished_at=now, lease_owner="", lease_until=None
-    )
+    cancelled = cancel_if_open(job_id)
     job = Job.objects.filter(pk=job_id).first()
     if job is None:
         raise NotFound(f"There is no job {job_id}.")
     if not cancelled:
         raise Conflict(f"The job {job_id} is {job.status}; only a queued or running one can be cancelled.")
     return job
+
+
+def cancel_if_open(job_id: int) -> bool:
+    """Cancels a job where it is open; says whether it was."""
+    cancelled = Job.objects.filter(pk=job_id, status__in=sources(Event.CANCEL)).update(
+        status=Status.CANCELLED, finished_at=timezone.now(), lease_owner="", lease_until=None
+    )
+    return bool(cancelled)
 
 
 def wait_for(job_id: int, seconds: float) -> Job:

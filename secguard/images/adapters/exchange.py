@@ -47,16 +47,16 @@ class Exchange:
         self._resolver = resolver
         self._sleep = sleep
         self._context = network.tls_context(access.ca_certificate)
-        self._clients: dict[tuple[str, str, int], httpx.Client] = {}
+        self._transports: dict[tuple[str, str, int], CheckedTransport] = {}
         self._tokens: dict[str, tuple[str, float]] = {}
         self._is_basic = False
         self._home = destination(access.api, access).origin
 
     def close(self) -> None:
         """End all connections."""
-        for client in self._clients.values():
-            client.close()
-        self._clients.clear()
+        for transport in self._transports.values():
+            transport.close()
+        self._transports.clear()
 
     def again(self, once: Callable[[], _T], progressed: Callable[[], bool] = lambda: False) -> _T:
         """What ``once`` returns; asked for again, with growing waits, while the registry falters.
@@ -144,7 +144,7 @@ class Exchange:
                 return response
             response.close()
             seen.add(url)
-            url = urljoin(url, location)
+            url = self._joined(url, location)
             if url in seen:
                 break
         raise Invalid(
@@ -153,16 +153,23 @@ class Exchange:
             code="too-many-redirects",
         )
 
+    def _joined(self, url: str, location: str) -> str:
+        try:
+            return urljoin(url, location)
+        except ValueError:
+            raise NotAllowed(
+                f"The registry {self.access.host} points to {location[:200]!r}: that is no URL.",
+                code="destination-not-allowed",
+            ) from None
+
     def _send(self, method: str, url: str, to: Destination, headers: Mapping[str, str]) -> httpx.Response:
-        client = self._clients.get(to.origin)
-        if client is None:
-            transport = CheckedTransport(to, self._context, self._patience, self._resolver)
-            client = self._clients.setdefault(to.origin, httpx.Client(transport=transport, trust_env=False))
+        transport = self._transports.get(to.origin)
+        if transport is None:
+            fresh = CheckedTransport(to, self._context, self._patience, self._resolver)
+            transport = self._transports.setdefault(to.origin, fresh)
         with self.words(url):
-            request = httpx.Request(
-                method, url, headers={"User-Agent": _AGENT, "Accept-Encoding": "identity", **headers}
-            )
-            return client.send(request, stream=True, follow_redirects=False, auth=None)
+            ours = {"User-Agent": _AGENT, "Accept-Encoding": "identity"}
+            return transport.handle_request(httpx.Request(method, url, headers={**ours, **headers}))
 
     # Signing in -----------------------------------------------------------------------------------------------------
 
@@ -205,14 +212,14 @@ class Exchange:
         asked = {"service": parameters.get("service", "")}
         asked["scope"] = challenge.read_only(parameters.get("scope", "")) or scope
         query = urlencode({name: value for name, value in asked.items() if value})
-        url = f"{realm}{'&' if urlsplit(realm).query else '?'}{query}"
+        url = f"{realm}{'&' if '?' in realm else '?'}{query}"
         to = destination(url, self.access)
         response = self._send("GET", url, to, self._basic())
         try:
             if response.status_code in (401, 403):
                 self._no_entry(response)
             if response.status_code != 200:
-                self._refuse(response, urlsplit(realm).path, who=f"The token server {to.host}")
+                self._refuse(response, response.url.path, who=f"The token server {to.host}")
             token = challenge.token(self.body(response, 2**17))
         finally:
             response.close()
@@ -290,7 +297,9 @@ class Exchange:
                 code="registry-broke-off",
             ) from None
         except httpx.InvalidURL as error:
-            raise Invalid(f"The registry {self.access.host} points to a URL that is none: {error}.") from None
+            raise NotAllowed(
+                f"The registry {self.access.host} points to {url[:200]!r}: that is no URL ({error})."
+            ) from None
 
 
 def _origin(url: str) -> tuple[str, str, int]:

@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import httpcore
@@ -39,6 +40,7 @@ def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(address[4][0]) for address in found))
 
 
+@lru_cache(maxsize=32)  # reading the system's certificates takes a tenth of a second
 def tls_context(ca_certificate: str) -> ssl.SSLContext:
     """TLS 1.2 or newer, certificates and names checked; ``ca_certificate`` (PEM) is trusted besides the system's."""
     context = ssl.create_default_context()
@@ -147,7 +149,7 @@ class _Body(httpx.SyncByteStream):
 
 
 class CheckedTransport(httpx.BaseTransport):
-    """What an ``httpx.Client`` sends its requests to one destination through."""
+    """Sends single requests to one destination: no redirects, no cookies, no proxy of the environment."""
 
     def __init__(
         self, to: Destination, context: ssl.SSLContext, patience: Patience, resolver: Resolver = resolve
@@ -181,6 +183,7 @@ class CheckedTransport(httpx.BaseTransport):
             headers=response.headers,
             stream=_Body(response.stream),
             extensions=response.extensions,
+            request=request,
         )
 
     def close(self) -> None:

@@ -29,7 +29,8 @@ __all__ = ["Patience", "RegistryAccess", "RegistryClient", "RegistrySource"]
 
 _ACCEPT = {"Accept": ", ".join(manifest.ACCEPTED)}
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_PATH = re.compile(r"[a-z0-9]+(?:[._/-]+[a-z0-9]+)*")
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_PART}(?:/{_PART})*")
 _CATALOG = "registry:catalog:*"
 _PAGE = 1000
 _MAX_PAGES = 1000

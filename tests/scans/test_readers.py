@@ -137,10 +137,11 @@ MANY = 200_001
         (b'{"version": "2.1.0", "runs": [{"results": [%s]}]}', "too-many-findings"),
         (b'{"bomFormat": "CycloneDX", "specVersion": "1.5", "components": [%s]}', "too-many-components"),
         (b'{"spdxVersion": "SPDX-2.3", "packages": [%s]}', "too-many-components"),
+        (b'{"schema": "secguard-report/v1", "findings": [%s]}', "too-many-findings"),
     ],
 )
 def test_a_report_of_too_many_entries_is_refused_before_it_is_decoded(raw, code):
-    entry = b'{"VulnerabilityID": 1, "artifact": 1, "ruleId": 1, "purl": 1, "versionInfo": []}'
+    entry = b'{"VulnerabilityID": 1, "artifact": 1, "ruleId": 1, "purl": 1, "versionInfo": [], "kind": 1}'
     raw = raw.replace(b"%s", b",".join([entry] * MANY))
     tracemalloc.start()
     with pytest.raises(Invalid) as caught:
@@ -149,6 +150,16 @@ def test_a_report_of_too_many_entries_is_refused_before_it_is_decoded(raw, code)
     tracemalloc.stop()
     assert caught.value.code == code
     assert peak < len(raw)
+
+
+def test_a_key_in_other_letters_does_not_get_around_the_bound(monkeypatch):
+    """JSON may write any letter of a key as an escape."""
+    monkeypatch.setattr("secguard.scans.readers._bounds.MAX_FINDINGS", 2)
+    entries = [{"VulnerabilityID": f"CVE-2024-{i:04}", "PkgName": "a", "InstalledVersion": "1"} for i in range(3)]
+    raw = json.dumps({"SchemaVersion": 2, "Results": [{"Target": "x", "Vulnerabilities": entries}]})
+    with pytest.raises(Invalid) as caught:
+        read_report(raw.replace('"Vuln', '"\\u0056uln').encode())
+    assert caught.value.code == "too-many-findings"
 
 
 def test_too_many_components_are_refused(monkeypatch):

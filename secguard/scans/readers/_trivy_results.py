@@ -206,6 +206,7 @@ def vulnerabilities(results: Iterable[Result], distro: str, left_out: LeftOut) -
                 continue
             read = _vulnerability(v, result, kind, os_name, ignored)
             known = found.setdefault((read.id, read.purl), read)
+            require_bounded(len(found))
             if known.suppressed and not ignored:
                 found[(read.id, read.purl)] = read
     return list(found.values())

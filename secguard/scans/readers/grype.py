@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from secguard.findings.identity import FindingKind
 from secguard.findings.severity import from_word
 from secguard.scans.document import Document, decode
-from secguard.scans.readers._bounds import require_few
+from secguard.scans.readers._bounds import require_bounded, require_few
 from secguard.scans.readers._packages import purl_or
 from secguard.scans.readers._values import (
     LeftOut,
@@ -217,6 +217,7 @@ def _vulnerabilities(report: _Report, distro: str, left_out: LeftOut) -> list[Re
                 continue
             read = _vulnerability(v, match.related or [], artifact, distro, _reason(match) if is_ignored else "")
             found.setdefault((read.id, read.purl), read)
+            require_bounded(len(found))
     return list(found.values())
 
 

@@ -15,6 +15,7 @@ from secguard.errors import Invalid
 from secguard.findings.identity import FindingKind
 from secguard.findings.severity import from_word
 from secguard.scans.document import Document, decode
+from secguard.scans.readers._bounds import require_few
 from secguard.scans.readers._checks import check_kind, clean_path, distinct_checks, joined_warning
 from secguard.scans.report import ReportedCheck, ScanReport, Subject
 
@@ -41,6 +42,7 @@ def read(document: Document) -> ScanReport | None:
     """
     if not document.items or not any(_is_result(raw) for raw in document.items[:_PROBED]):
         return None
+    require_few(document, findings=b'"code"')
     results = document.decode(list[_Result])
     checks, joined = distinct_checks(_checks(results))
     without_code = sum(1 for r in results if not r.code)

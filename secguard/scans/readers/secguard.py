@@ -17,6 +17,7 @@ from secguard.errors import Invalid
 from secguard.findings.identity import FindingKind, canonical_purl, secret_fingerprint
 from secguard.findings.severity import LABELS, Severity, from_score, from_word
 from secguard.scans.document import Document
+from secguard.scans.readers._bounds import require_bounded, require_few, require_listed
 from secguard.scans.readers._packages import package_url
 from secguard.scans.readers._values import fix_state, probability, score
 from secguard.scans.report import (
@@ -118,7 +119,10 @@ def read(document: Document) -> ScanReport | None:
         return None
     if schema != SCHEMA:
         raise Invalid(f"The report says {schema!r}; {SCHEMA!r} is read.", code="unknown-version", where="$.schema")
+    require_few(document, findings=b'"kind"')
     report = document.decode(_Report)
+    require_bounded(len(report.findings or ()))
+    require_listed(len(report.components or ()))
     return ScanReport(
         format="secguard",
         format_version="v1",

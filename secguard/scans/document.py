@@ -51,6 +51,7 @@ _TEXT = (
     (re.compile(rb"<"), "XML", "JSON"),
     (re.compile(rb"(?:#[^\n]*\n|\s)*SPDXVersion:"), "SPDX tag-value", _SPDX),
     (re.compile(rb"%YAML|---(?:\s|$)|(?:#[^\n]*\n)*[A-Za-z_][\w.-]*:(?:[ \r\n]|$)"), "YAML", "JSON"),
+    (re.compile(rb"\d{4}-\d\d-\d\d[T ]\S+\s+(?:FATAL|ERROR|WARN|INFO|DEBUG)\b"), "a tool's log", "JSON to a file"),
     (re.compile(rb"[^\n]*([,;\t])[^\n]*\1[^\n]*\1[^\n]*(?:\n|$)"), "a table (CSV)", "JSON"),
 )
 """What is sent in place of JSON, by how it begins: pattern, its name, what to post instead."""

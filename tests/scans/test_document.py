@@ -168,3 +168,17 @@ def test_any_bytes_are_parsed_or_refused(raw):
 def test_every_json_object_is_taken(value):
     document = Document.parse(json.dumps(value).encode())
     assert {k: document.value(k) for k in document.keys or ()} == json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"2024-01-01T00:00:00Z\tFATAL\tFatal error\timage scan error: x", "a tool's log"),
+        (b'<?xml version="1.0"?>\n<bom xmlns="http://cyclonedx.org/schema/bom/1.4">', "cyclonedx convert"),
+        (b"SPDXVersion: SPDX-2.3\n", "pyspdxtools"),
+    ],
+)
+def test_what_is_no_json_is_named_with_the_way_out(raw, words):
+    with pytest.raises(Invalid, match=words) as caught:
+        Document.parse(raw)
+    assert (caught.value.code, caught.value.where) == ("not-json", "byte 0")

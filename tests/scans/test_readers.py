@@ -102,6 +102,8 @@ def test_an_unknown_format_names_what_was_found_and_what_is_known():
         (b'{"schemaVersion": 2, "config": {}, "layers": []}', "unknown-format", "an image's manifest"),
         (b'{"schemaVersion": 2, "manifests": []}', "unknown-format", "an image index"),
         (b'{"apiVersion": "v1", "kind": "Pod", "metadata": {}}', "unknown-format", "a Kubernetes object"),
+        (b'{"detail-type": "ECR Image Scan", "source": "aws.ecr", "detail": {}}', "unknown-format", "EventBridge"),
+        (b'{"findings": []}', "empty-list", "does not say which tool"),
         (b'{"schema_version": "1.6", "id": "GHSA-x", "affected": []}', "unknown-format", "an OSV advisory"),
     ],
 )

@@ -233,3 +233,17 @@ def test_other_documents_are_not_claimed(raw):
 def test_a_damaged_report_is_read_or_refused(corpus, mutate, path, data):
     with suppress(Invalid):
         read(Document.parse(mutate(corpus(path), data)))
+
+
+def test_a_rating_of_nobody_does_not_count_before_nvd_s():
+    ratings = [{"severity": "low", "method": "other"}, {"severity": "high", "score": 7.5, "source": {"name": "NVD"}}]
+    flaw = {"id": "CVE-2024-1", "ratings": ratings, "affects": [{"ref": "x"}]}
+    component = {"type": "library", "name": "in", "version": "2", "purl": "pkg:npm/in@2", "bom-ref": "x"}
+    document = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "components": [component],
+        "vulnerabilities": [flaw, {**flaw, "id": "CVE-2024-2", "ratings": ratings[:1]}],
+    }
+    found = read(Document.parse(json.dumps(document).encode())).vulnerabilities
+    assert [(v.severity.label, v.severity_source) for v in found] == [("high", "nvd"), ("low", "")]

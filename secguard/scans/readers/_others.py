@@ -53,6 +53,18 @@ _OTHERS = (
         ("clusterName", "generationTime"), "a report of Kubescape about a cluster", "Reports about images are read."
     ),
     _Other(("detector", "manifests", "scanned"), "a GitHub dependency snapshot", "Let the tool write CycloneDX JSON."),
+    _Other(
+        ("detail-type", "source", "detail"),
+        "an event of Amazon EventBridge: word of one change",
+        "Fetch what stands now: aws inspector2 list-findings, or aws ecr describe-image-scan-findings.",
+    ),
+    _Other(
+        ("findings",),
+        "an empty list of findings that does not say which tool looked at which image",
+        "Post the report of a scanner that tells it, or the format described in docs/report-format.md.",
+        "empty-list",
+        b"[]",
+    ),
     _Other(("apiVersion", "kind", "metadata"), "a Kubernetes object", "Post the report of a scanner."),
 )
 

@@ -302,7 +302,9 @@ def _rating(v: Vulnerability) -> Rating | None:
     """The vulnerability's own source rates it, else NVD, else whoever rates it worst."""
     own = _name(v.source)
     rated = [
-        ((name := _name(r.source)) == own, name == "nvd", severity, r) for r in v.ratings or () if (severity := r.rated)
+        ((name := _name(r.source)) == own != "", name == "nvd", severity, r)
+        for r in v.ratings or ()
+        if (severity := r.rated)
     ]
     return max(rated, key=itemgetter(0, 1, 2))[3] if rated else None
 

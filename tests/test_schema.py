@@ -6,6 +6,7 @@ ones that break the document's rules. Each is undone afterwards, so every reques
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from functools import cache
@@ -80,6 +81,33 @@ def test_every_operation_is_described_and_says_how_it_refuses() -> None:
             refusal = operation["responses"][status]
             assert refusal["description"]
             assert list(refusal["content"]) == ["application/problem+json"], f"{method} {path} {status}"
+
+
+def test_only_what_changes_something_may_meet_another_state() -> None:
+    for path, method, operation in operations():
+        assert ("409" in operation["responses"]) is (method != "get"), f"{method} {path}"
+
+
+def test_no_parameter_is_named_as_a_column_is() -> None:
+    named = {p["name"] for _, _, operation in operations() for p in operation.get("parameters", [])}
+    assert named
+    assert not [name for name in named if "__" in name]
+
+
+@pytest.mark.django_db
+def test_every_query_parameter_of_the_document_is_known_and_no_other(administrator: Person) -> None:
+    from django.urls import resolve
+
+    from secguard.web.openapi import query_parameters
+
+    for path, method, operation in operations():
+        told = {p["name"] for p in operation.get("parameters", []) if p["in"] == "query"}
+        concrete = path.replace("{digest}", digest(1)).replace("{slug}", "x")
+        view = resolve(re.sub(r"\{\w+\}", "1", concrete)).func
+        assert query_parameters(view, method.upper()) == told, f"{method} {path}"
+    refused = administrator.api.get("/api/v1/images/?severty=high")
+    assert refused.status_code == 400
+    assert refused["Content-Type"] == "application/problem+json"
 
 
 def test_no_choice_has_a_made_up_name() -> None:

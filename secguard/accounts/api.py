@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import django_filters
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
@@ -313,13 +314,21 @@ class ApplicationSerializer(serializers.ModelSerializer[Application]):
         read_only_fields = ("id", "slug", "is_sample", "created_at")
 
 
+class ApplicationFilter(django_filters.FilterSet):
+    team = django_filters.CharFilter(field_name="team__slug", label="A team's slug")
+
+    class Meta:
+        model = Application
+        fields = ("is_exposed", "is_production")
+
+
 class ApplicationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Visible):
     """What the teams own."""
 
     queryset = Application.objects.select_related("team")
     serializer_class = ApplicationSerializer
     lookup_field = "slug"
-    filterset_fields = {"team__slug": ["exact"], "is_exposed": ["exact"], "is_production": ["exact"]}
+    filterset_class = ApplicationFilter
     ordering_fields = ("name", "created_at")
     ordering = "name"
 
@@ -389,12 +398,21 @@ class MadeTokenSerializer(TokenSerializer):
         read_only_fields = fields  # type: ignore[assignment]
 
 
+class TokenFilter(django_filters.FilterSet):
+    user = django_filters.CharFilter(field_name="user__username", label="A user's name")
+    revoked = django_filters.BooleanFilter(field_name="revoked_at", lookup_expr="isnull", exclude=True)
+
+    class Meta:
+        model = ApiToken
+        fields = ("role",)
+
+
 class TokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Visible):
     """One's own tokens; all of them for who may token:manage."""
 
     queryset = ApiToken.objects.select_related("user", "team")
     serializer_class = TokenSerializer
-    filterset_fields = {"user__username": ["exact"], "role": ["exact"], "revoked_at": ["isnull"]}
+    filterset_class = TokenFilter
     ordering = "-created_at"
     lookup_value_regex = r"[0-9]{1,18}"
 

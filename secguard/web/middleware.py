@@ -14,9 +14,10 @@ from collections.abc import Callable
 import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.middleware.common import CommonMiddleware
 
 from secguard.web import metrics
-from secguard.web.problems import Problem, respond
+from secguard.web.problems import Problem, is_program, respond
 
 Next = Callable[[HttpRequest], HttpResponse]
 
@@ -95,6 +96,14 @@ class SecurityHeaders:
             response.setdefault(name, value)
         response.setdefault("Cache-Control", "private, no-cache")
         return response
+
+
+class Slashes(CommonMiddleware):
+    """Django's own, but for what would change its method on the way: a client that follows a 301 sends a GET then."""
+
+    def should_redirect_with_slash(self, request: HttpRequest) -> bool:
+        safe = request.method in ("GET", "HEAD", "OPTIONS")
+        return (safe or not is_program(request)) and bool(super().should_redirect_with_slash(request))
 
 
 class BodyBound:

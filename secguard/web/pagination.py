@@ -17,17 +17,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
-from secguard.errors import Invalid
 from secguard.web import keyset
+from secguard.web.parameters import BadParameter
 
 Paths = str | Sequence[str]
-
-
-class BadQuery(Invalid):
-    """A query parameter with a value that the list does not take. 400: the request itself is malformed."""
-
-    status = 400
-    title = "Bad query parameter"
 
 
 class CursorPages(BasePagination):
@@ -38,7 +31,7 @@ class CursorPages(BasePagination):
     count_bound = keyset.COUNT_BOUND
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
-        """The rows of the page of a QuerySet asked for. Raises BrokenCursor and BadQuery (both 400)."""
+        """The rows of the page of a QuerySet asked for. Raises BrokenCursor and BadParameter (both 400)."""
         self.request = request
         self.sort = _ordering(request, view)
         keys = (
@@ -57,7 +50,7 @@ class CursorPages(BasePagination):
         if not text:
             return self.default_limit
         if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= self.max_limit):
-            raise BadQuery(
+            raise BadParameter(
                 f"`limit` is {text[:40]!r}; expected a whole number from 1 to {self.max_limit}.",
                 code="bad_limit",
                 where="limit",
@@ -136,7 +129,7 @@ def _ordering(request: Request, view: Any) -> str:
     fields = _fields(view)
     if asked.removeprefix("-") not in fields:
         known = ", ".join(sorted(fields)) or "none: this list has one order"
-        raise BadQuery(
+        raise BadParameter(
             f"`ordering` is {asked[:60]!r}; expected one of: {known} (with `-` before it for descending).",
             code="bad_ordering",
             where="ordering",

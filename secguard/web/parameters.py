@@ -1,4 +1,4 @@
-"""Query parameters as plain values, bounded."""
+"""Query parameters as plain values, bounded. Those that a route does not take: ``openapi.KnownParameters``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ class BadParameter(Invalid):
 
     status = 400
     title = "Bad query parameter"
+
+    def __init__(self, detail: str, *, code: str = "bad_parameter", where: str = "", **extra: object) -> None:
+        super().__init__(detail, code=code, where=where, **extra)
 
 
 def text_of(request: Request, name: str, default: str = "") -> str:

@@ -22,6 +22,7 @@ from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.template.loader import render_to_string, select_template
+from django.urls import is_valid_path
 from rest_framework import exceptions as api_exceptions
 from rest_framework.views import set_rollback
 
@@ -187,12 +188,18 @@ def _api_error(error: Any) -> Problem:
     if getattr(error, "wait", None) is not None:
         headers["Retry-After"] = str(math.ceil(error.wait))
     codes = error.get_codes()
-    return Problem(
-        status=error.status_code,
-        code=codes if isinstance(codes, str) else str(error.default_code),
-        detail="; ".join(text for _, text in flattened(error.detail)),
-        headers=headers,
-    )
+    code = codes if isinstance(codes, str) else str(error.default_code)
+    detail = "; ".join(text for _, text in flattened(error.detail))
+    return Problem(error.status_code, code, f"{detail}{_WAYS.get(code, '')}", headers=headers)
+
+
+# What REST framework's own words leave out: what to do.
+_WAYS = {
+    "not_authenticated": " Send a token as 'Authorization: Bearer …' (make one under Settings, Tokens), or sign in.",
+    "method_not_allowed": " The Allow header names those that are.",
+    "unsupported_media_type": " Send application/json.",
+    "not_acceptable": " Accept application/json.",
+}
 
 
 _CONVERSIONS: tuple[tuple[tuple[type[BaseException], ...], Callable[[Any], Problem]], ...] = (
@@ -281,7 +288,10 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return respond(request, Problem(404, "not_found", "There is nothing at this address, or nothing that you may see."))
+    detail = "There is nothing at this address, or nothing that you may see."
+    if not request.path.endswith("/") and is_valid_path(f"{request.path_info}/"):
+        detail = f"There is nothing at this address; the one that is there ends with a slash: {request.path}/"
+    return respond(request, Problem(404, "not_found", detail))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

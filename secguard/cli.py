@@ -141,7 +141,7 @@ def _decision_commands(commands: Any) -> None:
     verbs = group.add_subparsers(title="what to do", required=True, metavar="VERB")
     listing = _add(verbs, "list", client_commands.decisions_list, "List decisions.")
     listing.add_argument("--status", default="", help="requested, approved, rejected, withdrawn, revoked or ended")
-    listing.add_argument("--search", default="", help="words to look for")
+    listing.add_argument("--risk", default="", help="a risk's id")
     _listing(listing)
     show = _add(verbs, "show", client_commands.decisions_show, "Show one decision.")
     show.add_argument("id")

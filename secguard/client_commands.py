@@ -86,7 +86,7 @@ def findings(args: argparse.Namespace) -> int:
 
 
 def decisions_list(args: argparse.Namespace) -> int:
-    query = {"status": args.status, "search": args.search}
+    query = {"status": args.status, "risk": args.risk}
     rows = connect().pages("/api/v1/decisions/", Deadline(args.wait), most=args.limit, **query)
     return _rows(rows, DECISION_COLUMNS, args)
 
@@ -121,12 +121,29 @@ def decisions_act(args: argparse.Namespace) -> int:
 def sample(args: argparse.Namespace) -> int:
     """``secguard sample``: over the API where SECGUARD_TOKEN is set, else on this machine's own database."""
     if os.environ.get("SECGUARD_TOKEN", "").strip():
-        method = "DELETE" if args.remove else "POST"
-        return _document(connect().send(method, "/api/v1/sample/", Deadline(args.wait)))
+        return _sample_on_server(args)
     from secguard import administration  # noqa: PLC0415 - a pipeline's gate does not load the server
 
     with progress() as show:
         sys.stdout.write(administration.sample(remove=args.remove, show=show) + "\n")
+    return 0
+
+
+def _sample_on_server(args: argparse.Namespace) -> int:
+    """Asks, waits for the job, and says what it said; ``CouldNotTell`` where it failed or the time is up."""
+    server, deadline = connect(), Deadline(args.wait)
+    asked = server.send("DELETE" if args.remove else "POST", "/api/v1/sample/", deadline)
+    with progress() as show:
+        for _ in deadline.pauses():
+            if asked.get("status") in ("succeeded", "failed", "cancelled"):
+                break
+            at = asked.get("progress") or {}
+            show(str(at.get("text") or asked.get("status")), int(at.get("done") or 0), int(at.get("total") or 0))
+            asked = server.get("/api/v1/sample/", deadline)
+    if asked.get("status") != "succeeded":
+        said = line(str(asked.get("message") or "it goes on without this command"))
+        raise CouldNotTell(f"The job {asked.get('job')} is {asked.get('status')}: {said}.")
+    sys.stdout.write(f"{line(str(asked.get('message') or asked.get('state')))}\n")
     return 0
 
 

@@ -243,3 +243,26 @@ def test_lists_are_aligned_and_free_of_control_characters(api, capsys):
 def test_lists_can_be_json_lines(api, capsys):
     assert cli.main(["images", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["digest"] == DIGEST
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "words"),
+    [
+        ({"status": "succeeded", "message": "The sample is loaded."}, 0, "The sample is loaded."),
+        ({"status": "failed", "message": "the disk is full"}, 2, "The job 7 is failed: the disk is full."),
+    ],
+)
+def test_the_sample_is_waited_for_and_its_end_is_told(api, capsys, end, code, words):
+    queued = {"state": "absent", "job": 7, "status": "queued", "progress": None, "message": ""}
+    api["POST", "/api/v1/sample/"] = queued
+    api["GET", "/api/v1/sample/"] = {**queued, **end}
+    assert cli.main(["sample"]) == code
+    shown = capsys.readouterr()
+    assert words in shown.out + shown.err
+
+
+def test_a_sample_that_takes_longer_is_no_success(api, capsys):
+    running = {"state": "partial", "job": 7, "status": "running", "progress": None, "message": ""}
+    api["DELETE", "/api/v1/sample/"] = api["GET", "/api/v1/sample/"] = running
+    assert cli.main(["sample", "--remove", "--wait", "0"]) == 2
+    assert "goes on without this command" in capsys.readouterr().err

@@ -93,7 +93,7 @@ def query_parameters(view: Callable[..., Any], method: str) -> frozenset[str] | 
         return None
     generator = SchemaGenerator()  # type: ignore[no-untyped-call]
     with GENERATOR_STATS.silence():
-        made = generator.create_view(view, asked.upper())
+        made = generator.create_view(view, asked.upper())  # type: ignore[no-untyped-call]
         operation = made.schema.get_operation("/", "/", "", asked.upper(), ComponentRegistry())
     return frozenset(p["name"] for p in (operation or {}).get("parameters", []) if p["in"] == "query")
 

@@ -129,8 +129,9 @@ def _next_ids(model: type[models.Model], count: int) -> list[int]:
     table = model._meta.db_table
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            sql = "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)"
-            cursor.execute(sql, [table, count])
+            # The sequence's name is looked up once, not for each row.
+            sequence = "(SELECT pg_get_serial_sequence(%s, 'id')::regclass AS name OFFSET 0) AS sequence"
+            cursor.execute(f"SELECT nextval(name) FROM {sequence}, generate_series(1, %s)", [table, count])  # noqa: S608
             return [pk for (pk,) in cursor.fetchall()]
         # AUTOINCREMENT: a table that has had no row yet has no line there (sqlite.org/autoinc.html).
         cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])

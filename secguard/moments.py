@@ -29,11 +29,13 @@ def _read_fast(connection: Any, **_sender: Any) -> None:
 
     def load(self: Any, data: Any) -> datetime:
         text = str(data, "ascii")
-        try:
-            # ISO 8601 with its offset; infinity, years before 1 and after 9999 are read, or refused, by the driver.
-            return datetime.fromisoformat(text) if text.endswith("+00") else of_django.load(self, data)
-        except ValueError:
-            return of_django.load(self, data)
+        if text.endswith("+00"):
+            try:
+                return datetime.fromisoformat(text)
+            except ValueError:
+                pass  # a year before 1 or after 9999: as the driver says
+        found: datetime = of_django.load(self, data)
+        return found
 
     loader = type("UtcLoader", (of_django,), {"load": load})
     connection.connection.adapters.register_loader(oid, loader)

@@ -6,7 +6,9 @@ class ScansConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from secguard.advisories.services import ON_MERGE  # noqa: PLC0415 - models are loaded only now
         from secguard.jobs.registry import register  # noqa: PLC0415
         from secguard.scans import services  # noqa: PLC0415
 
+        ON_MERGE.append(services.forget_contents)
         register(services.TAKE_IN, services.work, max_attempts=5, failed=services.failed)

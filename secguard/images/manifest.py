@@ -186,8 +186,8 @@ def _kind(node: Node, said: str) -> str:
         raise refused(node.what, f"it has {why}; expected a manifest or an index")
     fitting = INDEXES if has_index else MANIFESTS
     written = node.text("mediaType", most=255)
-    kind = said or written or (OCI_INDEX if has_index else OCI_MANIFEST)
-    if kind not in fitting or (written and written != kind):
+    kind = written or said or (OCI_INDEX if has_index else OCI_MANIFEST)
+    if kind not in fitting or (said and said not in fitting):
         shape = "an index" if has_index else "an image manifest"
         heard = f"is {written!r} and the source says {said!r}" if said else f"is {written!r}"
         raise node.wrong("mediaType", f"{heard}; but it is {shape}")

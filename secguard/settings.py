@@ -32,12 +32,14 @@ try:
     MAX_REPORT_BYTES = environment.integer(
         os.environ, "SECGUARD_MAX_REPORT_BYTES", 64 * 2**20, least=2**10, most=2 * 2**30
     )
+    MAX_FEED_BYTES = environment.integer(os.environ, "SECGUARD_MAX_FEED_BYTES", 2 * 2**30, least=2**10, most=2**40)
+    MAX_FEED_UNPACKED_BYTES = environment.integer(
+        os.environ, "SECGUARD_MAX_FEED_UNPACKED_BYTES", 32 * 2**30, least=2**10, most=2**42
+    )
     MAX_ARCHIVE_BYTES = environment.integer(
         os.environ, "SECGUARD_MAX_ARCHIVE_BYTES", 4 * 2**30, least=2**10, most=2**40
     )
-    MAX_IMAGE_BYTES = environment.integer(
-        os.environ, "SECGUARD_MAX_IMAGE_BYTES", 16 * 2**30, least=2**20, most=2**40
-    )
+    MAX_IMAGE_BYTES = environment.integer(os.environ, "SECGUARD_MAX_IMAGE_BYTES", 16 * 2**30, least=2**20, most=2**40)
     LAYER_CACHE_BYTES = environment.integer(
         os.environ, "SECGUARD_LAYER_CACHE_BYTES", 20 * 2**30, least=2**26, most=2**50
     )

@@ -29,6 +29,7 @@ class Permission(StrEnum):
     DECISION_REQUEST = "decision:request"
     DECISION_REVOKE = "decision:revoke"
     DECISION_WITHDRAW = "decision:withdraw"
+    FEED_EDIT = "feed:edit"
     FINDING_READ = "finding:read"
     IMAGE_READ = "image:read"
     OWN_TOKEN_MANAGE = "own-token:manage"  # noqa: S105 - a permission's name
@@ -71,10 +72,10 @@ PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
     Role.DEVELOPER: _READS | _ASKS,
     Role.OPERATOR: _READS
     | _ASKS
-    | {P.APPLICATION_EDIT, P.AUDIT_READ, P.PROMOTION_REQUEST, P.REGISTRY_EDIT, P.WORKLOAD_EDIT},
+    | {P.APPLICATION_EDIT, P.AUDIT_READ, P.FEED_EDIT, P.PROMOTION_REQUEST, P.REGISTRY_EDIT, P.WORKLOAD_EDIT},
     Role.SECURITY_REVIEWER: _READS
     | _ASKS
-    | {P.AUDIT_READ, P.DECISION_APPROVE, P.DECISION_REVOKE, P.POLICY_ACTIVATE, P.POLICY_EDIT},
+    | {P.AUDIT_READ, P.DECISION_APPROVE, P.DECISION_REVOKE, P.FEED_EDIT, P.POLICY_ACTIVATE, P.POLICY_EDIT},
     Role.BUSINESS_APPROVER: _READS
     | {P.APPETITE_EDIT, P.AUDIT_READ, P.DECISION_APPROVE, P.DECISION_REVOKE, P.DECISION_WITHDRAW},
     # Whoever hands out the roles must not be able to approve by that alone: the rest is theirs, the vote is not.

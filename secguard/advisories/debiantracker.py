@@ -23,7 +23,7 @@ def read(package: str, flaws: Mapping[str, Any]) -> Iterator[Entry | str]:
     for name, told in flaws.items():
         flaw = tidy_name(name)
         releases = told.get("releases") if isinstance(told, Mapping) else None
-        if not flaw or not isinstance(releases, Mapping) or len(package) > 100:
+        if not flaw or not isinstance(releases, Mapping) or len(package) + len(flaw) > 140:
             yield f"{package[:60]}: {name[:60]} has no releases"
             continue
         description = told.get("description")

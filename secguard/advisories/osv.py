@@ -85,11 +85,12 @@ def read(raw: bytes) -> Entry:
 
 
 def convert(document: Any) -> Entry:
-    """One entry from a decoded document (YAML's). Raises ``Malformed``."""
+    """One entry from a decoded document (YAML's, or an array's). Raises ``Malformed``."""
     try:
-        return _entry(msgspec.convert(document, _Osv, strict=False))
-    except (msgspec.ValidationError, RecursionError) as fault:
+        raw = msgspec.json.encode(document)
+    except (TypeError, ValueError, RecursionError) as fault:  # what JSON cannot say
         raise Malformed(str(fault)) from fault
+    return read(raw)
 
 
 def _entry(o: _Osv) -> Entry:

@@ -6,6 +6,7 @@ OSV (one JSON object, JSON Lines, a JSON array, YAML), Alpine's and Wolfi's secd
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import itertools
 from collections.abc import Iterator, Mapping
@@ -16,9 +17,11 @@ import ijson
 import msgspec
 import yaml
 
-from secguard.advisories import debiantracker, epss, kev, osv, secdb
+from secguard import packagenames
+from secguard.advisories import debiantracker, epss, kev, osv, secdb, versions
 from secguard.advisories.entry import Entry, Malformed
 from secguard.advisories.feeds import FeedKind
+from secguard.advisories.naming import is_cve
 
 MAX_ENTRY = 8 * 2**20
 """Bytes of one OSV entry: the largest published ones have about 3 MB."""
@@ -36,10 +39,13 @@ class Fault(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """An entry, and whose words it is."""
+    """An entry, whose words it is, and what tells it from another version of it."""
 
-    source: FeedKind
+    source: str
+    """``osv``, ``alpine-secdb``, ``debian-tracker``; ``osv:DHI`` for who uses ids of others' making."""
     entry: Entry
+    content_hash: str
+    """Of what is kept of the entry: the same again says the same, however it is packed or its members are ordered."""
 
 
 class Scores(NamedTuple):
@@ -50,6 +56,30 @@ class Scores(NamedTuple):
 
 
 Item = Statement | Scores | kev.Catalogue | Fault
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def statement(source: FeedKind, entry: Entry) -> Statement:
+    """Raises ``Malformed`` where a text in the entry is none that a database takes."""
+    try:
+        encoded = _encoder.encode(entry)
+    except UnicodeEncodeError as fault:
+        raise Malformed("holds half a character (a lone surrogate)") from fault
+    if b"\\u0000" in encoded:
+        raise Malformed("holds a NUL character")
+    return Statement(_source(source, entry), entry, hashlib.blake2b(encoded, digest_size=16).hexdigest())
+
+
+def _source(kind: FeedKind, entry: Entry) -> str:
+    """Two databases that use one id (a CVE's) make two statements."""
+    if kind is not FeedKind.OSV or not entry.affected:
+        return kind
+    ecosystem = entry.affected[0].ecosystem
+    if is_cve(entry.id) or not versions.order_of(ecosystem):
+        return f"{kind}:{packagenames.base(ecosystem)}"[:30]
+    return kind
 
 
 def items(stream: IO[bytes], name: str) -> Iterator[Item]:
@@ -127,7 +157,7 @@ def _objects(head: bytes, rest: IO[bytes], name: str) -> Iterator[Item]:
         yield from _debian(_joined(raw, joined), name)
         return
     if b'"affected"' in raw and not _is_collection(raw):
-        yield Statement(FeedKind.OSV, osv.read(raw))
+        yield statement(FeedKind.OSV, osv.read(raw))
         return
     yield from _whole(_decoded(raw), name)
 
@@ -168,7 +198,7 @@ def _line(line: bytes, place: str) -> Iterator[Item]:
     if len(line) > MAX_ENTRY:
         raise Malformed(f"has more than {MAX_ENTRY:,} bytes; one entry may have as many")
     if b'"id"' in line and not _is_collection(line):
-        yield Statement(FeedKind.OSV, osv.read(line))
+        yield statement(FeedKind.OSV, osv.read(line))
     else:
         yield from _whole(_decoded(line), place)
 
@@ -183,7 +213,7 @@ def _decoded(raw: bytes) -> Any:
 def _array(stream: IO[bytes], name: str) -> Iterator[Item]:
     for number, document in enumerate(ijson.items(stream, "item", use_float=True), start=1):
         try:
-            yield Statement(FeedKind.OSV, osv.convert(document))
+            yield statement(FeedKind.OSV, osv.convert(document))
         except Malformed as fault:
             yield Fault(f"{name} entry {number}", str(fault))
 
@@ -206,7 +236,7 @@ def _whole(document: Any, name: str) -> Iterator[Item]:
     elif secdb.is_secdb(document):
         yield from _said(FeedKind.ALPINE, secdb.read(document), name)
     elif "id" in document:
-        yield Statement(FeedKind.OSV, osv.convert(document))
+        yield statement(FeedKind.OSV, osv.convert(document))
     elif debiantracker.is_package(next(iter(document.values()), None)):
         for package, value in document.items():
             yield from _said(FeedKind.DEBIAN, debiantracker.read(package, value), name)
@@ -217,7 +247,10 @@ def _whole(document: Any, name: str) -> Iterator[Item]:
 
 def _said(source: FeedKind, read: Iterator[Entry | str], name: str) -> Iterator[Item]:
     for entry in read:
-        yield Fault(name, entry) if isinstance(entry, str) else Statement(source, entry)
+        try:
+            yield Fault(name, entry) if isinstance(entry, str) else statement(source, entry)
+        except Malformed as fault:
+            yield Fault(name, str(fault))
 
 
 def _scores(lines: Iterator[str]) -> Iterator[Item]:

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 
 class Action(StrEnum):
+    ADVISORY_IMPORT = "advisory:import"
     APPETITE_ACTIVATE = "appetite:activate"
     APPETITE_CREATE = "appetite:create"
     APPLICATION_CREATE = "application:create"
@@ -25,6 +26,8 @@ class Action(StrEnum):
     DECISION_REVOKE = "decision:revoke"
     DECISION_VOTE = "decision:vote"
     DECISION_WITHDRAW = "decision:withdraw"
+    FEED_EDIT = "feed:edit"
+    FEED_FETCH = "feed:fetch"
     IMAGE_ADD = "image:add"
     JOB_CANCEL = "job:cancel"
     MEMBERSHIP_GRANT = "membership:grant"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import FloatField, Q, Value
 from django.utils import timezone
 
 from secguard import bulk
@@ -111,28 +111,31 @@ def _insert(fresh: dict[str, Named], aliases: dict[str, str], names: set[str]) -
     if not aliases:
         return {}
     now = timezone.now()
-    rows = [(*_made(e), now) for _, e in sorted(fresh.items())]
+    facts = _facts(fresh)
+    rows = [(*_made(e, *facts.get(name, (None, False))), now) for name, e in sorted(fresh.items())]
     bulk.insert_missing(Vulnerability, _COLUMNS, rows)
     wanted = bulk.among(sorted(set(aliases.values())))
     ids = dict(Vulnerability.objects.filter(name__in=wanted).values_list("name", "pk"))
-    _tell_what_is_known({n: pk for n, pk in ids.items() if n in fresh})
     # An id that somebody else's report merged away meanwhile is a name of another flaw by now; the look-up tells.
     named = [(n, ids[c]) for n, c in sorted(aliases.items()) if c in ids]
     bulk.insert_missing(Alias, ("name", "vulnerability_id"), named)
     return known_flaws(names if len(aliases) * 2 > len(names) else set(aliases))
 
 
-def _tell_what_is_known(ids: dict[str, int]) -> None:
-    """A flaw met for the first time may long be known to be exploited, and has a probability."""
-    cves = bulk.among(sorted(n for n in ids if is_cve(n)))
-    scores = EpssScore.objects.filter(name__in=cves).order_by("name").values_list("name", "score")
-    bulk.update(Vulnerability, ("epss",), [(ids[name], score) for name, score in scores])
-    exploited = KnownExploited.objects.filter(name__in=cves).values_list("name", flat=True)
-    rows = [(ids[name], True, KEV) for name in sorted(exploited)]
-    bulk.update(Vulnerability, ("known_exploited", "known_exploited_source"), rows)
+def _facts(names: Iterable[str]) -> dict[str, tuple[float | None, bool]]:
+    """A flaw met for the first time may have a probability and long be known to be exploited: by its CVE."""
+    cves = bulk.among(sorted(n for n in names if is_cve(n)))
+    scores = EpssScore.objects.filter(name__in=cves).values_list("name", "score")
+    exploited = KnownExploited.objects.filter(name__in=cves).values_list("name", Value(None, FloatField()))
+    found: dict[str, tuple[float | None, bool]] = {}
+    for name, score in scores.union(exploited, all=True):
+        before = found.get(name, (None, False))
+        found[name] = (before[0], True) if score is None else (score, before[1])
+    return found
 
 
-def _made(e: Named) -> tuple[Any, ...]:
+def _made(e: Named, score: float | None, is_exploited: bool) -> tuple[Any, ...]:
+    source = e.source[:50] if e.known_exploited else KEV if is_exploited else ""
     return (
         e.canonical,
         e.title[:500],
@@ -140,9 +143,9 @@ def _made(e: Named) -> tuple[Any, ...]:
         list(e.references),
         e.cvss_score,
         e.cvss_vector[:200],
-        e.epss,
-        e.known_exploited,
-        e.source[:50] if e.known_exploited else "",
+        e.epss if score is None else score,
+        e.known_exploited or is_exploited,
+        source,
         e.published_at,
     )
 

@@ -129,7 +129,7 @@ class _Shadows:
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         wanted = {p.path for layer in layers for p in layer.packages}
-        concerned = {place for path in wanted for place in _upwards(path)}
+        concerned = {place for path in wanted for place in upwards(path)}
         self._hides: list[set[str]] = []
         self._empties: list[set[str]] = []
         for layer in layers:
@@ -141,7 +141,7 @@ class _Shadows:
     def is_hidden(self, path: str, by: int) -> bool:
         """Whether layer ``by`` replaces or deletes what lower layers have at ``path``."""
         hides, empties = self._hides[by], self._empties[by]
-        return path in hides or any(place in hides or place in empties for place in _upwards(path) if place != path)
+        return path in hides or any(place in hides or place in empties for place in upwards(path) if place != path)
 
     def is_visible(self, path: str, number: int) -> bool:
         """Whether what layer ``number`` has at ``path`` is hidden by none above it."""
@@ -152,7 +152,7 @@ class _Shadows:
         return number >= top
 
 
-def _upwards(path: str) -> Iterator[str]:
+def upwards(path: str) -> Iterator[str]:
     """The path, the folder it is in, and so on; the root ("") at last."""
     while path:
         yield path

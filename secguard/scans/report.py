@@ -12,6 +12,11 @@ from msgspec import Struct
 from secguard.findings.identity import FindingKind
 from secguard.findings.severity import Severity
 
+OWN_LOOK = "secguard-scan"
+"""The format of what our own workers write."""
+OWN_SCANNER = "secguard"
+"""Their name, and that of what matching finds: no posted report speaks under it."""
+
 
 class Subject(Struct, frozen=True, kw_only=True):
     """What the report says it is about; each part may be missing."""

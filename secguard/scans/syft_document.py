@@ -43,7 +43,6 @@ class _License(Struct):
 
 
 class _Artifact(Struct):
-    id: str = ""
     name: str = ""
     version: str = ""
     type: str = ""
@@ -106,8 +105,15 @@ def _package(artifact: _Artifact, location: _Location) -> LayerPackage:
         role=role,
         licenses=tuple(sorted(set(_licenses(artifact, location.layerID))))[:MAX_LICENSES],
         owns=tuple(_owned(artifact, role, location.layerID)),
-        group=artifact.id[:64] if role in (Role.BINARY, Role.JAVA) else "",
+        group=_group(artifact, role, purl, location),
     )
+
+
+def _group(artifact: _Artifact, role: Role, purl: str, location: _Location) -> str:
+    """The notes in several libraries tell of one package together; what is guessed from a program, of that one."""
+    if role not in (Role.BINARY, Role.JAVA):
+        return ""
+    return purl[:MAX_PURL] if artifact.metadataType == _ELF else f"{purl[:MAX_PURL]} {_relative(location.path)}"
 
 
 def _relative(path: str) -> str:

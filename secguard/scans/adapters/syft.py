@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import io
 import os
 import re
 import shutil
@@ -33,7 +32,7 @@ from secguard.scans import evidence
 from secguard.scans.adapters import confinement
 from secguard.scans.adapters.confinement import Bounds
 from secguard.scans.inspection.files import OPAQUE
-from secguard.scans.layers import LayerPackages, Role
+from secguard.scans.layers import LayerPackages, Role, upwards
 from secguard.scans.syft_document import layer_packages
 
 RELEASE_FILES = ("etc/os-release", "usr/lib/os-release", "etc/system-release-cpe", "etc/redhat-release")
@@ -125,7 +124,7 @@ def _packages(
         if survey.may_tell:
             surveys[layer.diff_id] = survey
     told = {diff_id: LayerPackages() for diff_id in layers}
-    look = partial(_look, blobs, release=release, folder=folder, bounds=bounds, check=check)
+    look = partial(_look, blobs, surveys, release=release, folder=folder, bounds=bounds, check=check)
     for together in _runs(surveys):
         found = look(together)
         for diff_id in _mixed_up(found, surveys):
@@ -144,6 +143,15 @@ class _Survey:
     searched: set[str] = field(default_factory=set)
     """Paths of files that syft searches by name."""
     may_tell: bool = False
+    folders: set[str] = field(default_factory=set)
+    """Those that have an entry of their own."""
+
+    @property
+    def missing(self) -> list[str]:
+        """Folders of searched files that have no entry here, upper ones first: by some patterns syft searches a folder
+        and then what is in it, and goes past one that only a lower layer has an entry of."""
+        needed = {folder for path in self.searched for folder in upwards(path) if folder not in ("", path)}
+        return sorted(needed - self.folders)
 
 
 _RUN = 3_500_000
@@ -236,12 +244,13 @@ class _Blobs:
         self.path(digest).write_bytes(data)
         return digest
 
-    def hiding(self, diff_id: str) -> str:
-        """The digest of the same layer, but that it hides all below it."""
+    def hiding(self, diff_id: str, folders: Sequence[str]) -> str:
+        """The digest of the same layer, but that it hides all below it and has these folders too."""
         fresh = self._folder / "hiding"
-        digest = hashlib.sha256(_OPAQUE_ROOT)
+        first = _OPAQUE_ROOT + _folders(folders)
+        digest = hashlib.sha256(first)
         with self.path(diff_id).open("rb") as plain, fresh.open("wb") as out:
-            out.write(_OPAQUE_ROOT)
+            out.write(first)
             while block := plain.read(2**20):
                 digest.update(block)
                 out.write(block)
@@ -254,13 +263,24 @@ _MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 _OPAQUE_ROOT = tarfile.TarInfo(OPAQUE).tobuf()
 
 
-def _tar(path: str, content: bytes) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
+def _folders(paths: Sequence[str]) -> bytes:
+    """Entries of folders, as they stand in a tar."""
+    out = b""
+    for path in paths:
         entry = tarfile.TarInfo(path)
-        entry.size = len(content)
-        tar.addfile(entry, io.BytesIO(content))
-    return out.getvalue()
+        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+        out += entry.tobuf(tarfile.PAX_FORMAT)
+    return out
+
+
+def _beside(release: Release, folders: Sequence[str]) -> bytes:
+    """A layer with the release file and these folders; empty where there is neither."""
+    if not release.path and not folders:
+        return b""
+    entry = tarfile.TarInfo(release.path)
+    entry.size = len(release.content)
+    file = entry.tobuf() + release.content + bytes(-len(release.content) % tarfile.BLOCKSIZE) if release.path else b""
+    return _folders(folders) + file + bytes(2 * tarfile.BLOCKSIZE)
 
 
 def _survey(plain: Path, limits: Limits) -> _Survey:
@@ -268,6 +288,7 @@ def _survey(plain: Path, limits: Limits) -> _Survey:
     with plain.open("rb") as file:
         for entry in TarReader(_Plain(file), limits):
             if entry.kind is Kind.DIRECTORY:
+                survey.folders.add(entry.path)
                 continue
             survey.files += 1
             if evidence.is_searched(entry.path):
@@ -312,6 +333,7 @@ class _Plain:
 
 def _look(
     blobs: _Blobs,
+    surveys: Mapping[str, _Survey],
     diff_ids: Sequence[str],
     *,
     release: Release,
@@ -320,15 +342,15 @@ def _look(
     check: Callable[[], None],
 ) -> dict[str, LayerPackages]:
     own = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
-    named = [blobs.add(_tar(release.path, release.content))] if release.path else []
-    if len(diff_ids) == 1:  # the upper layer counts
+    if len(diff_ids) == 1:
         names, scope = {diff_ids[0]: diff_ids[0]}, "squashed"
-        blobs.image([*names, *named], own / "image")
-    else:  # the lowest file of a name counts
-        names, scope = {blobs.hiding(d): d for d in diff_ids}, "all-layers"
-        blobs.image([*named, *names], own / "image")
-    raw = _run(own, scope, bounds, check)
-    found = layer_packages(raw, names)
+        beside = _beside(release, surveys[diff_ids[0]].missing)
+        blobs.image([*names, *([blobs.add(beside)] if beside else [])], own / "image")  # the upper layer counts
+    else:
+        names, scope = {blobs.hiding(d, surveys[d].missing): d for d in diff_ids}, "all-layers"
+        beside = _beside(release, [])
+        blobs.image([*([blobs.add(beside)] if beside else []), *names], own / "image")  # the lowest of a name counts
+    found = layer_packages(_run(own, scope, bounds, check), names)
     shutil.rmtree(own, ignore_errors=True)
     return {names[name]: told for name, told in found.items()}
 

@@ -100,7 +100,8 @@ _NAMED_SECRET = re.compile(
 )
 _NO_SECRET = re.compile(
     r"|true|false|yes|no|on|off|none|null|nil|undefined|\d{1,5}|\$\{?.*|<.*>|\{\{.*|%\(.*|/.*|\./.*|https?://[^@]*|file:.*"
-    r"|change[_ -]?(?:me|it)|replace[_ -]?me|your[_ -].*|example.*|placeholder|dummy|xxx+|\*+|to[_-]?be[_-].*|sha256:.*",
+    r"|change[_ -]?(?:me|it)|replace[_ -]?me|your[_ -].*|example.*|placeholder|dummy|xxx+|\*+|to[_-]?be[_-].*"
+    r"|sha256:.*",
     re.I | re.S,
 )
 _PATHS = frozenset({"PWD", "OLDPWD"})

@@ -1,0 +1,231 @@
+"""Hold builds of components against the advisories, and keep the answer: an image's flaws are then only looked up.
+
+A build is up to date when its ``matched_to`` is not below the newest ``ChangedPackage`` of its package. What changes
+advisories writes those rows in its own transaction, and only one does so at a time, so a build that was matched while
+an import went on is found to be behind afterwards, whoever was faster.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import transaction
+from django.db.models import Count, Exists, Max, OuterRef, Q
+from django.utils import timezone
+
+from secguard import bulk
+from secguard.advisories.models import AdvisoryFlaw, AffectedRange, Import
+from secguard.advisories.naming import Flaw
+from secguard.advisories.services import Changes, known_flaws
+from secguard.findings.changes import Identity, Said
+from secguard.findings.entries import Entry, vulnerability_entry
+from secguard.findings.identity import FindingKind
+from secguard.images.models import ComponentBuild, Image, ImageComponent
+from secguard.scans.matching import Candidate, Hit, match
+from secguard.scans.models import BuildMatch, ChangedPackage
+
+BATCH = 2000
+
+
+class Package(NamedTuple):
+    ecosystem: str
+    name: str
+
+
+@dataclass(slots=True)
+class Rematched:
+    """What matching builds again changed."""
+
+    added: list[tuple[int, int]] = field(default_factory=list)
+    """(build, flaw) that are new, or are now said otherwise (severity, fix)."""
+    removed: list[tuple[int, int]] = field(default_factory=list)
+    unknown: int = 0
+    """Flaws that may be there or not: the version or the range cannot be compared."""
+
+
+@transaction.atomic
+def match_builds(build_ids: Iterable[int]) -> Rematched:
+    """Bring ``BuildMatch`` of these builds to what the advisories say now; writes the difference only."""
+    result = Rematched()
+    wanted = sorted(set(build_ids))
+    for start in range(0, len(wanted), BATCH):
+        _match_batch(wanted[start : start + BATCH], result)
+    return result
+
+
+def _match_batch(ids: Sequence[int], result: Rematched) -> None:
+    newest = newest_change()  # read before the advisories: what changes after it is found again
+    rows = ComponentBuild.objects.filter(pk__in=bulk.among(ids)).order_by("pk").select_for_update(no_key=True)
+    builds = {pk: (e, n, v) for pk, e, n, v in rows.values_list("pk", "ecosystem", "source_name", "source_version")}
+    candidates = candidates_for({Package(e, n) for e, n, _ in builds.values() if e})
+    standing = _standing(list(builds))
+    new, changed, gone = [], [], []
+    for pk, (ecosystem, name, version) in builds.items():
+        found = match(ecosystem, name, version, candidates.get(Package(ecosystem, name), ()))
+        result.unknown += len(found.unknown)
+        known = standing.get(pk, {})
+        for flaw, hit in found.hits.items():
+            row = _row(hit, ecosystem)
+            if flaw not in known:
+                new.append((pk, flaw, *row))
+            elif known[flaw][1:] != row:
+                changed.append((known[flaw][0], *row))
+            else:
+                continue
+            result.added.append((pk, flaw))
+        for flaw, (match_id, *_) in known.items():
+            if flaw not in found.hits:
+                gone.append(match_id)
+                result.removed.append((pk, flaw))
+    bulk.insert(BuildMatch, ("build_id", "vulnerability_id", *_WORDS), new)
+    bulk.update(BuildMatch, _WORDS, changed)
+    if gone:
+        BuildMatch.objects.filter(pk__in=bulk.among(gone)).delete()
+    ComponentBuild.objects.filter(pk__in=bulk.among(list(builds)), matched_to__lt=newest).update(matched_to=newest)
+
+
+_WORDS = ("severity", "severity_source", "reported_id", "fixed_versions")
+Words = tuple[int, str, str, list[str]]
+
+
+def _row(hit: Hit, ecosystem: str) -> Words:
+    source = ecosystem.partition(":")[0].lower()[:50] if hit.severity else ""
+    return int(hit.severity), source, min(hit.advisories)[:150], list(hit.fixed_versions)
+
+
+def _standing(build_ids: Sequence[int]) -> dict[int, dict[int, tuple[int, int, str, str, list[str]]]]:
+    found: dict[int, dict[int, tuple[int, int, str, str, list[str]]]] = defaultdict(dict)
+    rows = BuildMatch.objects.filter(build__in=bulk.among(build_ids))
+    for build, flaw, pk, *words in rows.values_list("build_id", "vulnerability_id", "pk", *_WORDS):
+        severity, source, reported, fixes = words
+        found[build][flaw] = (pk, severity, source, reported, fixes)
+    return found
+
+
+def candidates_for(packages: Iterable[Package]) -> dict[Package, list[Candidate]]:
+    """Everything that advisories say of these packages; two queries, whatever their number."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for package in sorted(set(packages)):
+        names[package.ecosystem].append(package.name)
+    found: dict[Package, list[Candidate]] = defaultdict(list)
+    for ecosystem, wanted in names.items():
+        rows = list(_affected(ecosystem, wanted))
+        flaws = _flaws_of({row[0] for row in rows})
+        for advisory, name, ranges, versions, word, source, whole, score in rows:
+            candidate = Candidate(
+                source, ecosystem, name, ranges, versions, flaws.get(advisory, ()), False, word, whole, score
+            )
+            found[Package(ecosystem, name)].append(candidate)
+    return found
+
+
+Affected = tuple[int, str, list[list[list[str]]], list[str], str, str, str, float | None]
+
+
+def _affected(ecosystem: str, names: Sequence[str]) -> Iterable[Affected]:
+    rows = AffectedRange.objects.filter(ecosystem=ecosystem, name__in=bulk.among(names), advisory__withdrawn_at=None)
+    return rows.values_list(
+        "advisory_id",
+        "name",
+        "ranges",
+        "versions",
+        "severity",
+        "advisory__name",
+        "advisory__severity",
+        "advisory__cvss_score",
+    )
+
+
+def _flaws_of(advisory_ids: set[int]) -> dict[int, tuple[int, ...]]:
+    found: dict[int, list[int]] = defaultdict(list)
+    rows = AdvisoryFlaw.objects.filter(advisory__in=bulk.among(sorted(advisory_ids))).order_by("vulnerability_id")
+    for advisory, flaw in rows.values_list("advisory_id", "vulnerability_id"):
+        found[advisory].append(flaw)
+    return {advisory: tuple(flaws) for advisory, flaws in found.items()}
+
+
+# --- what is behind ---
+
+
+def note_changes(changes: Changes) -> None:
+    """``advisories.services.ADVISORIES_CHANGED``: inside the transaction that changes what is said of packages."""
+    now = timezone.now()
+    bulk.insert(ChangedPackage, ("ecosystem", "name", "at"), [(*p, now) for p in sorted(changes.packages)])
+
+
+def newest_change() -> int:
+    return ChangedPackage.objects.aggregate(n=Max("pk"))["n"] or 0
+
+
+def behind() -> Q:
+    """Builds that were never held against anything, or of which something was said since."""
+    later = ChangedPackage.objects.filter(
+        ecosystem=OuterRef("ecosystem"), name=OuterRef("source_name"), pk__gt=OuterRef("matched_to")
+    )
+    return Q(matched_to=0) | Q(Exists(later))
+
+
+# --- one image ---
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """What the advisories say of an image's inventory."""
+
+    entries: Mapping[Identity, Entry]
+    flaws: Mapping[str, Flaw]
+    covers: frozenset[str]
+    """``vulnerability`` where there are advisories for every ecosystem in the image, else nothing: what could not be
+    held against anything is not clean."""
+    warnings: Sequence[str]
+    data_at: datetime | None
+    """How old the advisories are: the date of the newest data that was read."""
+
+
+def matches_of(image: Image) -> Matched | None:
+    """Hold the image's inventory, which the caller has just written, against the advisories.
+
+    ``None`` where there are no advisories at all: then nothing is said, not that nothing was found.
+    """
+    if not AffectedRange.objects.exists():
+        return None
+    entries = entries_of(image)
+    missing = _without_advisories(image)
+    warnings = [f"There are no advisories for {name}: {count} packages were not matched" for name, count in missing]
+    return Matched(
+        entries=entries,
+        flaws=known_flaws({e.vulnerability for e in entries.values()}),
+        covers=frozenset() if missing else frozenset({FindingKind.VULNERABILITY.value}),
+        warnings=warnings,
+        data_at=Import.objects.filter(data_at__isnull=False).aggregate(at=Max("data_at"))["at"],
+    )
+
+
+def _without_advisories(image: Image) -> list[tuple[str, int]]:
+    """(ecosystem, packages of it in the image) for ecosystems of which no advisory is known."""
+    rows = ImageComponent.objects.filter(image=image, build__isnull=False).order_by("build__ecosystem")
+    counts = rows.values_list("build__ecosystem").annotate(n=Count("pk"))
+    return [(e, n) for e, n in counts if not AffectedRange.objects.filter(ecosystem=e).exists()]
+
+
+def entries_of(image: Image) -> dict[Identity, Entry]:
+    """The flaws of an image's inventory by identity, as our own scanner says them; its builds are matched first."""
+    builds = ImageComponent.objects.filter(image=image, build__isnull=False).values("build_id")
+    match_builds(ComponentBuild.objects.filter(behind(), pk__in=builds).values_list("pk", flat=True))
+    rows = ImageComponent.objects.filter(image=image, build__matches__isnull=False).values_list(
+        "build__matches__vulnerability__name",
+        "component__purl",
+        "path",
+        "layer",
+        *(f"build__matches__{word}" for word in _WORDS),
+    )
+    found: dict[Identity, Entry] = {}
+    for name, purl, path, layer, severity, source, reported, fixes in rows:
+        said = Said(severity, source, reported[:100], tuple(fixes))
+        entry = vulnerability_entry(name=name, purl=purl, said=said, path=path, layer=layer)
+        found[entry.identity] = entry
+    return found

@@ -14,7 +14,9 @@ from secguard.accounts.api import (
     TokenViewSet,
     UserViewSet,
 )
+from secguard.advisories.api import AdvisoryViewSet, FeedViewSet, ImportViewSet
 from secguard.audit.api import AuditViewSet
+from secguard.dashboards.views import applications as standing
 from secguard.dashboards.views import compliance, home, images, risks
 from secguard.decisions.api import AppetiteViewSet, DecisionViewSet
 from secguard.findings.api import ExposureViewSet, FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
@@ -31,6 +33,9 @@ router = DefaultRouter()
 router.register("images", ImageViewSet, "image")
 router.register("repositories", RepositoryViewSet, "repository")
 router.register("registries", RegistryViewSet, "registry")
+router.register("advisories", AdvisoryViewSet, "advisory")
+router.register("feeds", FeedViewSet, "feed")
+router.register("imports", ImportViewSet, "import")
 router.register("findings", FindingViewSet, "finding")
 router.register("risks", RiskViewSet, "risk")
 router.register("exposures", ExposureViewSet, "exposure")
@@ -81,6 +86,10 @@ policy_patterns = [
     path("policy/<int:pk>/", policy_views.version_detail, name="version"),
     path("policy/<int:pk>/activate/", policy_views.activate, name="activate"),
 ]
+compliance_patterns = [
+    path("compliance/", compliance.home, name="home"),
+    path("compliance/applications/", standing.application_standing, name="applications"),
+]
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
@@ -94,6 +103,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="docs",
     ),
     path("", include("secguard.accounts.urls")),
+    path("", include("secguard.advisories.urls")),
     path("", include("secguard.audit.urls")),
     path("", include("secguard.decisions.urls")),
     path("", include("secguard.images.urls")),
@@ -102,7 +112,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include(([path("scans/<int:pk>/", images.scan_detail, name="detail")], "scans"))),
     path("", include((risk_patterns, "risks"))),
     path("", include((policy_patterns, "policies"))),
-    path("", include(([path("compliance/", compliance.home, name="home")], "compliance"))),
+    path("", include((compliance_patterns, "compliance"))),
 ]
 
 handler400 = "secguard.web.problems.bad_request"

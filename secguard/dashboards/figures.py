@@ -59,6 +59,22 @@ class Figures:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One number of a page: ``value`` is the count of the rows that ``url`` lists, ``note`` says of what.
+
+    A note with a number of its own leads to those rows in turn: ``note_url``.
+    """
+
+    label: str
+    value: int
+    url: str
+    note: str = ""
+    note_url: str = ""
+    share: str = ""
+    """Beside it: ``25 % within policy``."""
+
+
 def share(part: int, whole: int) -> float | None:
     """Per cent, one decimal; ``None`` of nothing: an empty estate is not a perfect one."""
     return round(100 * part / whole, 1) if whole else None

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
-from secguard.accounts.models import User
+from secguard.accounts.models import Application, User
 from secguard.dashboards.figures import Figures, spread
 from secguard.dashboards.models import DailyFigure
 from secguard.decisions.models import Decision
@@ -72,6 +73,12 @@ def risk_rows(user: User) -> QuerySet[Risk]:
         .select_related("vulnerability")
         .defer("description", "vulnerability__description", "vulnerability__references")
     )
+
+
+def open_images_of(risk_ids: Iterable[int], user: User) -> dict[int, int]:
+    """{risk id: images that ``user`` may see in which it stands open}. One query for a page of risks."""
+    rows = Finding.objects.visible_to(user).filter(risk_id__in=list(risk_ids), status=OPEN)
+    return dict(rows.order_by().values_list("risk_id").annotate(n=Count("image_id", distinct=True)))
 
 
 def exposures_of(risk: Risk, user: User) -> QuerySet[Exposure]:
@@ -186,6 +193,36 @@ def _open(user: User, now: datetime, team_id: int | None) -> dict[str, dict[str,
     words = by_deadline(now, now + WEEK)
     counted: Any = rows.order_by().values("severity").annotate(**{w: Count("pk", filter=q) for w, q in words.items()})
     return spread((row["severity"], {w: row[w] for w in words}) for row in counted)
+
+
+def measured_applications(user: User, gate: Gate = Gate.PROMOTE) -> QuerySet[Application]:
+    """Applications with images, and where each stands: ``outside`` policy, ``images`` newest, ``blocked``, ``overdue``.
+
+    The sets are those of ``figures``, so that every number there is the count of rows here.
+    """
+    mine = Repository.objects.visible_to(user).filter(application=OuterRef("pk")).exclude(newest_image=None)
+    judged = Verdict.objects.filter(stage=gate, image=OuterRef("newest_image_id"))
+    let_pass = judged.exclude(verdict="block")
+    rows = Application.objects.visible_to(user).filter(Exists(mine)).select_related("team")
+    return rows.annotate(
+        outside=Exists(mine.filter(~Exists(let_pass))),
+        images=_number(mine, "newest_image_id"),
+        blocked=_number(mine.filter(Exists(judged.filter(verdict="block"))), "newest_image_id"),
+    )
+
+
+def _number(rows: QuerySet[Any], column: str) -> Coalesce:
+    """How many different ``column`` the correlated ``rows`` have, as a subquery; 0 where there is none."""
+    counted = rows.order_by().values("application_id").annotate(n=Count(column, distinct=True)).values("n")
+    return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
+
+
+def open_by_application(application_ids: Iterable[int], user: User, now: datetime) -> dict[int, dict[str, int]]:
+    """{application id: {deadline word: open risks, and ``open`` for all of them}}. One query."""
+    rows = Exposure.objects.present().visible_to(user).filter(application_id__in=list(application_ids))
+    words = {word: Count("pk", filter=q) for word, q in by_deadline(now, now + WEEK).items()}
+    counted: Any = rows.order_by().values("application_id").annotate(open=Count("pk"), **words)
+    return {row["application_id"]: row for row in counted}
 
 
 def trend(team_ids: Sequence[int], since: date) -> dict[date, list[Mapping[str, Any]]]:

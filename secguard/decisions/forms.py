@@ -102,7 +102,7 @@ class VoteForm(forms.Form):
         label="Comment",
         required=False,
         max_length=MAX_COMMENT,
-        widget=forms.Textarea(attrs={"rows": 2}),
+        widget=forms.Textarea(attrs={"rows": 1}),
         help_text="Needed to reject: what would be accepted instead.",
     )
 

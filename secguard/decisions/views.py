@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from secguard.accounts.models import User
+from secguard.accounts.models import Application, User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.approvals.quorum import Choice
@@ -25,6 +25,7 @@ from secguard.decisions.forms import AppetiteForm, RequestForm, RevokeForm, Vote
 from secguard.decisions.lifecycle import DecisionKind
 from secguard.decisions.models import Decision, RiskAppetite
 from secguard.decisions.queries.documents import RELATED
+from secguard.decisions.scope import ScopeKind
 from secguard.decisions.services.requesting import MAX_BULK
 from secguard.errors import Invalid, NotFound, SecGuardError
 from secguard.findings.models import Finding, Risk
@@ -44,14 +45,14 @@ class DecisionListing(Listing):
     caption = "Decisions you may see, newest first"
     noun = "decision"
     columns = (
-        Column("id", "No.", sort="id", first="-", numeric=True),
+        Column("id", "No.", sort="id", first="-", css="fit-no"),
         Column("risk", "Risk", value="risk.name"),
-        Column("kind", "Kind", sort="kind"),
-        Column("scope", "Where", sort="scope_label", value="scope_label"),
-        Column("status", "Status", value=lambda d: queries.effective_status(d, timezone.now()).value),
-        Column("by", "Asked by", sort="requested_by__username", value="requested_by.username"),
-        Column("asked", "Asked", sort="requested_at", first="-", value="requested_at"),
-        Column("ends", "Ends", sort="expires_at", value="expires_at"),
+        Column("scope", "What and where", sort="scope_label", value="scope_label"),
+        Column("status", "Status", value=lambda d: queries.effective_status(d, timezone.now()).value, css="fit-fix"),
+        Column("by", "Asked by", sort="requested_by__username", value="requested_by.username", css="fit-word"),
+        Column("asked", "Asked", sort="requested_at", first="-", value="requested_at", css="fit-date wide-only"),
+        Column("ends", "Ends", sort="expires_at", value="expires_at", css="fit-date"),
+        Column("kind", "Kind", hidden=True),
         Column("scope_kind", "Scope", hidden=True),
         Column("severity", "Severity", value="risk.get_severity_display", hidden=True),
         Column("package", "Package", value="risk.where", hidden=True),
@@ -100,11 +101,24 @@ def _facts(decision: Decision, user: User) -> dict[str, Any]:
         "flaw": decision.risk.vulnerability,
         "scope_words": scope_words(scope),
         "radius": queries.blast_radius([decision.risk_id], scope, user),
+        "images_url": _images_url([decision.risk_id], scope),
         "places": places,
         "fixes": fixes,
         "earlier": queries.earlier_decisions(decision.risk, user, before=decision),
         "now": timezone.now(),
     }
+
+
+def _images_url(risk_ids: Sequence[int], scope: queries.Scope) -> str:
+    """The list of the images that a decision on these risks covers in ``scope``."""
+    words = {"risk": ",".join(str(pk) for pk in risk_ids)}
+    if scope.kind is ScopeKind.IMAGE:
+        words["q"] = scope.label
+    elif scope.kind is ScopeKind.REPOSITORY:
+        words["repository"] = scope.label
+    elif scope.id is not None:
+        words["application"] = Application.objects.values_list("slug", flat=True).get(pk=scope.id)
+    return f"{reverse('images:list')}?{urlencode(words)}"
 
 
 @login_required
@@ -241,6 +255,7 @@ def _preview(risk_ids: Sequence[int], scope: queries.Scope, kind: str, user: Use
     requirement = services.preview(risk_ids, scope, kind)
     return {
         "radius": queries.blast_radius(risk_ids, scope, user),
+        "images_url": _images_url(risk_ids, scope),
         "requirement": requirement,
         "approvers": [(role.value, n) for role, n in requirement.approvers.items()] if requirement else [],
         "latest": requirement.latest_end(timezone.now()) if requirement else None,

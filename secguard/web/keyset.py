@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import FieldDoesNotExist
@@ -26,7 +27,6 @@ COUNT_BOUND = 10_000
 MAX_CURSOR_LENGTH = 4_096
 
 Row = TypeVar("Row")
-_signer = Signer(salt="secguard.web.keyset")
 
 
 class BrokenCursor(Invalid):
@@ -217,9 +217,15 @@ _FROM_TEXT: dict[str, Callable[[str], Any]] = {
 }
 
 
+@cache
+def _signer() -> Signer:
+    """Made at its first use: the app registry is filled before a management command has any key."""
+    return Signer(salt="secguard.web.keyset")
+
+
 def encode(cursor: Cursor, sort: str) -> str:
     """The cursor as a URL-safe string, bound to ``sort`` (any text that names the list's order)."""
-    return _signer.sign_object([sort, int(cursor.backwards), [_to_json(v) for v in cursor.values]], compress=True)
+    return _signer().sign_object([sort, int(cursor.backwards), [_to_json(v) for v in cursor.values]], compress=True)
 
 
 def decode(text: str, sort: str) -> Cursor:
@@ -227,7 +233,7 @@ def decode(text: str, sort: str) -> Cursor:
     if len(text) > MAX_CURSOR_LENGTH:
         raise BrokenCursor(f"is longer than {MAX_CURSOR_LENGTH} characters")
     try:
-        made_for, backwards, values = _signer.unsign_object(text)
+        made_for, backwards, values = _signer().unsign_object(text)
         cursor = Cursor(tuple(_from_json(v) for v in values), backwards=bool(backwards))
     except (BadSignature, ValueError, TypeError, KeyError, InvalidOperation) as error:
         raise BrokenCursor("is not one that this server made") from error

@@ -25,6 +25,7 @@ from secguard.web.pagination import flipped
 CSV_ROWS = 100_000
 PAGE_SIZES = (25, 50, 100, 200)
 OWN_PARAMETERS = ("q", "sort", "cursor", "per", "format")
+YES_NO = {"true": "Yes", "false": "No"}
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,12 @@ class Listing:
     def _cursor_scope(self) -> str:
         return f"{self.name} {self.sort}"
 
-    @property
+    def prepare(self, rows: list[Any]) -> None:
+        """Give one page of rows what their columns show beside the row itself; a fixed number of queries."""
+
+    @cached_property
     def rows(self) -> list[Any]:
+        self.prepare(self.page.rows)
         return self.page.rows
 
     @cached_property
@@ -225,7 +230,7 @@ class Listing:
         values = [value for value in self.request.GET.getlist(name) if value]
         if not values:
             return ""
-        words = {str(value): str(label) for value, label in getattr(field, "choices", None) or ()}
+        words = YES_NO | {str(value): str(label) for value, label in getattr(field, "choices", None) or ()}
         return ", ".join(words.get(value, value)[:80] for value in values)
 
     def _without(self, name: str) -> str:
@@ -292,6 +297,7 @@ class Listing:
         left, cursor = CSV_ROWS, None
         while left > 0:
             page = keyset.page(self.queryset, self.keys, cursor, min(1_000, left))
+            self.prepare(page.rows)
             for row in page.rows:
                 yield [column.read(row) for column in self.columns]
             left -= len(page.rows)

@@ -107,13 +107,19 @@
     return lying ? { xAxis: numbers, yAxis: labels } : { xAxis: labels, yAxis: numbers };
   }
 
-  function cartesian(data, look) {
+  // On a narrow place the legend of four or more series takes two lines.
+  function legendRoom(data, width) {
+    if (data.series.length < 2) return 4;
+    return width < 440 && data.series.length > 3 ? 54 : 30;
+  }
+
+  function cartesian(data, look, width) {
     const curve = data.kind === "line" || data.kind === "area";
     const stacked = data.kind.startsWith("stacked") || data.kind === "area";
     return {
       ...common(data, look),
       ...axes(data, look),
-      grid: { left: 4, right: 12, top: 10, bottom: data.series.length > 1 ? 30 : 4, containLabel: true },
+      grid: { left: 4, right: 12, top: 10, bottom: legendRoom(data, width), containLabel: true },
       series: data.series.map((series, at) => ({
         name: series.name,
         type: curve ? "line" : "bar",
@@ -139,7 +145,7 @@
     const look = frame();
     const known = drawn.get(place);
     const chart = known ?? echarts.init(place, null, { renderer: "svg" });
-    chart.setOption(data.kind === "donut" ? donut(data, look) : cartesian(data, look), true);
+    chart.setOption(data.kind === "donut" ? donut(data, look) : cartesian(data, look, place.clientWidth), true);
     if (known) return;
     drawn.set(place, chart);
     new ResizeObserver(() => chart.resize()).observe(place);

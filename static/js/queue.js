@@ -71,6 +71,12 @@
     if (event.target.closest("[data-keys]")) document.getElementById("keys")?.showModal();
   });
 
+  // Whoever chooses one for a decision on several finds the buttons for it open.
+  document.addEventListener("change", (event) => {
+    const bulk = event.target.matches("[data-queue] input[type=checkbox]") && document.querySelector(".queue-bulk");
+    if (bulk && event.target.checked) bulk.open = true;
+  });
+
   // After a vote the list stays where it was; what was chosen for several stays chosen.
   let kept = null;
   document.addEventListener("htmx:beforeSwap", (event) => {

@@ -45,6 +45,7 @@ PAGES = {
     "policies:edit": "/policy/new/",
     "policies:version": "/policy/1/",
     "compliance:home": "/compliance/",
+    "compliance:applications": "/compliance/applications/",
     "applications:list": "/applications/",
     "applications:new": "/applications/new/",
     "applications:detail": "/applications/ledger/",

@@ -19,8 +19,9 @@ PAGES = {
     "reviewer": [
         "/", "/images/", f"/images/{IMAGE}/", f"/images/{IMAGE}/components/", "/risks/", "/risks/open/",
         "/risks/open/?deadline=later", "/risks/{risk}/", "/decisions/", "/decisions/queue/", "/decisions/{waiting}/",
-        "/decisions/{approved}/revoke/", "/compliance/", "/policy/", "/appetite/", "/applications/",
-        "/applications/shop/", "/audit/", "/scans/{scan}/", "/images/?q=service&verdict=block&current=true",
+        "/decisions/{approved}/revoke/", "/decisions/?status=approved&ending=30&team=payments", "/compliance/",
+        "/compliance/applications/", "/policy/", "/appetite/", "/applications/", "/applications/shop/", "/audit/",
+        "/scans/{scan}/", "/images/?q=service&verdict=block&current=true", "/images/?risk={risk}&team=payments",
     ],
     "developer": ["/", "/images/", "/risks/", "/risks/open/", "/decisions/", "/decisions/new/?risk={risk}"],
     "operator": ["/", "/images/"],

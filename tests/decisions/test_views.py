@@ -121,9 +121,13 @@ def test_who_may_not_ask(viewer, stranger, risk, repository, image):
 def test_the_list_filters_searches_and_exports(waiting, developer, stranger, reviewer):
     assert "CVE-2026-0001" in text(developer.client.get("/decisions/"))
     assert "CVE-2026-0001" in text(developer.client.get("/decisions/?q=cve-2026&status=requested&mine=true"))
+    assert "CVE-2026-0001" in text(developer.client.get("/decisions/?ending=60&team=payments"))
+    for query in ("ending=1", "ending=never", "ending=0", "team=logistics"):
+        assert "Nothing matches" in text(developer.client.get(f"/decisions/?{query}")), query
     assert "Nothing matches" in text(developer.client.get("/decisions/?status=approved"))
     csv = b"".join(developer.client.get("/decisions/?format=csv").streaming_content).decode()
-    assert csv.splitlines()[1].startswith(f"{waiting.pk},CVE-2026-0001,accept,")
+    assert csv.splitlines()[1].startswith(f"{waiting.pk},CVE-2026-0001,")
+    assert ",accept,repository,high," in csv.splitlines()[1]
     for url in ("/decisions/", "/decisions/?q=CVE-2026-0001", f"/decisions/?risk={waiting.risk_id}"):
         assert "shop/api" not in text(stranger.client.get(url))
 

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 
 from secguard.accounts.models import Team, User
 from secguard.dashboards import queries
-from secguard.dashboards.figures import DEADLINES, Figures
+from secguard.dashboards.figures import DEADLINES, Card, Figures
 from secguard.dashboards.services import ORGANISATION
 from secguard.findings.severity import Severity
 from secguard.web.charts import Chart, Series, Tone
@@ -42,13 +42,11 @@ def home(request: HttpRequest) -> HttpResponse:
     days = int(asked) if asked in {str(p) for p in PERIODS} else 90
     found = queries.figures(user, now, team_id=team.pk if team else None)
     context = {
-        "figures": found,
         "teams": visible,
         "team": team,
         "days": days,
         "periods": PERIODS,
-        "overdue": found.of_deadline("overdue"),
-        "links": _links(team),
+        "cards": _cards(found, team),
         "chart_open": _open_chart(found, team),
         "chart_verdicts": _verdict_chart(found, team),
         "charts_trend": _trend_charts(user, team, now.date() - timedelta(days=days)),
@@ -64,14 +62,44 @@ def _url(name: str, team: Team | None, **words: str) -> str:
     return f"{reverse(name)}?{urlencode(words)}" if words else reverse(name)
 
 
-def _links(team: Team | None) -> dict[str, str]:
-    return {
-        "images": _url("images:list", team, current="true"),
-        "blocked": _url("images:list", team, current="true", verdict="block"),
-        "applications": reverse("applications:list"),
-        "overdue": _url("risks:work", team, deadline="overdue"),
-        "exceptions": _url("decisions:list", team, status="approved"),
-    }
+def _cards(found: Figures, team: Team | None) -> list[Card]:
+    images = _url("images:list", team, current="true")
+    return [
+        Card(
+            "Applications outside policy",
+            found.applications - found.applications_within,
+            _url("compliance:applications", team, within="false"),
+            f"{found.applications:,} with images",
+            _url("compliance:applications", team),
+            _share(found.application_share),
+        ),
+        Card(
+            "Newest images blocked",
+            found.verdicts.get("block", 0),
+            _url("images:list", team, current="true", verdict="block"),
+            f"{found.images:,} newest images",
+            images,
+            _share(found.image_share),
+        ),
+        Card(
+            "Overdue risks",
+            found.of_deadline("overdue"),
+            _url("risks:work", team, deadline="overdue"),
+            f"{found.open_total:,} open",
+            _url("risks:work", team),
+        ),
+        Card(
+            "Exceptions in force",
+            found.exceptions,
+            _url("decisions:list", team, status="approved"),
+            f"{found.exceptions_ending:,} end within 30 days",
+            _url("decisions:list", team, status="approved", ending="30"),
+        ),
+    ]
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{share:g} % within policy"
 
 
 def _table(found: Figures, team: Team | None) -> list[dict[str, Any]]:

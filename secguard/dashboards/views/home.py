@@ -20,7 +20,7 @@ from secguard.accounts.models import Team, User
 from secguard.accounts.roles import Permission, Role
 from secguard.accounts.services import create_token
 from secguard.dashboards import queries
-from secguard.dashboards.figures import Figures
+from secguard.dashboards.figures import Card, Figures
 from secguard.decisions.models import Decision
 from secguard.decisions.queries import Waiting, queue, waiting_count
 from secguard.findings.models import Exposure
@@ -69,7 +69,7 @@ def audience(user: User) -> Role:
     return next((role for role in HOMES if role in held), Role.VIEWER)
 
 
-def _cards(user: User, now: datetime, role: Role) -> list[dict[str, Any]]:
+def _cards(user: User, now: datetime, role: Role) -> list[Card]:
     """The numbers at the top, four at most: each leads to exactly its rows."""
     found = queries.figures(user, now)
     waiting = _waiting_card(user, now)
@@ -79,42 +79,45 @@ def _cards(user: User, now: datetime, role: Role) -> list[dict[str, Any]]:
     ending = _query("decisions:list", status="approved", ending="30")
     cards = [
         *waiting,
-        _card("Overdue", found.of_deadline("overdue"), f"{work}?deadline=overdue", "past the date to fix by"),
-        _card("Due this week", found.of_deadline("soon"), f"{work}?deadline=soon", "and not covered"),
-        _card("Blocked", found.verdicts.get("block", 0), f"{images}?verdict=block&current=true", "newest images"),
-        _card("Exceptions ending", found.exceptions_ending, ending, "within 30 days"),
+        Card("Overdue", found.of_deadline("overdue"), f"{work}?deadline=overdue", "past the date to fix by"),
+        Card("Due this week", found.of_deadline("soon"), f"{work}?deadline=soon", "and not covered"),
+        Card("Blocked", found.verdicts.get("block", 0), f"{images}?verdict=block&current=true", "newest images"),
+        Card("Exceptions ending", found.exceptions_ending, ending, "within 30 days"),
     ]
     return cards[:4]
 
 
-def _waiting_card(user: User, now: datetime) -> list[dict[str, Any]]:
+def _waiting_card(user: User, now: datetime) -> list[Card]:
     if not user.can(Permission.DECISION_APPROVE):
         return []
     count = waiting_count(user, now)
-    return [_card("Waiting for you", count, reverse("decisions:queue"), "requests to decide")]
+    return [Card("Waiting for you", count, reverse("decisions:queue"), "requests to decide")]
 
 
-def _standing_cards(found: Figures) -> list[dict[str, Any]]:
-    work, images = reverse("risks:work"), reverse("images:list")
-    blocked = found.verdicts.get("block", 0)
+def _standing_cards(found: Figures) -> list[Card]:
+    work, images = reverse("risks:work"), f"{reverse('images:list')}?current=true"
+    in_force = {"name": "decisions:list", "status": "approved"}
     return [
-        _card("Overdue", found.of_deadline("overdue"), f"{work}?deadline=overdue", f"of {found.open_total:,} open"),
-        _card("Blocked", blocked, f"{images}?verdict=block&current=true", f"of {found.images:,} newest images"),
-        _card(
+        Card("Overdue", found.of_deadline("overdue"), f"{work}?deadline=overdue", f"{found.open_total:,} open", work),
+        Card(
+            "Blocked",
+            found.verdicts.get("block", 0),
+            f"{images}&verdict=block",
+            f"{found.images:,} newest images",
+            images,
+        ),
+        Card(
             "Exceptions in force",
             found.exceptions,
-            _query("decisions:list", status="approved"),
+            _query(**in_force),
             f"{found.exceptions_ending:,} end within 30 days",
+            _query(**in_force, ending="30"),
         ),
     ]
 
 
 def _query(name: str, **words: str) -> str:
     return f"{reverse(name)}?{urlencode(words)}"
-
-
-def _card(label: str, value: int, url: str, note: str) -> dict[str, Any]:
-    return {"label": label, "value": value, "url": url, "note": note}
 
 
 def _work(user: User, now: datetime) -> list[Exposure]:

@@ -7,14 +7,13 @@ from typing import Any
 
 import django_filters
 from django.contrib.auth.decorators import login_required
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from secguard.accounts.authentication import person_of
-from secguard.accounts.models import Application
 from secguard.dashboards import queries
 from secguard.decisions.queries import applicable_for_image
 from secguard.errors import NotFound
@@ -35,6 +34,8 @@ from secguard.web.listing import Column, Listing
 from secguard.web.wording import split_host
 
 WORST_FIRST = sorted(((s.value, s.label.capitalize()) for s in Severity), reverse=True)
+PLACES = {"team": "application__team__slug", "application": "application__slug", "repository": "name"}
+MAX_RISKS = 200
 VERDICTS = [("pass", "Pass"), ("warn", "Warn"), ("block", "Block"), ("unknown", "Not judged")]
 
 
@@ -42,11 +43,12 @@ class ImageFilter(django_filters.FilterSet):
     severity = django_filters.ChoiceFilter(label="Worst severity", choices=WORST_FIRST, field_name="worst_severity")
     verdict = django_filters.ChoiceFilter(label="May be promoted", choices=VERDICTS, method="by_verdict")
     current = django_filters.ChoiceFilter(
-        label="Which", choices=[("true", "Newest of each")], method="only_newest", empty_label="All images"
+        label="Which", choices=[("true", "Newest of each")], method="at_a_place", empty_label="All images"
     )
-    team = ChipFilter(label="Team", method="of_team")
-    application = ChipFilter(label="Application", method="of_application")
-    repository = ChipFilter(label="Repository", method="of_repository")
+    team = ChipFilter(label="Team", method="at_a_place")
+    application = ChipFilter(label="Application", method="at_a_place")
+    repository = ChipFilter(label="Repository", method="at_a_place")
+    risk = ChipFilter(label="Risk", method="with_risk")
 
     class Meta:
         model = Image
@@ -57,20 +59,27 @@ class ImageFilter(django_filters.FilterSet):
         found: QuerySet[Image] = judged.filter(verdict_word=None if value == "unknown" else value)
         return found
 
-    def of_team(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
-        mine = Repository.objects.visible_to(person_of(self.request)).filter(application__team__slug=value)
-        return rows.filter(pk__in=Image.objects.filter(places__repository__in=mine).values("pk"))
+    def filter_queryset(self, queryset: QuerySet[Image]) -> QuerySet[Image]:
+        """Where an image lies and whether it is the newest there are asked together: the newest *of that place*."""
+        rows: QuerySet[Image] = super().filter_queryset(queryset)
+        words = {path: self.form.cleaned_data.get(name) for name, path in PLACES.items()}
+        asked = {path: word for path, word in words.items() if word}
+        newest = self.form.cleaned_data.get("current")
+        if not asked and not newest:
+            return rows
+        places = Repository.objects.visible_to(person_of(self.request)).filter(**asked)
+        if newest:
+            return rows.filter(pk__in=places.exclude(newest_image=None).values("newest_image_id"))
+        return rows.filter(pk__in=Image.objects.filter(places__repository__in=places).values("pk"))
 
-    def of_application(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
-        mine = Application.objects.visible_to(person_of(self.request)).filter(slug=value)
-        return rows.filter(pk__in=Image.objects.filter(places__repository__application__in=mine).values("pk"))
+    def at_a_place(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
+        return rows  # ``filter_queryset`` asks for all of them at once
 
-    def of_repository(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
-        mine = Repository.objects.visible_to(person_of(self.request)).filter(name=value)
-        return rows.filter(pk__in=Image.objects.filter(places__repository__in=mine).values("pk"))
-
-    def only_newest(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
-        return rows.filter(pk__in=Repository.objects.visible_to(person_of(self.request)).values("newest_image_id"))
+    def with_risk(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
+        """``7`` or ``7,9``: images in which one of these risks stands open."""
+        ids = [int(i) for i in value.split(",")[:MAX_RISKS] if i.isascii() and i.isdigit() and len(i) < 19]
+        open_ones = Finding.objects.filter(image=OuterRef("pk"), risk_id__in=ids, status=OPEN)
+        return rows.filter(Exists(open_ones))
 
 
 class ImageListing(Listing):
@@ -81,7 +90,7 @@ class ImageListing(Listing):
     search_hint = "Repository, tag or digest"
     filterset = ImageFilter
     columns = (
-        Column("image", "Image", value=queries.name_of),
+        Column("image", "Image", value="name"),
         Column("verdict", "May be promoted", value="verdict_word", css="fit-word"),
         Column(
             "severity",
@@ -91,11 +100,15 @@ class ImageListing(Listing):
             value=lambda image: image.open_findings,
             css="fit-counts",
         ),
-        Column("application", "Application", value=lambda image: application_of(image), css="fit-word"),
+        Column("application", "Application", css="fit-word"),
         Column("scanned", "Scanned", sort="last_scanned_at", first="-", value="last_scanned_at", css="fit-date"),
-        Column("seen", "First seen", sort="first_seen_at", first="-", value="first_seen_at", css="fit-date"),
+        Column("seen", "First seen", sort="first_seen_at", first="-", value="first_seen_at", css="fit-date wide-only"),
         Column("digest", "Digest", hidden=True),
     )
+
+    def prepare(self, rows: list[Any]) -> None:
+        for image in rows:
+            image.name, image.application = queries.name_of(image), application_of(image)
 
     def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         return search(queryset, person_of(self.request), text)
@@ -110,9 +123,6 @@ def application_of(image: Any) -> str:
 @login_required
 def image_list(request: HttpRequest) -> HttpResponseBase:
     listing = ImageListing(request, queries.image_rows(person_of(request)))
-    if request.GET.get("format") != "csv":
-        for image in listing.rows:
-            image.name, image.application = queries.name_of(image), application_of(image)
     return listing.respond("images/list.html", "images/_list.html", {"begin_url": reverse("begin")})
 
 
@@ -160,6 +170,18 @@ class FindingListing(Listing):
         Column("status", "Status", hidden=True),
     )
 
+    def __init__(self, request: HttpRequest, image: Image) -> None:
+        super().__init__(request, queries.image_findings(image))
+        self.image = image
+
+    def prepare(self, rows: list[Any]) -> None:
+        """Each finding: who reports it, and the decision that covers it."""
+        queries.with_sources(rows)
+        decisions = applicable_for_image(self.image.pk, timezone.now())
+        for finding in rows:
+            finding.decision = decisions.get(finding.risk_id)
+            finding.decision_words = finding.decision.kind.value if finding.decision else ""
+
     def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         return queryset.filter(
             Q(risk__vulnerability__name__icontains=text)
@@ -173,11 +195,9 @@ class FindingListing(Listing):
 def image_detail(request: HttpRequest, digest: str) -> HttpResponseBase:
     user: Any = request.user
     image = find_image(user, digest)
-    findings = FindingListing(request, queries.image_findings(image))
+    findings = FindingListing(request, image)
     if htmx.wants_fragment(request) or request.GET.get("format") == "csv":
-        _explain(findings, image)
         return findings.respond("images/detail.html", "images/_findings.html", {"image": image})
-    _explain(findings, image)
     placed = with_places(Image.objects.filter(pk=image.pk), user).get()
     gate = Gate(request.GET["stage"]) if request.GET.get("stage") in set(Gate) else Gate.PROMOTE
     difference = compare_images(image, None, user)
@@ -191,6 +211,7 @@ def image_detail(request: HttpRequest, digest: str) -> HttpResponseBase:
         "gates": [g.value for g in Gate],
         "gate": gate.value,
         "verdict": document,
+        **_answer(document),
         "evaluated_at": datetime.fromisoformat(document["evaluated_at"]),
         "valid_until": datetime.fromisoformat(document["valid_until"]),
         "stored": queries.verdicts_of(image),
@@ -203,14 +224,15 @@ def image_detail(request: HttpRequest, digest: str) -> HttpResponseBase:
     return findings.respond("images/detail.html", "images/_findings.html", context)
 
 
-def _explain(listing: FindingListing, image: Image) -> None:
-    """Each finding on the page: who reports it, and the decision that covers it."""
-    rows = listing.rows
-    queries.with_sources(rows)
-    decisions = applicable_for_image(image.pk, timezone.now())
-    for finding in rows:
-        finding.decision = decisions.get(finding.risk_id)
-        finding.decision_words = finding.decision.kind.value if finding.decision else ""
+def _answer(document: dict[str, Any]) -> dict[str, Any]:
+    """Why in short: the reasons that stop it, those that only warn, and how many upgrades would help."""
+    blocking = [r for r in document["reasons"] if r["effect"] == "block"]
+    upgrades = {(u["name"], u["from"]) for r in blocking for u in r["remedy"].get("upgrades", ())}
+    return {
+        "blocking": blocking,
+        "warning": [r for r in document["reasons"] if r["effect"] != "block"],
+        "upgrades": len(upgrades),
+    }
 
 
 class ComponentListing(Listing):

@@ -19,7 +19,7 @@ from secguard.dashboards.views.images import WORST_FIRST
 from secguard.errors import NotFound
 from secguard.findings.identity import FindingKind
 from secguard.findings.models import Exposure, Risk
-from secguard.findings.queries import open_counts, search_risks
+from secguard.findings.queries import search_risks
 from secguard.findings.severity import Severity
 from secguard.web import htmx
 from secguard.web.filters import ChipFilter, YesNoFilter
@@ -70,12 +70,17 @@ class RiskListing(Listing):
         ),
         Column("name", "Risk", value="name"),
         Column("where", "Package or target", value="where"),
-        Column("open", "Open findings", numeric=True, value=lambda r: getattr(r, "open", ""), css="fit-number"),
+        Column("images", "Open in", numeric=True, css="fit-number"),
         Column("fix", "Fix", value=lambda r: "yes" if r.fix_available else "no", css="fit-fix"),
         Column("epss", "EPSS", sort="epss", first="-", numeric=True, value="epss", css="fit-number"),
         Column("created", "Known since", sort="created_at", first="-", value="created_at", css="fit-date"),
         Column("known_exploited", "Known exploited", hidden=True),
     )
+
+    def prepare(self, rows: list[Any]) -> None:
+        counts = queries.open_images_of([r.pk for r in rows], person_of(self.request))
+        for risk in rows:
+            risk.images = counts.get(risk.pk, 0)
 
     def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         return search_risks(queryset, text)
@@ -86,10 +91,6 @@ class RiskListing(Listing):
 def risk_list(request: HttpRequest) -> HttpResponseBase:
     user: Any = request.user
     listing = RiskListing(request, queries.risk_rows(user))
-    if request.GET.get("format") != "csv":
-        counts = open_counts([r.pk for r in listing.rows], user)
-        for risk in listing.rows:
-            risk.open = counts.get(risk.pk, 0)
     return listing.respond("risks/list.html", "risks/_list.html")
 
 
@@ -107,8 +108,8 @@ def risk_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "aliases": list(flaw.aliases.exclude(name=flaw.name).values_list("name", flat=True)) if flaw else [],
         "exposures": exposures,
         "present": sum(1 for e in exposures if e.resolved_at is None),
-        "images": queries.open_images(risk, user),
-        "open": open_counts([risk.pk], user).get(risk.pk, 0),
+        "images": queries.open_images(risk, user, limit=12),
+        "open_images": queries.open_images_of([risk.pk], user).get(risk.pk, 0),
         "decisions": queries.decisions_on([risk.pk], user)[:20],
         "now": timezone.now(),
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 import django_filters
 from django.db.models import Q, QuerySet
+from django.forms import HiddenInput
 from django.utils import timezone
 
 from secguard.accounts.models import Team
@@ -29,10 +30,12 @@ class DecisionFilter(django_filters.FilterSet):
     status = django_filters.ChoiceFilter(choices=_STATUSES, method="by_status", label="Status")
     kind = django_filters.ChoiceFilter(choices=_KINDS, label="Kind")
     scope = django_filters.ChoiceFilter(choices=_SCOPES, field_name="scope_kind", label="Scope")
-    risk = django_filters.NumberFilter(field_name="risk_id", label="Risk", min_value=0, max_value=2**62)
-    image = django_filters.CharFilter(field_name="image__digest", label="Image")
-    repository = django_filters.CharFilter(field_name="repository__name", label="Repository")
-    application = django_filters.CharFilter(field_name="application__slug", label="Application")
+    risk = django_filters.NumberFilter(
+        field_name="risk_id", label="Risk", min_value=0, max_value=2**62, widget=HiddenInput
+    )
+    image = ChipFilter(field_name="image__digest", label="Image")
+    repository = ChipFilter(field_name="repository__name", label="Repository")
+    application = ChipFilter(field_name="application__slug", label="Application")
     team = ChipFilter(method="by_team", label="Team")
     ending = ChipFilter(method="by_end", label="Ends within days")
     mine = django_filters.BooleanFilter(method="by_requester", label="Asked for by me")

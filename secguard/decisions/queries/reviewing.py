@@ -50,19 +50,22 @@ def queue(user: User, now: datetime, *, limit: int = QUEUE) -> list[Waiting]:
     A request of which only seats are empty that ``user`` cannot fill is left out. At most ``limit``, in a fixed number
     of queries.
     """
-    rows = list(waiting_for(user, now)[:limit])
-    teams = teams_of(rows)
-    standing = outcomes({d.approval_id: (d.approval, teams[d.pk]) for d in rows}, votes_of([d.approval for d in rows]))
     groups: dict[int, list[Decision]] = {}
-    for decision in rows:
-        if user.roles_for(set(teams[decision.pk])) & standing[decision.approval_id].missing.keys():
-            groups.setdefault(decision.risk_id, []).append(decision)
+    for decision in _decidable(user, now, limit):
+        groups.setdefault(decision.risk_id, []).append(decision)
     return [Waiting(found[0].risk, tuple(found)) for found in groups.values()]
 
 
-def waiting_count(user: User, now: datetime, *, bound: int = 100) -> int:
-    """How many requests wait for ``user``, counted up to ``bound``: the navigation's badge."""
-    return len(waiting_for(user, now).order_by().values_list("pk", flat=True)[:bound])
+def _decidable(user: User, now: datetime, limit: int) -> list[Decision]:
+    rows = list(waiting_for(user, now)[:limit])
+    teams = teams_of(rows)
+    standing = outcomes({d.approval_id: (d.approval, teams[d.pk]) for d in rows}, votes_of([d.approval for d in rows]))
+    return [d for d in rows if user.roles_for(set(teams[d.pk])) & standing[d.approval_id].missing.keys()]
+
+
+def waiting_count(user: User, now: datetime, *, bound: int = QUEUE) -> int:
+    """How many requests the review queue lists for ``user``, counted up to ``bound``: the navigation's badge."""
+    return len(_decidable(user, now, bound))
 
 
 def earlier_decisions(risk: Risk, user: User, *, before: Decision | None = None) -> list[Decision]:

@@ -9,7 +9,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import template
-from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, Form, RadioSelect, Select
+from django.forms import (
+    BoundField,
+    CheckboxInput,
+    CheckboxSelectMultiple,
+    Form,
+    NullBooleanSelect,
+    RadioSelect,
+    Select,
+)
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.utils import timezone
@@ -64,12 +72,12 @@ def severity(value: object, count: int | None = None) -> SafeString:
 
 @register.inclusion_tag("web/_severity_counts.html")
 def severity_counts(counts: dict[str, int] | None, url: str = "") -> dict[str, Any]:
-    """``{"critical": 2, "high": 7}`` in one line, worst first; ``url``: each links to ``<url>severity=<word>``."""
+    """``{"critical": 2, "high": 7}`` in one line, worst first; ``url``: each links to ``<url>severity=5``."""
     found = [
-        (wording.SEVERITIES[level], (counts or {}).get(wording.SEVERITIES[level], 0))
+        (level, wording.SEVERITIES[level], (counts or {}).get(wording.SEVERITIES[level], 0))
         for level in sorted(wording.SEVERITIES, reverse=True)
     ]
-    return {"counts": [(word, number) for word, number in found if number], "url": url}
+    return {"counts": [(level, word, number) for level, word, number in found if number], "url": url}
 
 
 @register.simple_tag
@@ -104,6 +112,15 @@ def when(moment: datetime | date | None, empty: str = "–") -> SafeString:
 @register.filter
 def exact_time(moment: datetime | None) -> str:
     return wording.exact(moment) if moment else "–"
+
+
+@register.filter
+def day(moment: str) -> SafeString | str:
+    """The day of a time that a document carries as text (ISO 8601): ``10 Dec 2026``."""
+    try:
+        return when(datetime.fromisoformat(moment).date())
+    except ValueError:
+        return moment
 
 
 @register.simple_tag
@@ -233,7 +250,9 @@ def field(bound: BoundField, label: str = "", hint: str = "") -> dict[str, Any]:
 
 @register.inclusion_tag("web/_filter_field.html")
 def filter_field(bound: BoundField) -> dict[str, Any]:
-    """One field of a list's filters: its small form."""
+    """One field of a list's filters: its small form. Yes, no, or (nothing chosen) any."""
+    if isinstance(bound.field.widget, NullBooleanSelect):
+        bound.field.widget.choices = [("", "Any"), ("true", "Yes"), ("false", "No")]
     return {**_parts(bound), "label": bound.label}
 
 

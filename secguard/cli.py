@@ -69,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _pipeline_commands(commands)
     _decision_commands(commands)
+    _advisory_commands(commands)
     _server_commands(commands)
     return top
 
@@ -167,6 +168,24 @@ def _decision_commands(commands: Any) -> None:
             needed = verb in ("reject", "revoke")
             act.add_argument("--comment", default="", required=needed, help="what the log and the other side read")
         _waiting(act, 30)
+
+
+def _advisory_commands(commands: Any) -> None:
+    group = commands.add_parser("advisories", help="Bring vulnerability data, and look it up.")
+    verbs = group.add_subparsers(title="what to do", required=True, metavar="VERB")
+    bring = _add(
+        verbs,
+        "import",
+        client_commands.advisories_import,
+        "Import advisories (OSV, secdb, Debian's tracker), KEV or EPSS: a file, a folder or an https address.",
+    )
+    bring.add_argument("sources", nargs="+", metavar="FILE|FOLDER|URL")
+    _waiting(bring, 3600)
+    listing = _add(verbs, "list", client_commands.advisories_list, "List advisories.")
+    listing.add_argument("search", nargs="?", default="", help="an advisory's id, or any name of a flaw")
+    listing.add_argument("--ecosystem", default="", help="as OSV writes it, like PyPI or Debian:12")
+    listing.add_argument("--package", default="", help="a package of that ecosystem")
+    _listing(listing)
 
 
 def _json_object(text: str) -> dict[str, Any]:

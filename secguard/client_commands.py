@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from secguard.client import advisories as advisory_calls
 from secguard.client import decisions as decision_calls
 from secguard.client import gate as gates
 from secguard.client.formats import FORMATS
@@ -18,6 +19,7 @@ from secguard.client.showing import progress
 from secguard.client.verdict import Exit
 
 DECISION_COLUMNS = ("id", "status", "kind", "risk", "scope", "requested_by", "expires_at")
+ADVISORY_COLUMNS = ("name", "flaws", "severity", "modified_at", "withdrawn_at", "summary")
 IMAGE_COLUMNS = ("digest", "name", "open_findings", "last_scanned_at")
 FINDING_COLUMNS = ("id", "severity", "kind", "name", "purl", "fixed_versions", "path", "risk")
 
@@ -116,6 +118,25 @@ def _scope(args: argparse.Namespace) -> dict[str, str]:
 
 def decisions_act(args: argparse.Namespace) -> int:
     return _document(decision_calls.decide(connect(), Deadline(args.wait), args.verb, args.id, args.comment))
+
+
+def advisories_import(args: argparse.Namespace) -> int:
+    """``secguard advisories import``: brings each source, one after another, and says what became of it."""
+    server, deadline = connect(), Deadline(args.wait)
+    for source in args.sources:
+        with progress() as show:
+            row = advisory_calls.bring(server, source, deadline, show)
+        shown = {name: row[name] for name in ("id", "name", "status", "kinds", "counts", "data_at") if row.get(name)}
+        sys.stdout.write(decision_calls.document_as_text(shown))
+        for reason in row.get("reasons") or []:
+            print(f"secguard: left out: {line(str(reason), 300)}", file=sys.stderr)  # noqa: T201 - the command line's
+    return 0
+
+
+def advisories_list(args: argparse.Namespace) -> int:
+    query = {"search": args.search, "ecosystem": args.ecosystem, "package": args.package}
+    rows = connect().pages("/api/v1/advisories/", Deadline(args.wait), most=args.limit, **query)
+    return _rows(rows, ADVISORY_COLUMNS, args)
 
 
 def sample(args: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from secguard.dashboards.views import applications as standing
 from secguard.dashboards.views import compliance, home, images, risks
 from secguard.decisions.api import AppetiteViewSet, DecisionViewSet
 from secguard.findings.api import ExposureViewSet, FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
-from secguard.images.api import DIGEST, ComponentList, ImageViewSet, RegistryViewSet, RepositoryViewSet
+from secguard.images.api import DIGEST, ComponentList, ImageSbom, ImageViewSet, RegistryViewSet, RepositoryViewSet
 from secguard.policies import views as policy_views
 from secguard.policies.api import EvaluationViewSet, PolicyVersionViewSet, PolicyViewSet, VerdictView
 from secguard.sample.api import SampleView
@@ -61,6 +61,7 @@ api_patterns: list[URLPattern | URLResolver] = [
     path("reports/", ReportView.as_view(), name="report"),
     re_path(rf"{OF_IMAGE}/findings/$", ImageFindingList.as_view(), name="image-findings"),
     re_path(rf"{OF_IMAGE}/components/$", ComponentList.as_view(), name="image-components"),
+    re_path(rf"{OF_IMAGE}/sbom/$", ImageSbom.as_view(), name="image-sbom"),
     re_path(rf"{OF_IMAGE}/difference/$", ImageDifference.as_view(), name="image-difference"),
     re_path(rf"{OF_IMAGE}/verdict/$", VerdictView.as_view(), name="image-verdict"),
 ]

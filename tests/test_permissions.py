@@ -74,7 +74,17 @@ def estate(db: None) -> dict[str, Any]:
     """What stands in the database beside people."""
     with transaction.atomic():
         entry = audit.record("team:create", actor=None, subject_type="team", subject_id=1, subject="Payments")
-    return {"audit": entry.sequence}
+    return {"audit": entry.sequence} | vulnerability_data()
+
+
+def vulnerability_data() -> dict[str, Any]:
+    from secguard.advisories.models import Advisory, Feed, Import
+
+    return {
+        "feed": Feed.objects.create(name="mirror", title="Mirror", kind="osv", url="https://mirror.example/a.zip").pk,
+        "import": Import.objects.create(name="all.zip").pk,
+        "advisory": Advisory.objects.create(source="osv", name="GHSA-x", content_hash="0").pk,
+    }
 
 
 @pytest.fixture
@@ -106,13 +116,15 @@ def decided(developer: Person, reviewer: Person, application: Application) -> di
 def judged(decided: dict[str, Any], application: Application, developer: Person) -> dict[str, Any]:
     """The image that the decisions are about: scanned, running, and the policy that judges it."""
     from secguard.findings.models import Exposure, Finding
-    from secguard.images.models import Image
+    from secguard.images.models import Image, ImageComponent
     from secguard.policies.facts import Gate
     from secguard.policies.services import active_version, verdict_of
     from secguard.scans.models import Scan
     from secguard.workloads.models import Cluster, Workload
 
     image, version = Image.objects.get(), active_version()
+    component = Finding.objects.order_by("pk")[0].component
+    ImageComponent.objects.create(image=image, component=component, purl=str(component))
     scan = Scan.objects.create(image=image, reference=decided["repository"], scanner="trivy", status="finished")
     cluster = Cluster.objects.create(name="here")
     workload = Workload.objects.create(cluster=cluster, name="api", application=application)

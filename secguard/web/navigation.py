@@ -66,6 +66,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
         (
             Item("Policy", "policies:detail", "shield-check"),
             Item("Applications", "applications:list", "apps"),
+            Item("Vulnerability data", "feeds:list", "refresh"),
             Item("Compliance", "compliance:home", "report-analytics"),
             Item("Audit log", "audit:list", "list-details", "audit:read"),
         ),

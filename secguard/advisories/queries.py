@@ -1,0 +1,48 @@
+"""Reads of feeds, imports and advisories. What the world says of flaws is the same for everybody who is signed in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+
+from secguard.advisories.entry import tidy_name
+from secguard.advisories.models import Advisory, AdvisoryFlaw, AffectedRange, Feed, Import
+from secguard.advisories.services import ensure_defaults
+from secguard.packagenames import ecosystem as looked_up
+from secguard.packagenames import package as looked_up_package
+
+
+def feeds() -> QuerySet[Feed]:
+    """Every feed by title, those that the product knows by itself among them."""
+    ensure_defaults()
+    return Feed.objects.order_by("title", "id")
+
+
+def imports() -> QuerySet[Import]:
+    """What was read, latest first."""
+    return Import.objects.select_related("feed", "requested_by").order_by("-id")
+
+
+def data_as_of() -> datetime | None:
+    """The newest date that any advisory data here says of itself; ``None`` where there is none yet."""
+    latest = Import.objects.filter(data_at__isnull=False, status="finished").order_by("-data_at")
+    return latest.values_list("data_at", flat=True).first()
+
+
+def advisories(search: str = "", ecosystem: str = "", package: str = "") -> QuerySet[Advisory]:
+    """Advisories by the beginning of their id or any name of a flaw, and by a package of an ecosystem (``PyPI``)."""
+    rows = Advisory.objects.prefetch_related(
+        Prefetch("about", AdvisoryFlaw.objects.select_related("vulnerability").order_by("vulnerability__name"))
+    )
+    if search:
+        name = tidy_name(search) or search[:100]
+        about = AdvisoryFlaw.objects.filter(advisory=OuterRef("pk"), vulnerability__aliases__name=name)
+        rows = rows.filter(Q(name__startswith=name) | Exists(about))
+    if ecosystem or package:
+        kind = looked_up(ecosystem)
+        affected = AffectedRange.objects.filter(advisory=OuterRef("pk"))
+        affected = affected.filter(ecosystem=kind) if ecosystem else affected
+        affected = affected.filter(name=looked_up_package(kind, package)) if package else affected
+        rows = rows.filter(Exists(affected))
+    return rows

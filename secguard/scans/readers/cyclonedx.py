@@ -189,8 +189,10 @@ def _packages(every: Iterable[Component], os_name: str, left_out: LeftOut) -> li
 
 def _package(component: Component, os_name: str) -> ReportedComponent:
     said = {p.name: str(p.value) for p in component.properties or () if p.name and p.value}
-    path = said.get("aquasecurity:trivy:FilePath") or said.get("syft:location:0:path") or said.get("SrcFile") or ""
-    layers = ("aquasecurity:trivy:LayerDigest", "aquasecurity:trivy:LayerDiffID", "syft:location:0:layerID")
+    paths = ("secguard:path", "aquasecurity:trivy:FilePath", "syft:location:0:path", "SrcFile")
+    path = next((said[k] for k in paths if k in said), "")
+    trivy = "aquasecurity:trivy:"
+    layers = ("secguard:layer", f"{trivy}LayerDigest", f"{trivy}LayerDiffID", "syft:location:0:layerID")
     return ReportedComponent(
         purl=_purl(component, os_name, said.get("syft:package:type") or said.get("aquasecurity:trivy:PkgType") or ""),
         name=_full_name(component),

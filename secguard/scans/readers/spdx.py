@@ -208,9 +208,23 @@ def _components(
             left_out["packages without a package URL or a version were left out"] += 1
             continue
         purl = purl or package_url("", p.name, version, os_name)
-        found.setdefault(purl, ReportedComponent(purl=purl, name=p.name, version=version, licenses=_licenses(p)))
+        found.setdefault(purl, _component(p, purl, p.name, version))
         require_listed(len(found))
     return list(found.values())
+
+
+def _component(package: _Package, purl: str, name: str, version: str) -> ReportedComponent:
+    """Trivy and SecGuard tell layer and path by attribution texts: ``LayerDigest: sha256:…``."""
+    said = dict(text.split(": ", 1) for text in package.attributions or () if ": " in text)
+    path = said.get("Path", "")
+    return ReportedComponent(
+        purl=purl,
+        name=name,
+        version=version,
+        licenses=_licenses(package),
+        layer=said.get("LayerDigest") or said.get("LayerDiffID") or "",
+        paths=(path,) if path else (),
+    )
 
 
 def _licenses(package: _Package) -> tuple[str, ...]:

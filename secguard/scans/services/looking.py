@@ -10,11 +10,12 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from secguard.errors import Invalid, NotFound
@@ -23,7 +24,7 @@ from secguard.images.adapters.archives import open_archive
 from secguard.images.adapters.registry import RegistrySource
 from secguard.images.adapters.source import ImageSource, Resolved, images_of
 from secguard.images.manifest import Descriptor, ImageIndex, ImageManifest, Platform, require_image
-from secguard.images.models import Image, Index, Registry
+from secguard.images.models import Image, Index, IndexImage, Registry, Repository, Tag
 from secguard.images.reference import Reference, parse
 from secguard.jobs.registry import Run
 from secguard.scans import translation
@@ -51,13 +52,23 @@ CONFIGURATION = "image configuration"
 def look(run: Run) -> Mapping[str, Any]:
     """The handler. Safe to run twice, and to be killed at any point."""
     scan = Scan.objects.select_related("application__team", "requested_by", "parent").get(pk=run.args["scan"])
-    if scan.status not in OPEN_STATUSES or scan.same_as_id is not None:
+    if scan.same_as_id is not None:
         return {"scan": scan.pk}
-    if scan.report_id is None and not _examine(scan, run):
-        return {"scan": scan.pk}
-    take_in(scan.pk, progress=run.progress)
-    end_followers(scan.pk)
+    if scan.status in OPEN_STATUSES:
+        if scan.report_id is None and not _examine(scan, run):
+            return {"scan": scan.pk}
+        take_in(scan.pk, progress=run.progress)
+    # Also where the scan had ended before: the worker that ended it may have been killed right then.
+    _settle(scan.pk)
     return {"scan": scan.pk, "image": Scan.objects.values_list("image_id", flat=True).get(pk=scan.pk)}
+
+
+def _settle(scan_id: int) -> None:
+    """What waits for the scan's end: the same digest under other names, and the index that it is a platform of."""
+    end_followers(scan_id)
+    ended = Scan.objects.filter(Q(pk=scan_id) | Q(same_as=scan_id), parent__isnull=False)
+    for parent in sorted(set(ended.values_list("parent_id", flat=True))):
+        settle_parent(parent)
 
 
 def _examine(scan: Scan, run: Run) -> bool:
@@ -219,6 +230,24 @@ def _end_parent(parent: Scan, children: Sequence[Scan]) -> None:
         parent.problem = {"code": "platforms-failed", "detail": detail[:2000]}
     parent.is_complete = len(good) == len(children)
     parent.save(update_fields=["counts", "status", "finished_at", "problem", "is_complete"])
+
+
+def conclude(image: Image, scan: Scan, now: datetime) -> None:
+    """``taking_in.SCANNED``: a platform's image belongs to its index, and the index's tag leads to the main one."""
+    if scan.parent is None or scan.parent.index is None:
+        return
+    IndexImage.objects.get_or_create(index=scan.parent.index, image=image, platform=scan.platform[:100])
+    first = Scan.objects.filter(parent=scan.parent_id).order_by("pk").values_list("pk", flat=True).first()
+    if first == scan.pk:
+        _point_tag(scan.parent, image, now)
+
+
+def _point_tag(parent: Scan, image: Image, now: datetime) -> None:
+    reference = parse(parent.named)
+    repository = Repository.objects.filter(name=reference.repository).first()
+    if reference.tag and repository is not None:
+        image_services.point(repository, reference.tag, image, at=now, by=parent.requested_by)
+        Tag.objects.filter(repository=repository, name=reference.tag).update(index=parent.index)
 
 
 # --- the report ---

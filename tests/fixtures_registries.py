@@ -13,6 +13,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -236,6 +237,27 @@ def _wait(registry: RunningRegistry) -> None:
         else:
             return
     raise AssertionError(f"docker-registry did not start: {(registry.folder / 'log').read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def real_image(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """An OCI layout of real packages: ``real_image("alpine")``, see ``scripts/make-test-images`` for the names.
+
+    Skips where that image cannot be made here. It is made once a session; ``read_layout`` gives what can be pushed.
+    """
+    script = Path(__file__).parents[1] / "scripts" / "make-test-images"
+    made: dict[str, Path] = {}
+
+    def make(name: str) -> Path:
+        if name not in made:
+            folder = tmp_path_factory.mktemp("images")
+            run = subprocess.run([sys.executable, script, folder, name], capture_output=True, text=True, check=False)
+            if run.returncode:
+                pytest.skip(f"scripts/make-test-images cannot make {name!r} here: {run.stderr[-300:]}")
+            made[name] = folder / name
+        return made[name]
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from secguard.errors import Invalid, NotAllowed, NotFound, Unavailable
 from secguard.images import configuration
+from secguard.images.adapters.archives import open_archive
+from secguard.images.adapters.layertar import LayerReader
 from secguard.images.adapters.registry import RegistryAccess, RegistryClient, RegistrySource
 from secguard.images.adapters.source import images_of, read_config
 from secguard.images.adapters.verified import VerifiedFile
 from secguard.images.manifest import DOCKER_CONFIG, Descriptor, ImageIndex, ImageManifest
 from tests.fixtures_registries import USER, RunningRegistry, TokenServer, free_port
-from tests.imagebuilding import BuiltImage, as_json, image_of, index_of, sha256, tar_of
+from tests.imagebuilding import BuiltImage, as_json, image_of, index_of, read_layout, sha256, tar_of
 
 BIG = bytes(range(256)) * 20_000
 
@@ -118,6 +122,26 @@ def test_what_was_altered_in_the_registry_is_refused(
     assert into.getvalue() == b"", "nothing of it is kept"
     with pytest.raises((Invalid, NotFound, Unavailable)):
         client.resolve("team/altered", other.digest)
+
+
+def test_a_real_image_of_the_script_is_the_same_in_a_layout_and_in_a_registry(
+    plain_registry: RunningRegistry, real_image: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = real_image("alpine")
+    ((tag, built),) = read_layout(folder)
+    plain_registry.push("alpine", tag, built)
+    layout = open_archive(folder, scratch=tmp_path)
+    with RegistryClient(plain_registry.access) as client:
+        assert client.resolve("alpine", "3.10") == layout.resolve("3.10")
+        (layer,) = json.loads(built.raw)["layers"]
+        copies = [io.BytesIO(), io.BytesIO()]
+        for source, copy in zip((layout, RegistrySource(client, "alpine")), copies, strict=True):
+            source.blob(VerifiedFile(copy, Descriptor("", layer["digest"], layer["size"])))
+            copy.seek(0)
+    names = [entry.path for entry in LayerReader(copies[0])]
+    assert "etc/alpine-release" in names
+    assert names == [entry.path for entry in LayerReader(copies[1])]
+    layout.close()
 
 
 def test_a_digest_holds_while_its_tag_moves(client: RegistryClient, registry: RunningRegistry) -> None:

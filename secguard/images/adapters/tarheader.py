@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 from secguard.errors import Invalid
 
@@ -93,17 +94,17 @@ def bad(why: str) -> Invalid:
 
 def parse(block: bytes) -> Header:
     """Read one header block. Raises ``Invalid`` where its checksum does not fit or a number is none."""
-    written = _number(block, 148, 156)
-    blank = sum(block[:148]) + 256 + sum(block[156:])
+    written = _number(block[148:156])
+    blank = sum(block) - sum(block[148:156]) + 8 * 0x20  # as if the checksum were blanks
     if written != blank and written != _signed_sum(block):
         raise bad(f"the checksum of a header is {written}, expected {blank}")
     header = Header(
         name=_text(block, 0, 100),
-        mode=_number(block, 100, 108) & 0o7777,
-        uid=_number(block, 108, 116),
-        gid=_number(block, 116, 124),
-        size=_number(block, 124, 136),
-        mtime=_number(block, 136, 148),
+        mode=_number(block[100:108]) & 0o7777,
+        uid=_number(block[108:116]),
+        gid=_number(block[116:124]),
+        size=_number(block[124:136]),
+        mtime=_number(block[136:148]),
         type=block[156],
         link=_text(block, 157, 257),
     )
@@ -115,7 +116,7 @@ def parse(block: bytes) -> Header:
     elif header.type == SPARSE:
         header.sparse = sparse_parts(block, _OLD_SPARSE_AT, 4)
         header.sparse_goes_on = bool(block[482])
-        header.real_size = _number(block, 483, 495)
+        header.real_size = _number(block[483:495])
     if header.size < 0:
         raise bad(f"an entry's size is {header.size}")
     return header
@@ -133,7 +134,7 @@ def sparse_parts(block: bytes, at: int, count: int) -> list[tuple[int, int]]:
     """``(offset, bytes)`` pairs of GNU's old sparse format, of which empty ones end the list."""
     parts = []
     for start in range(at, at + count * _OLD_SPARSE_SIZE, _OLD_SPARSE_SIZE):
-        offset, length = _number(block, start, start + 12), _number(block, start + 12, start + 24)
+        offset, length = _number(block[start : start + 12]), _number(block[start + 12 : start + 24])
         if block[start] == 0:
             break
         parts.append((offset, length))
@@ -198,13 +199,15 @@ def _text(block: bytes, start: int, end: int) -> bytes:
     return block[start : end if cut < 0 else cut]
 
 
-def _number(block: bytes, start: int, end: int) -> int:
+@lru_cache(maxsize=4096)  # modes, owners and times are the same few, in entry after entry
+def _number(written: bytes) -> int:
     """Octal digits, or GNU's base-256 with the highest bit set."""
-    first = block[start]
+    first = written[0]
+    if first == 0xFF:
+        return int.from_bytes(written, "big", signed=True)
     if first & 0x80:
-        value = int.from_bytes(block[start:end], "big", signed=True) if first == 0xFF else 0
-        return value if first == 0xFF else int.from_bytes(bytes([first & 0x7F]) + block[start + 1 : end], "big")
-    digits = block[start:end].partition(b"\0")[0].strip(b" ")
+        return int.from_bytes(bytes([first & 0x7F]) + written[1:], "big")
+    digits = written.partition(b"\0")[0].strip(b" ")
     try:
         return int(digits, 8) if digits else 0
     except ValueError:

@@ -1,0 +1,84 @@
+"""``secguard advisories``: what is sent for a file, a folder and an address, and what is said of the import."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import httpx
+import pytest
+
+from secguard.client.advisories import bring
+from secguard.client.rest import CouldNotTell, Deadline, Server
+
+
+class Fake:
+    """A server that takes an import and then tells ``states`` of it, one after another."""
+
+    def __init__(self, *states):
+        self.states = list(states)
+        self.sent = []
+
+    def __call__(self, request):
+        if request.method == "POST":
+            self.sent.append((dict(request.url.params), request.read(), request.headers["Content-Length"]))
+            return httpx.Response(202, json={"id": 7, "status": "queued"})
+        return httpx.Response(200, json={"id": 7, **self.states.pop(0)})
+
+    @property
+    def server(self):
+        return Server(httpx.Client(base_url="http://server", transport=httpx.MockTransport(self)), "http://server")
+
+
+def go(fake, source, seconds=30.0):
+    return bring(fake.server, str(source), Deadline(seconds, sleep=lambda _: None), lambda *_: None)
+
+
+def test_a_file_is_sent_as_it_is_and_waited_for(tmp_path):
+    (tmp_path / "feed.jsonl").write_bytes(b"{}\n")
+    fake = Fake({"status": "running"}, {"status": "finished", "counts": {"read": 1}})
+    assert go(fake, tmp_path / "feed.jsonl")["counts"] == {"read": 1}
+    assert fake.sent == [({"name": "feed.jsonl"}, b"{}\n", "3")]
+
+
+def test_a_folder_is_packed_without_what_is_no_advisory(tmp_path):
+    folder = tmp_path / "vulns"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.json").write_bytes(b"{}")
+    (folder / "deep" / "b.yaml").write_bytes(b"id: b")
+    (folder / "README.md").write_bytes(b"words")
+    fake = Fake({"status": "finished"})
+    go(fake, folder)
+    ((query, raw, _),) = fake.sent
+    assert query == {"name": "vulns.zip"}
+    assert sorted(zipfile.ZipFile(io.BytesIO(raw)).namelist()) == ["a.json", "deep/b.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda p: p / "missing.zip", "no file or folder"),
+        (lambda p: p, "holds no file that ends in"),
+    ],
+)
+def test_what_is_not_there_is_said(tmp_path, make, says):
+    with pytest.raises(CouldNotTell, match=says):
+        go(Fake(), make(tmp_path))
+
+
+def test_an_import_that_failed_is_told_in_its_own_words(tmp_path):
+    (tmp_path / "a.json").write_bytes(b"x")
+    with pytest.raises(CouldNotTell, match="neither JSON nor YAML"):
+        go(Fake({"status": "failed", "error": "neither JSON nor YAML"}), tmp_path / "a.json")
+
+
+def test_an_import_that_takes_longer_is_left_to_itself(tmp_path):
+    (tmp_path / "a.json").write_bytes(b"x")
+    with pytest.raises(CouldNotTell, match="is running still"):
+        go(Fake(*[{"status": "running"}] * 5), tmp_path / "a.json", seconds=0)
+
+
+def test_an_empty_file_is_not_sent(tmp_path):
+    (tmp_path / "a.json").write_bytes(b"")
+    with pytest.raises(CouldNotTell, match="is empty"):
+        go(Fake(), tmp_path / "a.json")

@@ -25,7 +25,8 @@ from secguard.policies import views as policy_views
 from secguard.policies.api import EvaluationViewSet, PolicyVersionViewSet, PolicyViewSet, VerdictView
 from secguard.sample.api import SampleView
 from secguard.sample.views import sample
-from secguard.scans.api import ReportView, ScanViewSet
+from secguard.scans.api import ReportView, ScanViewSet, WatchView
+from secguard.scans.views import registry_hook
 from secguard.web import health
 from secguard.workloads.api import WorkloadViewSet
 
@@ -59,6 +60,7 @@ api_patterns: list[URLPattern | URLResolver] = [
     path("me/", MeView.as_view(), name="me"),
     path("sample/", SampleView.as_view(), name="sample"),
     path("reports/", ReportView.as_view(), name="report"),
+    re_path(r"^repositories/(?P<pk>[0-9]{1,18})/watch/$", WatchView.as_view(), name="repository-watch"),
     re_path(rf"{OF_IMAGE}/findings/$", ImageFindingList.as_view(), name="image-findings"),
     re_path(rf"{OF_IMAGE}/components/$", ComponentList.as_view(), name="image-components"),
     re_path(rf"{OF_IMAGE}/sbom/$", ImageSbom.as_view(), name="image-sbom"),
@@ -96,6 +98,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics_page, name="metrics"),
+    path("hooks/registry/", registry_hook, name="registry-hook"),
     path("api/v1/", include((router.urls + api_patterns, "api"))),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path(

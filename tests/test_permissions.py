@@ -91,10 +91,12 @@ def vulnerability_data() -> dict[str, Any]:
 def decided(developer: Person, reviewer: Person, application: Application) -> dict[str, Any]:
     """Two decisions that the developer asked for, one of them approved, and a risk that nobody asked about."""
     from secguard.decisions import queries, services
+    from secguard.images.models import Registry
     from tests.decisions.conftest import Estate
 
     rows, now = Estate(), timezone.now()
     repository = rows.repository("shop/api", application)
+    Registry.objects.update(configured_at=timezone.now())
     risks = [rows.risk() for _ in range(3)]
     rows.image(repository, risks, at=now)
     scope = queries.find_scope(developer, "repository", repository.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from dataclasses import replace
 from typing import IO, Any
 
 from django.conf import settings
@@ -12,19 +13,21 @@ from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import serializers, viewsets
+from rest_framework.decorators import action
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from secguard.errors import Invalid, TooLarge
+from secguard.errors import Invalid, NotFound, TooLarge
 from secguard.images.models import Image, Repository
 from secguard.images.queries import find_image
 from secguard.jobs import services as job_services
 from secguard.jobs.models import Job
-from secguard.scans.lifecycle import OPEN_STATUSES, ScanStatus
-from secguard.scans.models import Scan
-from secguard.scans.services import Submission, submit
+from secguard.scans.lifecycle import OPEN_STATUSES, ScanOrigin, ScanStatus
+from secguard.scans.models import Scan, Watch
+from secguard.scans.services import ScanRequest, Submission, archives, ask, cancel, submit, wait_for_end, watching
+from secguard.scans.services.asking import check_request
 from secguard.scans.verdicts import verdict_of
 from secguard.web.parameters import choice_of, flag_of, number_of, text_of
 
@@ -120,6 +123,7 @@ class ScanSerializer(serializers.ModelSerializer[Scan]):
     problem = serializers.DictField(allow_null=True, help_text="why it failed, as a problem document")
     verdict = serializers.SerializerMethodField(help_text="the verdict document, on a finished scan asked for alone")
     progress = serializers.SerializerMethodField()
+    platforms = serializers.SerializerMethodField(help_text="of the scan of an index: the scans of its platforms")
 
     class Meta:
         model = Scan
@@ -128,6 +132,11 @@ class ScanSerializer(serializers.ModelSerializer[Scan]):
             "url",
             "image",
             "digest",
+            "origin",
+            "trigger",
+            "platform",
+            "parent",
+            "platforms",
             "scanner",
             "scanner_version",
             "format",
@@ -155,10 +164,16 @@ class ScanSerializer(serializers.ModelSerializer[Scan]):
             return None
         return verdict_of(scan.image)
 
+    def get_platforms(self, scan: Scan) -> list[int] | None:
+        if not self.context.get("with_verdict") or scan.index_id is None:
+            return None
+        return list(scan.children.order_by("pk").values_list("pk", flat=True))
+
     def get_progress(self, scan: Scan) -> dict[str, Any] | None:
         if scan.status not in OPEN_STATUSES or not self.context.get("with_verdict"):
             return None
-        job = Job.objects.filter(pk=scan.job_id).first() if scan.job_id else None
+        at_work = scan.same_as or scan
+        job = Job.objects.filter(pk=at_work.job_id).first() if at_work.job_id else None
         if job is None:
             return None
         return {"text": job.progress_text, "done": job.progress_done, "total": job.progress_total}
@@ -217,10 +232,30 @@ class ReportView(APIView):
         return Response(document, status=200 if done and wait else 202, headers={"Location": document["url"]})
 
 
+class StreamParser(BaseParser):
+    """The body as a stream: whoever takes it writes it down as it comes."""
+
+    media_type = "*/*"
+
+    def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None) -> Any:
+        return stream
+
+
+class NewScanSerializer(serializers.Serializer[Any]):
+    image = serializers.CharField(max_length=700, help_text="registry/repository:tag, or …@sha256:…")
+    application = serializers.SlugField(
+        max_length=100, default="", allow_blank=True, help_text="for a new repository: the application's slug"
+    )
+
+
+_WAIT = OpenApiParameter("wait", int, description=f"Seconds to wait for its end, at most {MAX_WAIT}.")
+
+
 @extend_schema_view(
     list=extend_schema(
         parameters=[
             OpenApiParameter("image", str, description="A digest or a reference."),
+            OpenApiParameter("origin", str, enum=[o.value for o in ScanOrigin], description="Posted, or our own."),
             OpenApiParameter("repository", str, description="Scans of images that lie in this repository."),
             OpenApiParameter("scanner", str, description="The tool's name, as scans show it."),
             OpenApiParameter("status", str, enum=[s.value for s in ScanStatus], description="Exactly this status."),
@@ -228,7 +263,7 @@ class ReportView(APIView):
     )
 )
 class ScanViewSet(viewsets.ReadOnlyModelViewSet[Scan]):
-    """Scans of images of your teams, and your own."""
+    """Scans of images of your teams, and your own. Posting asks our workers for one."""
 
     serializer_class = ScanSerializer
     queryset = Scan.objects.none()
@@ -237,7 +272,7 @@ class ScanViewSet(viewsets.ReadOnlyModelViewSet[Scan]):
 
     def get_queryset(self) -> QuerySet[Scan]:
         user: Any = self.request.user
-        rows: QuerySet[Scan] = Scan.objects.visible_to(user).select_related("image")
+        rows: QuerySet[Scan] = Scan.objects.visible_to(user).select_related("image", "same_as")
         if self.action != "list":
             return rows
         if name := text_of(self.request, "image"):
@@ -247,9 +282,104 @@ class ScanViewSet(viewsets.ReadOnlyModelViewSet[Scan]):
             rows = rows.filter(image__in=Image.objects.filter(places__repository__in=named))
         if scanner := text_of(self.request, "scanner"):
             rows = rows.filter(scanner=scanner)
+        if origin := choice_of(self.request, "origin", tuple(o.value for o in ScanOrigin)):
+            rows = rows.filter(origin=origin)
         if status := choice_of(self.request, "status", tuple(s.value for s in ScanStatus)):
             rows = rows.filter(status=status)
         return rows
 
     def get_serializer_context(self) -> dict[str, Any]:
-        return {**super().get_serializer_context(), "with_verdict": self.action == "retrieve"}
+        return {**super().get_serializer_context(), "with_verdict": self.action != "list"}
+
+    @extend_schema(
+        request=NewScanSerializer,
+        parameters=[_WAIT],
+        responses={200: ScanSerializer, 202: ScanSerializer},
+        description=(
+            "A worker pulls the image from its registry, which must be set up (`/api/v1/registries/`), and looks at "
+            "it: packages, secrets, malware, configuration, leanness, and what the advisories say. Asked for again "
+            "while it is open, it is the same scan. 202 with the scan's URL, or, with `wait`, 200 once it has ended."
+        ),
+    )
+    def create(self, request: Request) -> Response:
+        asked = NewScanSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        user: Any = request.user
+        scan, _ = ask(ScanRequest(**asked.validated_data), actor=user)
+        return self._answer(scan, request)
+
+    @extend_schema(
+        request={"application/octet-stream": OpenApiTypes.BINARY},
+        parameters=[
+            OpenApiParameter("image", str, required=True, description="What the image is called: registry/repo:tag."),
+            OpenApiParameter("application", str, description="For a new repository: the application's slug."),
+            _WAIT,
+        ],
+        responses={200: ScanSerializer, 202: ScanSerializer},
+        description="The body is an image archive: an OCI layout as a tar, or what `docker save` writes.",
+    )
+    @action(detail=False, methods=["post"], parser_classes=[StreamParser])
+    def archive(self, request: Request) -> Response:
+        user: Any = request.user
+        named = ScanRequest(text_of(request, "image"), "upload", text_of(request, "application"))
+        check_request(named, actor=user)
+        stream: Any = request.data
+        kept = archives.receive(iter(lambda: stream.read(CHUNK), b"") if hasattr(stream, "read") else iter(()))
+        scan, _ = ask(replace(named, archive=kept), actor=user)
+        return self._answer(scan, request)
+
+    def _answer(self, scan: Scan, request: Request) -> Response:
+        wait = number_of(request, "wait", least=0, most=MAX_WAIT) or 0
+        if wait:
+            wait_for_end(scan, wait)
+        document = self.get_serializer(scan).data
+        done = bool(wait) and scan.status not in OPEN_STATUSES
+        return Response(document, status=200 if done else 202, headers={"Location": document["url"]})
+
+    @extend_schema(request=None, responses=ScanSerializer)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Call an open scan off; one that has ended answers 409."""
+        user: Any = request.user
+        return Response(self.get_serializer(cancel(int(pk), actor=user)).data)
+
+
+class WatchSerializer(serializers.ModelSerializer[Watch]):
+    """How workers look at a repository by themselves."""
+
+    every_hours = serializers.IntegerField(
+        allow_null=True, default=None, help_text="scan its newest image again so often; null: not by the clock"
+    )
+    tags = serializers.CharField(
+        max_length=200,
+        allow_blank=True,
+        default="",
+        help_text="scan tags that appear or move and match one of these globs, separated by commas",
+    )
+
+    class Meta:
+        model = Watch
+        fields = ["every_hours", "tags", "next_scan_at", "next_look_at", "problem"]
+        read_only_fields = ["next_scan_at", "next_look_at", "problem"]
+
+
+class WatchView(APIView):
+    """What workers look for in a repository by themselves: its newest image by the clock, tags that appear or move."""
+
+    @extend_schema(responses=WatchSerializer)
+    def get(self, request: Request, pk: str) -> Response:
+        user: Any = request.user
+        seen = Repository.objects.visible_to(user).filter(pk=pk)
+        if not seen.exists():
+            raise NotFound(f"There is no repository {pk} that you may see.")
+        found = Watch.objects.filter(repository__in=seen).first()
+        return Response(WatchSerializer(found or Watch()).data)
+
+    @extend_schema(request=WatchSerializer, responses=WatchSerializer)
+    def put(self, request: Request, pk: str) -> Response:
+        """Nothing to look for (null and no tags) ends the watch. Needs scan:request for the repository's team."""
+        asked = WatchSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        user: Any = request.user
+        made = watching.watch(int(pk), watching.WatchEdit(**asked.validated_data), actor=user)
+        return Response(WatchSerializer(made or Watch()).data)

@@ -46,6 +46,8 @@ HEADERS = {
 
 # Paths whose bodies may be as large as a report; everything else is bounded as a form is.
 LARGE_BODIES = re.compile(r"/api/v1/(reports|vex|sample|images/[^/]+/(vex|sbom|attestations))/|/hooks/")
+STREAMED_BODIES = {re.compile(r"/api/v1/scans/archive/"): "MAX_ARCHIVE_BYTES"}
+"""What is written to disk as it comes, with a bound of its own."""
 DRAIN_CHUNK = 1 << 16
 DRAIN_SECONDS = 10.0
 
@@ -120,7 +122,15 @@ class BodyBound:
 def body_limit(path: str) -> int:
     """Bytes that a request to ``path`` may send."""
     form: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 2 << 20
-    return max(form, int(settings.MAX_REPORT_BYTES)) if LARGE_BODIES.match(path) else form
+    setting = _bound_of(path)
+    return max(form, int(getattr(settings, setting))) if setting else form
+
+
+def _bound_of(path: str) -> str:
+    """The setting that bounds bodies sent to ``path``; empty where a form's bound holds."""
+    return next((setting for pattern, setting in STREAMED_BODIES.items() if pattern.match(path)), "") or (
+        "MAX_REPORT_BYTES" if LARGE_BODIES.match(path) else ""
+    )
 
 
 def _body_problem(request: HttpRequest) -> Problem | None:
@@ -137,7 +147,7 @@ def _body_problem(request: HttpRequest) -> Problem | None:
         return None
     _drain(request, length)
     detail = f"The body has {length:,} bytes; at most {limit:,} are taken here. Send less in one request" + (
-        ", or raise SECGUARD_MAX_REPORT_BYTES on the server." if LARGE_BODIES.match(request.path) else "."
+        f", or raise SECGUARD_{setting} on the server." if (setting := _bound_of(request.path)) else "."
     )
     return Problem(413, "too_large", detail, title="Too large", headers={"Connection": "close"})
 

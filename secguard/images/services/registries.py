@@ -159,7 +159,12 @@ def password_of(registry: Registry) -> str:
 
 
 def client_of(registry: Registry) -> RegistryClient:
-    """Speaks to the registry as it was set up. The caller closes it."""
+    """Speaks to the registry as it was set up. The caller closes it. Raises ``Invalid`` where nobody set it up."""
+    if registry.configured_at is None:
+        raise Invalid(
+            f"Workers do not pull from {registry.host}: nobody has set that registry up here.",
+            code="registry-not-set-up",
+        )
     access = RegistryAccess(
         host=registry.host,
         uses_plain_http=registry.uses_plain_http,

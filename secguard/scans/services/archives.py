@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from secguard.errors import NotFound, TooLarge, Unavailable
+from secguard.errors import Invalid, NotFound, TooLarge, Unavailable
 from secguard.scans.lifecycle import OPEN_STATUSES
 from secguard.scans.models import Scan
 
@@ -52,6 +52,8 @@ def receive(parts: Iterator[bytes]) -> str:
                         where="body",
                     )
                 file.write(part)
+        if not size:
+            raise Invalid("The body is empty; expected an image archive.", code="empty-archive", where="body")
     except OSError as error:
         path.unlink(missing_ok=True)
         raise Unavailable(f"The archive could not be kept: {error.strerror}.", code="disk-full") from error

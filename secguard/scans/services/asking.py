@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +25,7 @@ from secguard.scans.services.accepting import application_for
 from secguard.scans.subject import Target
 
 LOOK = "scans.look"
+WAIT_STEP = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +46,20 @@ def ask(request: ScanRequest, *, actor: User | None, now: datetime | None = None
     registry that somebody set up. Raises ``NotAllowed``, ``Invalid`` for a reference or a registry that nobody set up,
     ``NotFound`` for an application or another team's repository.
     """
-    require(actor, Permission.SCAN_REQUEST, anywhere=True)
-    reference = parse(request.image)
+    reference, application = check_request(request, actor=actor)
     if not request.archive:
         _check_registry(reference)
-    application = _application(reference, request, actor)
     standing = _standing(reference) if reference.digest and not request.archive else None
     if standing is not None:
         return standing, False
     return record(reference, request, application=application, actor=actor, at=now or timezone.now())
+
+
+def check_request(request: ScanRequest, *, actor: User | None) -> tuple[Reference, Application | None]:
+    """What is asked for and whose it is; raises as ``ask`` does. An upload asks before it takes the bytes."""
+    require(actor, Permission.SCAN_REQUEST, anywhere=True)
+    reference = parse(request.image)
+    return reference, _application(reference, request, actor)
 
 
 def _check_registry(reference: Reference) -> None:
@@ -165,6 +172,15 @@ def _cancel(scan: Scan) -> None:
     if scan.job_id:
         job_services.cancel_if_open(scan.job_id)
     go_on_without(scan)
+
+
+def wait_for_end(scan: Scan, seconds: float) -> Scan:
+    """The scan once it has ended, or as it is after ``seconds``. Outside of a transaction only."""
+    until = time.monotonic() + seconds
+    while scan.status in OPEN_STATUSES and time.monotonic() < until:
+        time.sleep(WAIT_STEP)
+        scan.refresh_from_db()
+    return scan
 
 
 def go_on_without(scan: Scan) -> None:

@@ -112,9 +112,9 @@ def _archive(scan: Scan) -> ImageSource:
 
 
 def _registry(reference: Reference) -> ImageSource:
-    registry = Registry.objects.filter(host=reference.host, configured_at__isnull=False).first()
+    registry = Registry.objects.filter(host=reference.host).first()
     if registry is None:
-        raise NotFound(f"The registry {reference.host} is no longer set up here.", code="registry-not-set-up")
+        raise NotFound(f"The registry {reference.host} is no longer known here.", code="registry-not-set-up")
     return RegistrySource(image_services.client_of(registry), reference.path)
 
 

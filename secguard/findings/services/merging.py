@@ -15,7 +15,7 @@ from secguard.findings.models import CLOSED, OPEN, Exposure, Finding, Observatio
 from secguard.findings.services.exposures import refresh_exposures
 from secguard.findings.services.following import RISK_MERGED
 from secguard.findings.services.risks import announce
-from secguard.findings.services.taking_in import NOT_REPORTED, recount
+from secguard.findings.services.words import NOT_REPORTED, lock_images, recount
 from secguard.images.models import Image, Repository
 
 
@@ -28,27 +28,19 @@ def merge_flaws(pairs: Sequence[tuple[int, int]]) -> None:
     """
     at = timezone.now()
     gone = [g for _, g in pairs]
-    images = _lock_images(gone)
+    images = lock_images(
+        Image.objects.filter(pk__in=Finding.objects.filter(risk__vulnerability__in=gone).values("image_id"))
+    )
     names = dict(Vulnerability.objects.filter(pk__in=[k for k, _ in pairs]).values_list("pk", "name"))
     changed = [
         _move(risk, kept, names[kept], at)
         for kept, pk in pairs
         for risk in Risk.objects.select_for_update(no_key=True).filter(vulnerability=pk).order_by("pk")
     ]
-    for image in images:
-        recount(image)
+    recount(images)
     for repository in Repository.objects.filter(newest_image__in=images).select_related("application").order_by("pk"):
         refresh_exposures(repository, at=at)
     announce(sorted(set(changed)), at)
-
-
-def _lock_images(flaws: Sequence[int]) -> list[Image]:
-    """The images that have these flaws, and then their repositories, each in one order for everybody."""
-    found = Finding.objects.filter(risk__vulnerability__in=flaws).values("image_id")
-    images = list(Image.objects.select_for_update(no_key=True).filter(pk__in=found).order_by("pk"))
-    places = Repository.objects.filter(places__image__in=images).values("pk")
-    list(Repository.objects.select_for_update(no_key=True).filter(pk__in=places).order_by("pk").values_list("pk"))
-    return images
 
 
 def _move(risk: Risk, flaw_id: int, flaw_name: str, at: datetime) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from secguard.client import advisories as advisory_calls
 from secguard.client import decisions as decision_calls
 from secguard.client import gate as gates
+from secguard.client import scan as scans
 from secguard.client.formats import FORMATS
 from secguard.client.formats.cleaning import line
 from secguard.client.rest import CouldNotTell, Deadline, connect
@@ -67,6 +68,35 @@ def report(args: argparse.Namespace) -> int:
         shown["verdict"] = verdict.get("verdict")
     sys.stdout.write(decision_calls.document_as_text(shown))
     return 0
+
+
+def scan(args: argparse.Namespace) -> int:
+    """``secguard scan``: has a worker look; prints the verdict on each platform; the worst gives the exit code."""
+    server, deadline = connect(), Deadline(args.wait)
+    if args.cancel:
+        return _document(dict(scans.cancel(server, _number(args.target), deadline)))
+    with progress() as show:
+        outcome = scans.scan(
+            server,
+            args.target,
+            deadline,
+            show,
+            image=args.image,
+            application=args.application,
+            stage=args.stage,
+        )
+    texts = []
+    for platform, found in outcome.verdicts:
+        head = f"{platform}\n" if len(outcome.verdicts) > 1 and args.format == "table" else ""
+        texts.append(head + FORMATS[args.format](found))
+    _write("".join(texts), args.output)
+    return max(found.exit for _, found in outcome.verdicts)
+
+
+def _number(text: str) -> int:
+    if not text.isdigit():
+        raise CouldNotTell(f"{text!r} is no scan's number; expected what /api/v1/scans/ calls its id.")
+    return int(text)
 
 
 def images(args: argparse.Namespace) -> int:

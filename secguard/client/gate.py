@@ -76,10 +76,10 @@ def wait_for_scan(server: Server, scan: Mapping[str, Any], deadline: Deadline, p
     for _ in deadline.pauses():
         status = str(scan.get("status", ""))
         if status == "failed":
-            raise CouldNotTell(f"The scan {identity} failed: {_problem_of(scan)}")
+            raise CouldNotTell(f"The scan {identity} failed: {problem_of(scan)}")
         if status == "finished" and ("verdict" not in scan or scan["verdict"]):
             return scan
-        progress(*_progress_of(scan))
+        progress(*progress_of(scan))
         scan = server.get(f"/api/v1/scans/{quote(str(identity))}/", deadline)
     raise CouldNotTell(
         f"The scan {identity} is still {scan.get('status')} after {deadline.seconds:g} s. It goes on without this "
@@ -87,14 +87,16 @@ def wait_for_scan(server: Server, scan: Mapping[str, Any], deadline: Deadline, p
     )
 
 
-def _problem_of(scan: Mapping[str, Any]) -> str:
+def problem_of(scan: Mapping[str, Any]) -> str:
+    """Why a scan failed, in words."""
     problem = scan.get("problem")
     if isinstance(problem, Mapping):
         problem = problem.get("detail") or problem.get("title")
     return str(problem or "the server says no more")
 
 
-def _progress_of(scan: Mapping[str, Any]) -> tuple[str, int, int]:
+def progress_of(scan: Mapping[str, Any]) -> tuple[str, int, int]:
+    """How far an open scan is: words, and done of total where that is known."""
     shown = scan.get("progress")
     if isinstance(shown, Mapping):
         return str(shown.get("text") or scan.get("status")), int(shown.get("done") or 0), int(shown.get("total") or 0)
@@ -118,6 +120,11 @@ def gate(
         scan = post_report(server, report, deadline, progress, image=image, **about)
         digest = str(scan.get("digest") or digest_of(server, image, deadline))
     progress("Asking for the verdict", 0, 0)
+    return verdict_on(server, digest, deadline, stage)
+
+
+def verdict_on(server: Server, digest: str, deadline: Deadline, stage: str) -> verdict.Verdict:
+    """The verdict on a digest at a stage, with what its reasons name."""
     document = server.get(f"/api/v1/images/{digest}/verdict/", deadline, stage=stage)
     named = verdict.finding_ids(document)
     details = _details(server, digest, named, deadline) if named else {}

@@ -26,6 +26,7 @@ from secguard.jobs import services as job_services
 from secguard.jobs.models import Job
 from secguard.scans.lifecycle import OPEN_STATUSES, ScanOrigin, ScanStatus
 from secguard.scans.models import Scan, Watch
+from secguard.scans.queries import shown_references
 from secguard.scans.services import ScanRequest, Submission, archives, ask, cancel, submit, wait_for_end, watching
 from secguard.scans.services.asking import check_request
 from secguard.scans.verdicts import verdict_of
@@ -114,7 +115,7 @@ class ScanSerializer(serializers.ModelSerializer[Scan]):
     """A scan; once it is judged, with the verdict at the build gate."""
 
     url = serializers.SerializerMethodField()
-    image = serializers.CharField(source="reference", help_text="as it was named")
+    image = serializers.SerializerMethodField(help_text="as it was named, or its digest where another team named it")
     digest = serializers.CharField(
         source="image.digest", default=None, allow_null=True, help_text="null until the image is known"
     )
@@ -154,6 +155,10 @@ class ScanSerializer(serializers.ModelSerializer[Scan]):
         ]
         read_only_fields = fields
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._shown: dict[int, str] = {}
+
     def get_url(self, scan: Scan) -> str:
         request = self.context.get("request")
         path = reverse("api:scan-detail", args=[scan.pk])
@@ -163,6 +168,13 @@ class ScanSerializer(serializers.ModelSerializer[Scan]):
         if not self.context.get("with_verdict") or scan.status != ScanStatus.FINISHED or scan.image is None:
             return None
         return verdict_of(scan.image)
+
+    def get_image(self, scan: Scan) -> str:
+        """One look for all rows of a page."""
+        if scan.pk not in self._shown:
+            rows: Any = self.parent.instance if isinstance(self.parent, serializers.ListSerializer) else [scan]
+            self._shown |= shown_references(self.context["request"].user, rows or [scan])
+        return self._shown[scan.pk]
 
     def get_platforms(self, scan: Scan) -> list[int] | None:
         if not self.context.get("with_verdict") or scan.index_id is None:
@@ -228,8 +240,8 @@ class ReportView(APIView):
             job_services.wait_for(scan.job_id, wait)
             scan.refresh_from_db()
         document = ScanSerializer(scan, context={"request": request, "with_verdict": True}).data
-        done = scan.status == ScanStatus.FINISHED
-        return Response(document, status=200 if done and wait else 202, headers={"Location": document["url"]})
+        done = bool(wait) and scan.status not in OPEN_STATUSES
+        return Response(document, status=200 if done else 202, headers={"Location": document["url"]})
 
 
 class StreamParser(BaseParser):

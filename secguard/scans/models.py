@@ -112,6 +112,13 @@ class Scan(models.Model):
     def __str__(self) -> str:
         return f"{self.scanner} on {self.reference}"
 
+    @property
+    def repository_name(self) -> str:
+        """Of the reference, without tag and digest."""
+        name = self.reference.partition("@")[0]
+        head, colon, tag = name.rpartition(":")
+        return head if colon and "/" not in tag else name
+
 
 class LayerResult(models.Model):
     """What our own look found in one layer: the same layer in another image, or another scan, costs nothing.
@@ -169,6 +176,30 @@ class BuildMatch(models.Model):
 
     def __str__(self) -> str:
         return f"{self.vulnerability_id} in build {self.build_id}"
+
+
+class ChangedMatch(models.Model):
+    """A (build, flaw) of which ``BuildMatch`` changed, until the findings of every image that has the build show it.
+
+    Written in the transaction that matches. Nothing is unique: whoever brings it to the images deletes the very rows
+    that it read, and what changes meanwhile is another row.
+    """
+
+    build = models.ForeignKey(ComponentBuild, models.CASCADE, db_index=False, related_name="+")
+    vulnerability = models.ForeignKey(Vulnerability, models.CASCADE, related_name="+")
+
+    def __str__(self) -> str:
+        return f"{self.vulnerability_id} in build {self.build_id}"
+
+
+class NewHit(models.Model):
+    """A risk that an image has since builds were matched again, until whoever tells people of it was told."""
+
+    image_id = models.BigIntegerField()
+    risk_id = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.risk_id} in {self.image_id}"
 
 
 class Watch(models.Model):

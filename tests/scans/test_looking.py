@@ -232,3 +232,23 @@ def test_who_waits_for_a_scan_that_is_called_off_goes_on_without_it(registry, ad
     run_jobs()
     second.refresh_from_db()
     assert second.status == ScanStatus.FINISHED
+
+
+def test_a_shared_digest_tells_no_team_what_the_other_calls_it(
+    registry, developer, stranger, application, other_application, run_jobs
+):
+    image = image_of(BASE)
+    for path in ("payments/secret-project", "logistics/app"):
+        registry.push(path, "1", image)
+    ours = wanted(developer, f"{registry.host}/payments/secret-project:1", application=application.slug)
+    theirs = wanted(stranger, f"{registry.host}/logistics/app:1", application=other_application.slug)
+    run_jobs()
+    listed = stranger.api.get("/api/v1/scans/").json()["results"]
+    assert {row["id"]: row["image"] for row in listed} == {ours.pk: image.digest, theirs.pk: theirs.reference}
+    for answer in (
+        stranger.api.get(f"/api/v1/scans/{ours.pk}/"),
+        stranger.client.get(f"/scans/{ours.pk}/"),
+        stranger.api.get(f"/api/v1/images/{image.digest}/"),
+    ):
+        assert answer.status_code == 200
+        assert "secret-project" not in answer.content.decode()

@@ -28,6 +28,7 @@ from secguard.policies.facts import Gate
 from secguard.policies.services import document_of, verdict_of
 from secguard.scans.lifecycle import OPEN_STATUSES
 from secguard.scans.models import Scan
+from secguard.scans.queries import shown_references
 from secguard.web import htmx
 from secguard.web.filters import ChipFilter
 from secguard.web.listing import Column, Listing
@@ -271,5 +272,10 @@ def scan_detail(request: HttpRequest, pk: int) -> HttpResponse:
     if scan is None:
         raise NotFound(f"There is no scan {pk} that you may see.")
     job = Job.objects.filter(pk=scan.job_id).first() if scan.job_id else None
-    context = {"scan": scan, "job": job, "is_open": scan.status in OPEN_STATUSES}
+    context = {
+        "scan": scan,
+        "reference": shown_references(user, [scan])[scan.pk],
+        "job": job,
+        "is_open": scan.status in OPEN_STATUSES,
+    }
     return htmx.render(request, "scans/detail.html", "scans/_scan.html", context)

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [ingest] [gate] [pages] [--findings N]``: measure, print, write docs/benchmarks.md."""
+"""``python -m benchmarks [ingest] [gate] [advisories] [pages] [--findings N]``: measure; write docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import gate, ingest, pages, table
+from benchmarks import advisories, gate, ingest, pages, table
 from benchmarks.server import fresh_database, serving
 
-PARTS = ("ingest", "gate", "pages")
+PARTS = ("ingest", "gate", "advisories", "pages")
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="secguard-bench-") as name:
         url, database = fresh_database(Path(name))
         with serving(Path(name), url) as server:
-            for part, module in (("ingest", ingest), ("gate", gate)):
+            for part, module in (("ingest", ingest), ("gate", gate), ("advisories", advisories)):
                 if part in parts:
                     measures += _shown(module.run(server))
         if "pages" in parts:

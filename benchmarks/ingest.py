@@ -19,7 +19,7 @@ FINDINGS = 10_000
 def run(server: Server) -> list[Measure]:
     server.post(trivy("bench/warm", 1, 50, seed=9))  # imports, compiled policy, connections
     first = trivy("bench/app", 2, FINDINGS)
-    written = _Written(server.database_url)
+    written = Written(server.database_url)
     measures = [_rate("10,000 new findings", server, first, 5_000)]
     written.since()
     again = server.post(first)
@@ -81,7 +81,7 @@ def _memory(server: Server) -> list[Measure]:
     ]
 
 
-class _Written:
+class Written:
     """Rows inserted, updated and deleted in the product's tables, but those of jobs and of a token's last use."""
 
     QUERY = (

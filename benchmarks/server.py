@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import psycopg
+import redis
 
 NAME = "secguard_bench"
 READY_SECONDS = 120
@@ -111,12 +112,26 @@ def fresh_database(folder: Path) -> tuple[str, str]:
     return parts._replace(path=f"/{NAME}").geturl(), f"PostgreSQL {version // 10000}.{version % 10000}"
 
 
+def broker(database_url: str) -> str:
+    """The broker's URL: that of production, PostgreSQL and Redis, where a Redis answers; else "", the embedded one."""
+    url = os.environ.get("SECGUARD_BENCH_BROKER_URL", "redis://127.0.0.1:6379/15")
+    if not database_url.startswith("postgres"):
+        return ""
+    try:
+        with redis.Redis.from_url(url, socket_connect_timeout=3) as client:
+            client.ping()
+    except redis.RedisError:
+        return ""
+    return url
+
+
 @contextmanager
 def serving(folder: Path, database_url: str) -> Iterator[Server]:
     """``secguard up`` on a free port, as an administrator's token sees it; stopped at the end."""
     port = _free_port()
     os.environ.update(
         SECGUARD_DATABASE_URL=database_url,
+        SECGUARD_BROKER_URL=broker(database_url),
         SECGUARD_DATA_DIR=str(folder),
         DJANGO_SETTINGS_MODULE="benchmarks.settings",
         PORT=str(port),

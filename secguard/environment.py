@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import formataddr, parseaddr
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 SECRET_KEY_LENGTH = 32
@@ -37,6 +38,17 @@ class Database:
     host: str = ""
     port: str = ""
     options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """Where mail is handed over. ``security``: ``tls`` from the first byte, ``starttls``, or ``none``."""
+
+    host: str
+    port: int
+    username: str = ""
+    password: str = field(default="", repr=False)
+    security: str = "starttls"
 
 
 def text(env: Mapping[str, str], name: str, default: str) -> str:
@@ -143,6 +155,62 @@ def broker(env: Mapping[str, str], name: str) -> str:
     if scheme not in {"redis", "rediss", "redis+socket"}:
         raise BadEnvironment(name, f"a URL of kind {scheme!r}", "redis://host:6379/0, or nothing (embedded broker)")
     return raw
+
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def mail_server(env: Mapping[str, str], name: str) -> MailServer | None:
+    """``smtps://user:password@host:465`` or ``smtp://user:password@host:587``; ``None`` where it is unset.
+
+    ``smtp`` asks for STARTTLS, but on this machine itself; ``?starttls=off`` says that a server in a network of its
+    own has none, and then takes no password. The found value is never repeated: it may hold one.
+    """
+    raw = text(env, name, "")
+    if not raw:
+        return None
+    expected = "smtps://user:password@host:465 or smtp://user:password@host:587"
+    try:
+        parts = urlsplit(raw)
+        port = parts.port
+    except ValueError as error:
+        raise BadEnvironment(name, "a URL whose host or port cannot be read", expected) from error
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+        raise BadEnvironment(name, f"a URL of kind {parts.scheme!r}" if parts.scheme else "not a URL", expected)
+    if parts.path not in {"", "/"} or parts.fragment:
+        raise BadEnvironment(name, "a URL with a path", f"{expected}; a / or # in a password is percent-encoded")
+    security = _mail_security(parts.scheme, parts.hostname, dict(parse_qsl(parts.query)), name)
+    if parts.password and security == "none" and parts.hostname not in LOOPBACK:
+        raise BadEnvironment(name, "a password for a server without TLS", "smtps://, or smtp:// with STARTTLS")
+    return MailServer(
+        host=parts.hostname,
+        port=port or (465 if security == "tls" else 587 if security == "starttls" else 25),
+        username=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        security=security,
+    )
+
+
+def _mail_security(scheme: str, host: str, options: dict[str, str], name: str) -> str:
+    default = "off" if host in LOOPBACK else "required"
+    wanted = options.pop("starttls", default)
+    if options or wanted not in {"off", "required"}:
+        raise BadEnvironment(name, "a URL with other options", "?starttls=off, ?starttls=required, or none")
+    if scheme == "smtps":
+        return "tls"
+    return "starttls" if wanted == "required" else "none"
+
+
+def mail_sender(env: Mapping[str, str], name: str, server: MailServer | None) -> str:
+    """``SecGuard <secguard@example.org>`` or the bare address; needed as soon as there is a mail server."""
+    raw = text(env, name, "")
+    expected = "the sender's address, like SecGuard <secguard@example.org>"
+    if not raw and server is None:
+        return ""
+    shown, address = parseaddr(raw)
+    if not re.fullmatch(r"[^@\s<>\"]+@[^@\s<>\"]+", address) or re.search(r"[\x00-\x1f\x7f]", raw):
+        raise BadEnvironment(name, repr(raw) if raw else "not set, and mail needs a sender", expected)
+    return formataddr((shown, address))
 
 
 def secret_key(env: Mapping[str, str], name: str = "SECGUARD_SECRET_KEY") -> str:

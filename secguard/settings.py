@@ -45,6 +45,8 @@ try:
     )
     YARA_RULES = environment.text(os.environ, "SECGUARD_YARA_RULES", "")
     CLAMD = environment.text(os.environ, "SECGUARD_CLAMD", "")
+    SMTP = environment.mail_server(os.environ, "SECGUARD_SMTP_URL")
+    MAIL_FROM = environment.mail_sender(os.environ, "SECGUARD_MAIL_FROM", SMTP)
     LOG_LEVEL = environment.choice(os.environ, "SECGUARD_LOG_LEVEL", "info", environment.LOG_LEVELS)
     LOG_FORMAT = environment.choice(os.environ, "SECGUARD_LOG_FORMAT", "text", ("text", "json"))
     METRICS_TOKEN = environment.text(os.environ, "SECGUARD_METRICS_TOKEN", "")
@@ -63,6 +65,7 @@ APPLICATIONS = (
     "web",
     "jobs",
     "audit",
+    "notifications",
     "accounts",
     "approvals",
     "images",

@@ -21,6 +21,7 @@ from secguard.dashboards.views import compliance, home, images, risks
 from secguard.decisions.api import AppetiteViewSet, DecisionViewSet
 from secguard.findings.api import ExposureViewSet, FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
 from secguard.images.api import DIGEST, ComponentList, ImageSbom, ImageViewSet, RegistryViewSet, RepositoryViewSet
+from secguard.notifications.api import NoticeViewSet
 from secguard.policies import views as policy_views
 from secguard.policies.api import EvaluationViewSet, PolicyVersionViewSet, PolicyViewSet, VerdictView
 from secguard.sample.api import SampleView
@@ -53,6 +54,7 @@ router.register("teams", TeamViewSet, "team")
 router.register("applications", ApplicationViewSet, "application")
 router.register("tokens", TokenViewSet, "token")
 router.register("audit", AuditViewSet, "audit")
+router.register("notifications", NoticeViewSet, "notification")
 
 OF_IMAGE = rf"^images/(?P<digest>{DIGEST})"
 
@@ -111,6 +113,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("secguard.audit.urls")),
     path("", include("secguard.decisions.urls")),
     path("", include("secguard.images.urls")),
+    path("", include("secguard.notifications.urls")),
     path("", include(page_patterns)),
     path("", include((image_patterns, "images"))),
     path("", include(([path("scans/<int:pk>/", images.scan_detail, name="detail")], "scans"))),

@@ -144,6 +144,17 @@ def judged(decided: dict[str, Any], application: Application, developer: Person)
 
 
 @pytest.fixture
+def told(developer: Person, application: Application) -> int:
+    """What the developer, and nobody else, is told of the first team's things."""
+    from secguard.notifications import services
+    from secguard.notifications.digest import Line
+
+    line = Line(key="1", what="CVE-2026-00001", where="shop/api", url="/images/")
+    services.notify([developer.pk], services.Telling("new-flaw", (line,), application.team_id), now=timezone.now())
+    return int(developer.notices.get(kind="new-flaw").pk)
+
+
+@pytest.fixture
 def world(
     viewer: Person,
     developer: Person,
@@ -156,6 +167,7 @@ def world(
     estate: dict[str, Any],
     decided: dict[str, Any],
     judged: dict[str, Any],
+    told: int,
 ) -> dict[str, Any]:
     """What ``{name}`` in a row stands for: all of it belongs to the first team or to the organisation."""
     return (
@@ -169,6 +181,7 @@ def world(
             "person": developer.pk,
             "membership": developer.memberships.get().pk,
             "token": api_token_of(developer),
+            "notice": told,
         }
     )
 

@@ -148,9 +148,9 @@ def filled(developer: Person, operator: Person, reviewer: Person, application: A
     from secguard.policies.services import active_version
     from secguard.scans.models import Scan
 
-    post(
-        report(flaw("CVE-2026-1"), flaw("CVE-2026-2", "zlib", severity="low")), developer, application=application.slug
-    )
+    flaws = [flaw("CVE-2026-1"), flaw("CVE-2026-2", "zlib", severity="low")]
+    installed = [{"purl": f"pkg:deb/debian/{name}@1.1.1"} for name in ("openssl", "zlib")]
+    post(report(*flaws, components=installed), developer, application=application.slug)
     risk = Risk.objects.order_by("pk")[0]
     asked = developer.api.post(
         "/api/v1/decisions/",
@@ -171,6 +171,7 @@ def filled(developer: Person, operator: Person, reviewer: Person, application: A
         "images": digest(1),
         "exposures": Exposure.objects.order_by("pk")[0].pk,
         "evaluations": Evaluation.objects.order_by("pk")[0].pk,
+        "registries": Repository.objects.get().registry_id,
         "repositories": Repository.objects.get().pk,
         "findings": Finding.objects.order_by("pk")[0].pk,
         "risks": risk.pk,

@@ -1,6 +1,20 @@
+from datetime import timedelta
+
 from django.apps import AppConfig
 
 
 class AccountsConfig(AppConfig):
     name = "secguard.accounts"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from secguard.accounts import queries, tasks  # noqa: PLC0415 - models are loaded only now
+        from secguard.jobs import registry  # noqa: PLC0415
+        from secguard.notifications.services import ADDRESSEES  # noqa: PLC0415
+
+        ADDRESSEES.append(queries.addressees)
+        # Its own layer knows no jobs; this is the lowest one that knows both.
+        registry.register("notifications.deliver", tasks.deliver)
+        registry.register("notifications.prune", tasks.prune_notices)
+        registry.every(timedelta(minutes=1), "notifications.deliver")
+        registry.every(timedelta(days=1), "notifications.prune")

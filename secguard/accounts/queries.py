@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from django.db.models import Count, Prefetch, Q, QuerySet
 
+from secguard import bulk
 from secguard.accounts.models import ApiToken, Application, Membership, Team, User
+from secguard.notifications.services import Addressee
 
 
 def people(user: User) -> QuerySet[User]:
@@ -31,3 +34,32 @@ def applications(user: User) -> QuerySet[Application]:
 def with_state(tokens: Iterable[ApiToken], now: datetime) -> list[tuple[ApiToken, str]]:
     """(token, ``active``, ``expired`` or ``revoked``)."""
     return [(token, token.state(now)) for token in tokens]
+
+
+def addressees(user_ids: Sequence[int]) -> dict[int, Addressee]:
+    """``notifications.services.ADDRESSEES``: active people with an address; no services, nobody of the sample."""
+    rows = User.objects.people().filter(pk__in=bulk.among(user_ids), is_active=True, is_sample=False)
+    users = list(rows.exclude(email="").order_by("pk"))
+    teams: dict[int, set[int | None]] = defaultdict(set)
+    held = Membership.objects.filter(user_id__in=[u.pk for u in users]).order_by("pk")
+    for user_id, team_id in held.values_list("user_id", "team_id"):
+        teams[user_id].add(team_id)
+    return {
+        u.pk: Addressee(
+            email=u.email,
+            name=u.display_name or u.username,
+            pk=u.pk,
+            sees_everything=None in teams[u.pk],
+            team_ids=frozenset(team for team in teams[u.pk] if team is not None),
+        )
+        for u in users
+    }
+
+
+def people_of(team_ids: Iterable[int]) -> dict[int, list[int]]:
+    """{team id: the ids of the active people in it}: whom to tell of what is theirs."""
+    held = Membership.objects.filter(team_id__in=set(team_ids), user__is_active=True, user__is_service=False)
+    found: dict[int, list[int]] = defaultdict(list)
+    for team_id, user_id in held.order_by("team_id", "user_id").values_list("team_id", "user_id").distinct():
+        found[team_id or 0].append(user_id)
+    return found

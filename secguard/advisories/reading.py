@@ -28,7 +28,7 @@ MAX_ENTRY = 8 * 2**20
 MAX_DOCUMENT = 24 * 2**20
 """Bytes of a document that is read whole (KEV, secdb, an array's object); Debian's tracker is streamed."""
 MAX_YAML = 2**20
-_HEAD = 2**14
+_HEAD = 2**16
 
 
 class Fault(NamedTuple):
@@ -107,6 +107,8 @@ def _items(stream: IO[bytes], name: str) -> Iterator[Item]:
         yield kev.read_csv(_lines(head, stream))
     elif start.startswith(b"["):
         yield from _array(_joined(head, stream), name)
+    elif start.startswith(b"{") and len(head) < _HEAD and b"\n{" not in start and not name.endswith(_LINES):
+        yield from _object(start, name)
     elif start.startswith(b"{"):
         yield from _objects(head, stream, name)
     elif start:
@@ -149,13 +151,20 @@ def _objects(head: bytes, rest: IO[bytes], name: str) -> Iterator[Item]:
     """JSON Lines where the first line is an object by itself, else one object."""
     joined = _joined(head, rest)
     first = joined.readline(MAX_ENTRY + 1)
-    if (len(first) <= MAX_ENTRY and name.endswith((".jsonl", ".ndjson"))) or _is_object(first):
+    if (len(first) <= MAX_ENTRY and name.endswith(_LINES)) or _is_object(first):
         yield from _json_lines(itertools.chain([first], _bounded_lines(joined)), name)
         return
     raw = first + joined.read(MAX_DOCUMENT + 1 - len(first))
     if len(raw) > MAX_DOCUMENT:
         yield from _debian(_joined(raw, joined), name)
         return
+    yield from _object(raw, name)
+
+
+_LINES = (".jsonl", ".ndjson")
+
+
+def _object(raw: bytes, name: str) -> Iterator[Item]:
     if b'"affected"' in raw and not _is_collection(raw):
         yield statement(FeedKind.OSV, osv.read(raw))
         return

@@ -20,9 +20,11 @@ class DecisionsConfig(AppConfig):
         from secguard.accounts.services import APPLICATION_FOLLOWERS  # noqa: PLC0415 - models are loaded only now
         from secguard.advisories.services import DECIDED_BY_OTHERS  # noqa: PLC0415
         from secguard.decisions import services, tasks  # noqa: PLC0415
+        from secguard.decisions.services.telling import KINDS  # noqa: PLC0415
         from secguard.findings import services as findings  # noqa: PLC0415
         from secguard.images import services as images  # noqa: PLC0415
         from secguard.jobs import registry  # noqa: PLC0415
+        from secguard.notifications import kinds  # noqa: PLC0415
         from secguard.web.navigation import register_badge  # noqa: PLC0415
 
         findings.TIME_TO_FIX.append(services.time_to_fix)
@@ -34,5 +36,9 @@ class DecisionsConfig(AppConfig):
         DECIDED_BY_OTHERS.append(services.decided_by_others)
         registry.register("decisions.end", tasks.end_due)
         registry.register("decisions.review", tasks.review)
+        registry.register("decisions.tell-ending", tasks.tell_ending)
         registry.every(timedelta(minutes=1), "decisions.end")
+        registry.every(timedelta(hours=6), "decisions.tell-ending")
+        for kind in KINDS:
+            kinds.register(kind)
         register_badge("decisions:queue", waiting_badge)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from secguard.decisions import services
+from secguard.decisions.services.telling import tell_ending as tell_of_ending
 from secguard.jobs.registry import Run
 
 
@@ -17,3 +18,8 @@ def review(run: Run) -> Mapping[str, Any]:
 def end_due(_run: Run) -> Mapping[str, Any]:
     """Write down the decisions that ended by their date."""
     return {"ended": services.end_due()}
+
+
+def tell_ending(_run: Run) -> Mapping[str, Any]:
+    """Tell teams of their decisions that end within a week."""
+    return {"told": tell_of_ending()}

@@ -10,8 +10,9 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from secguard.accounts.models import User
 from secguard.advisories.models import Alias
 from secguard.findings.models import OPEN, Finding, Risk
-from secguard.images.models import Image
-from secguard.images.queries import previous_in_lineage
+from secguard.images.base import Rebuilding, Standing, rebuilding
+from secguard.images.models import Image, ImageComponent
+from secguard.images.queries import layer_names, newest_of_kind, previous_in_lineage
 
 COUNT_BOUND = 1000
 DIFFERENCE_BOUND = 1000
@@ -69,3 +70,36 @@ def compare_images(image: Image, against: Image | None, user: User) -> Differenc
         fixed.count(),
         mine.filter(in_other).count(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildOffer:
+    """What building ``image`` anew on the newest image of its base's repository would change."""
+
+    base: Image
+    newest: Image
+    change: Rebuilding
+
+
+def rebuild_offer(image: Image, user: User) -> RebuildOffer | None:
+    """What ``image`` would gain by its base's newest image; ``None`` where no base is known that ``user`` may see, or
+    the image is built on the newest. A fixed number of queries."""
+    base = image.base_image
+    newest = newest_of_kind(base, user) if base else None
+    if base is None or newest is None or newest == base:
+        return None
+    change = rebuilding(_standing(image), layer_names(base), _standing(newest))
+    return RebuildOffer(base, newest, change)
+
+
+def _standing(image: Image) -> list[Standing]:
+    """Open findings, each with its layer: its own word, else that of its component's place in the inventory."""
+    places = ImageComponent.objects.filter(image=image).values_list("component_id", "layer")
+    brought = dict(places)
+    rows = Finding.objects.filter(image=image, status=OPEN).order_by("pk")
+    return [
+        Standing(pk, risk, severity, layer or brought.get(component, ""))
+        for pk, risk, severity, layer, component in rows.values_list(
+            "pk", "risk_id", "severity", "layer", "component_id"
+        )
+    ]

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpResponse, HttpResponseBase
+from django.utils.cache import get_conditional_response
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
 from rest_framework.generics import ListAPIView
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from secguard.accounts.models import Application
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.errors import NotFound
+from secguard.images import cyclonedx, spdx
 from secguard.images.models import Image, ImageComponent, ImageRepository, Registry, Repository
-from secguard.images.queries import find_image, named, search, with_places
+from secguard.images.queries import bill_of, find_image, named, search, with_places
 from secguard.images.services import (
     RegistryEdit,
     add_registry,
@@ -25,7 +32,7 @@ from secguard.images.services import (
     edit_registry,
     renew_webhook_token,
 )
-from secguard.web.parameters import flag_of, text_of
+from secguard.web.parameters import choice_of, flag_of, text_of
 
 DIGEST = r"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})"
 
@@ -218,6 +225,42 @@ class ComponentList(ListAPIView[ImageComponent]):
     @extend_schema(parameters=[OpenApiParameter("search", str, description="Part of the purl.")])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return self.list(request, *args, **kwargs)
+
+
+class _FormatIsOurs(DefaultContentNegotiation):
+    """``?format=`` names the kind of document here, and not one of the framework's renderers."""
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> tuple[Any, str]:
+        return renderers[0], renderers[0].media_type
+
+
+_BILLS = {"cyclonedx": (cyclonedx, "cdx"), "spdx": (spdx, "spdx")}
+
+
+class ImageSbom(APIView):
+    """What is in an image, as a bill of materials: the same bytes as long as nothing changed."""
+
+    content_negotiation_class = _FormatIsOurs
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "format", str, enum=list(_BILLS), description="CycloneDX 1.6 JSON (by default) or SPDX 2.3 JSON."
+            )
+        ],
+        responses={(200, module.MEDIA_TYPE.partition(";")[0]): OpenApiTypes.OBJECT for module, _ in _BILLS.values()},
+    )
+    def get(self, request: Request, digest: str) -> HttpResponseBase:
+        module, ending = _BILLS[choice_of(request, "format", tuple(_BILLS), "cyclonedx")]
+        user: Any = request.user
+        image = find_image(user, digest)
+        body = module.document(bill_of(image, user))
+        answer = HttpResponse(body, content_type=module.MEDIA_TYPE)
+        answer["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        answer["Cache-Control"] = "private, no-cache"
+        answer["Content-Disposition"] = f'attachment; filename="{digest.replace(":", "-")[:23]}.{ending}.json"'
+        kept = get_conditional_response(request._request, etag=answer["ETag"], response=answer)
+        return kept or answer
 
 
 class RegistrySerializer(serializers.ModelSerializer[Registry]):

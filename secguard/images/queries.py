@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from collections.abc import Sequence
+from importlib import metadata
+
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 
 from secguard.accounts.models import User
 from secguard.errors import NotFound
-from secguard.images.models import Image, ImageRepository, Repository, Tag
+from secguard.images.base import base_of
+from secguard.images.bill import Bill, BillComponent, BillLayer
+from secguard.images.models import Image, ImageComponent, ImageLayer, ImageRepository, Repository, Tag
 from secguard.images.reference import is_digest, try_parse
 
 
@@ -84,3 +89,75 @@ def previous_in_lineage(image: Image, user: User) -> Image | None:
     )
     before = older.order_by("-first_seen_at", "-id").select_related("image").first()
     return before.image if before else None
+
+
+def bill_of(image: Image, user: User) -> Bill:
+    """What is in the image, as ``user`` may see it; ``NotFound`` where nobody has listed that yet."""
+    components = [
+        BillComponent(c.component.purl, c.purl, c.component.name, c.component.version, c.licenses, c.layer, c.path)
+        for c in ImageComponent.objects.filter(image=image).select_related("component").order_by("component__purl")
+    ]
+    if not components:
+        raise NotFound(
+            f"Nobody has listed yet what is in {image.digest}. Scan it, or post a bill of materials or a report that "
+            "lists all packages (trivy --list-all-pkgs).",
+            code="no-inventory",
+        )
+    place = image.places.filter(repository__in=Repository.objects.visible_to(user)).select_related("repository")
+    named = place.order_by("repository__name").first()
+    tags = Tag.objects.filter(image=image, repository=named.repository_id if named else None)
+    tag = tags.order_by("-moved_at", "name").values_list("name", flat=True).first()
+    layers = ImageLayer.objects.filter(image=image).select_related("layer").order_by("position")
+    return Bill(
+        digest=image.digest,
+        at=image.last_scanned_at or image.first_seen_at,
+        name=named.repository.name if named else "",
+        tag=tag or "",
+        os_name=image.os_name,
+        os_version=image.os_version,
+        architecture=image.architecture,
+        layers=[BillLayer(row.layer.diff_id or row.layer.digest, row.created_by) for row in layers],
+        components=components,
+        tool_version=metadata.version("secguard"),
+    )
+
+
+_MOST_BASES = 1000
+
+
+def find_base(chain: Sequence[str], *, other_than: Image | None = None) -> Image | None:
+    """The image known here that one with the diff ids ``chain`` (lowest first) was built on; of several with the same
+    layers the one known first. Two queries; a chain without a known base costs one."""
+    ends = Q(pk__in=[])
+    for position, diff_id in enumerate(chain[:-1]):
+        ends |= Q(position=position, layer__diff_id=diff_id)
+    above = ImageLayer.objects.filter(image=OuterRef("image"), position=OuterRef("position") + 1)
+    tops = ImageLayer.objects.filter(ends, ~Exists(above)).exclude(image=other_than).exclude(layer__diff_id="")
+    candidates = list(tops.order_by("-position", "image_id").values_list("image_id", flat=True)[:_MOST_BASES])
+    if not candidates:
+        return None
+    known: dict[int, list[str]] = {pk: [] for pk in candidates}
+    rows = ImageLayer.objects.filter(image__in=candidates).order_by("image_id", "position")
+    for image_id, diff_id in rows.values_list("image_id", F("layer__diff_id")):
+        known[image_id].append(diff_id)
+    found = base_of(chain, known)
+    return Image.objects.filter(pk=found).first() if found is not None else None
+
+
+def layer_names(image: Image) -> set[str]:
+    """Digests and diff ids of the image's layers."""
+    rows = ImageLayer.objects.filter(image=image).values_list("layer__digest", "layer__diff_id")
+    return {name for row in rows for name in row if name}
+
+
+def newest_of_kind(base: Image, user: User) -> Image | None:
+    """The newest image in a repository of ``base`` that ``user`` may see, of the same platform and looked at."""
+    theirs = Repository.objects.visible_to(user).filter(places__image=base)
+    places = ImageRepository.objects.filter(
+        repository__in=theirs,
+        image__architecture=base.architecture,
+        image__variant=base.variant,
+        image__last_scanned_at__isnull=False,
+    )
+    newest = places.order_by("-first_seen_at", "-id").select_related("image").first()
+    return newest.image if newest else None

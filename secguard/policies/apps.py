@@ -21,6 +21,7 @@ class PoliciesConfig(AppConfig):
         scans.SCANNED.append(services.follow_scan)
         decisions.FOLLOWERS.append(services.follow_decisions)
         findings.RISKS_CHANGED.append(services.follow_risks)
+        findings.IMAGES_CHANGED.append(services.follow_images)
         images.REPOSITORY_FOLLOWERS.append(services.follow_repository)
         accounts.APPLICATION_FOLLOWERS.append(services.follow_application)
         register(services.JUDGE_REST, services.judge_rest)

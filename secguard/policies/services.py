@@ -327,6 +327,11 @@ def follow_risks(risk_ids: Sequence[int], at: datetime) -> None:
     forget(list(Image.objects.filter(pk__in=images).order_by("pk").values_list("pk", flat=True)))
 
 
+def follow_images(image_ids: Sequence[int], at: datetime) -> None:
+    """``findings.services.IMAGES_CHANGED``: findings came or went there without a scan."""
+    forget(list(image_ids))
+
+
 def _covered(decisions: list[Decision]) -> list[list[int]]:
     """Ids of the images in which the decisions' risks stand open, within their scopes."""
     by_scope: dict[tuple[str, int | None], list[int]] = {}

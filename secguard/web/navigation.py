@@ -45,7 +45,7 @@ class Link:
 
 
 GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
-    ("", (Item("Home", "home", "home"),)),
+    ("", (Item("Home", "home", "home"), Item("Notifications", "notifications:list", "inbox"))),
     (
         "Risk",
         (

@@ -23,6 +23,8 @@ from secguard.errors import Invalid, TooLarge
 MAX_MEMBERS = 3_000_000
 MAX_RATIO = 250
 """How many times as large as packed a document may be; advisories come to 5 to 40."""
+SMALL = 2**20
+"""Bytes: a member of a zip that says it has no more is unpacked in one step."""
 FREE_OF_RATIO = 32 * 2**20
 """A document below this may be packed as well as it likes."""
 _NAME = 300
@@ -132,6 +134,9 @@ def _zip(file: IO[bytes], name: str, budget: Budget) -> Iterator[Document]:
             except (*UNREADABLE, ValueError, NotImplementedError, OSError) as error:
                 raise _broken(f"{member.filename} in {name}", error) from error
             with inner:
+                if member.file_size <= SMALL:  # which is all that is read of it, whatever is packed
+                    yield Document(member.filename, _Small(inner, budget))
+                    continue
                 bounded = _Bounded(inner, budget, member.compress_size)
                 yield Document(member.filename, io.BufferedReader(bounded, 2**16))
 
@@ -146,6 +151,24 @@ def _tar(stream: IO[bytes], name: str, budget: Budget) -> Iterator[Document]:
                     yield Document(member.name, io.BufferedReader(_Plain(inner), 2**16))
     except (*UNREADABLE, ValueError) as error:
         raise _broken(name, error) from error
+
+
+class _Small(io.BytesIO):
+    """A small member, unpacked at the first read: a broken one breaks there."""
+
+    def __init__(self, inner: IO[bytes], budget: Budget) -> None:
+        super().__init__()
+        self._inner: IO[bytes] | None = inner
+        self._budget = budget
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self._inner is not None:
+            inner, self._inner = self._inner, None
+            raw = inner.read()
+            self._budget.take(len(raw))
+            self.write(raw)
+            self.seek(0)
+        return super().read(size)
 
 
 class _Plain(io.RawIOBase):

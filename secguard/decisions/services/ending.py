@@ -28,6 +28,7 @@ from secguard.decisions.lifecycle import (
 )
 from secguard.decisions.models import Decision
 from secguard.decisions.queries import snapshots_now
+from secguard.decisions.services import telling
 from secguard.decisions.services.coverage import tell
 from secguard.errors import Conflict, Invalid, NotFound
 from secguard.jobs import services as job_services
@@ -89,12 +90,14 @@ def revoke(decision_id: int, *, reason: str, actor: User, now: datetime | None =
         decision.save(update_fields=["status", "ended_at", "ended_by", "end_reason"])
         tell([decision], at)
         record(Action.DECISION_REVOKE, actor=actor, **line(decision, reason=words))
+        telling.tell_ended([decision], [telling.ENDED], [f"revoked by {actor}: {words}"], now=at, actor=actor)
     return decision
 
 
 def end(decisions: Sequence[Decision], reasons: Sequence[str], *, now: datetime) -> None:
     """End these locked rows, each for its reason; inside the caller's transaction."""
     in_force = []
+    kinds = [_told_as(d, r) for d, r in zip(decisions, reasons, strict=True)]
     for decision, reason in zip(decisions, reasons, strict=True):
         if decision.status == DecisionStatus.APPROVED:
             in_force.append(decision)
@@ -105,6 +108,13 @@ def end(decisions: Sequence[Decision], reasons: Sequence[str], *, now: datetime)
     tell(in_force, now)
     lines = [line(d, reason=r) for d, r in zip(decisions, reasons, strict=True)]
     record_many(Action.DECISION_END, lines, actor=None)
+    telling.tell_ended(decisions, kinds, reasons, now=now)
+
+
+def _told_as(decision: Decision, reason: str) -> str:
+    if decision.status != DecisionStatus.APPROVED:
+        return telling.UNANSWERED
+    return telling.ENDED if reason == DATE_CAME else telling.REOPENED
 
 
 def end_due(now: datetime | None = None) -> int:

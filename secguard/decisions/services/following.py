@@ -26,7 +26,7 @@ from secguard.findings.services import Circumstances, TimeToFix
 from secguard.findings.severity import Severity
 from secguard.images.models import ImageRepository, Repository
 
-CHUNK = 5000
+CHUNK = 50_000
 
 
 def follow_exposures(exposure_ids: Sequence[int], at: datetime) -> None:
@@ -42,7 +42,8 @@ def follow_exposures(exposure_ids: Sequence[int], at: datetime) -> None:
         refresh_deadlines(chunk, appetite)
         refresh_coverage(chunk, at)
         review_soon(Q(risk_id__in=Exposure.objects.filter(chunk).values("risk_id")), at)
-    repositories = set(Exposure.objects.filter(pk__in=exposure_ids[:CHUNK]).values_list("repository_id", flat=True))
+    named = Exposure.objects.filter(pk__in=bulk.among(exposure_ids)).order_by()
+    repositories = set(named.values_list("repository_id", flat=True).distinct())
     refresh_coverage(Q(repository_id__in=repositories, decision_id__isnull=False), at)
 
 

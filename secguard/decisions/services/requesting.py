@@ -39,6 +39,7 @@ from secguard.decisions.queries import (
 from secguard.decisions.scope import ScopeKind
 from secguard.decisions.services.appetite import active_appetite
 from secguard.decisions.services.ending import end, is_own, line, locked
+from secguard.decisions.services.telling import tell_waiting
 from secguard.errors import Conflict, Invalid, NotAllowed, NotFound, SecGuardError
 from secguard.findings.identity import FindingKind
 from secguard.findings.models import Risk
@@ -72,6 +73,7 @@ def request_decision(ask: Ask, *, actor: User, now: datetime | None = None) -> D
     with transaction.atomic():
         decision = _request(ask, actor, at, active_appetite())
         record(Action.DECISION_REQUEST, actor=actor, **line(decision, **_asked(decision)))
+        tell_waiting([decision], now=at)
     return decision
 
 
@@ -94,6 +96,7 @@ def request_many(asks: Sequence[Ask], *, actor: User, now: datetime | None = Non
                 results.append(refusal)
         made = [d for d in results if isinstance(d, Decision)]
         record_many(Action.DECISION_REQUEST, [line(d, **_asked(d)) for d in made], actor=actor)
+        tell_waiting(made, now=at)
     return results
 
 

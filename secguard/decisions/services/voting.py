@@ -19,6 +19,7 @@ from secguard.decisions.models import Decision
 from secguard.decisions.queries import snapshots_now, teams_of
 from secguard.decisions.services.coverage import tell
 from secguard.decisions.services.ending import changes, line
+from secguard.decisions.services.telling import tell_voted
 from secguard.errors import Conflict, Invalid, NotFound, SecGuardError
 
 MAX_BULK = 10_000
@@ -65,7 +66,7 @@ def vote_many(
         rows = list(
             Decision.objects.select_for_update(of=("self",))
             .filter(pk__in=visible)
-            .select_related("risk__vulnerability")
+            .select_related("risk__vulnerability", "requested_by")
             .defer("risk__description", "risk__remediation", "risk__vulnerability__description")
             .order_by("pk")
         )
@@ -116,6 +117,7 @@ def _cast(
             decision.status, decision.decided_at = after(decision.status, _EVENT[choice]).value, now
     _write(voted, now)
     _record(voted, outcomes, choice=choice, actor=actor, comment=comment)
+    tell_voted(voted, actor=actor, comment=comment, now=now)
 
 
 def _write(voted: Sequence[Decision], now: datetime) -> None:

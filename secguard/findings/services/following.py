@@ -13,6 +13,9 @@ whose facts changed (a fix, exploitation, severity): decisions approved under ot
 EXPOSURES_CHANGED: list[Callable[[Sequence[int], datetime], None]] = []
 """Called inside the transaction with the ids of exposures that are new or whose facts changed."""
 
+IMAGES_CHANGED: list[Callable[[Sequence[int], datetime], None]] = []
+"""Called inside the transaction with the ids of images, their rows locked, of which findings changed without a scan."""
+
 RISK_MERGED: list[Callable[[int, int], None]] = []
 """Called inside the transaction as ``(gone risk id, kept risk id)`` before the gone one is deleted: two names of one
 flaw became one, and what people decided under the one name follows to the other."""

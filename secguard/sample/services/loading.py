@@ -16,6 +16,7 @@ from secguard.audit import services as audit
 from secguard.audit.actions import Action
 from secguard.errors import Conflict
 from secguard.images.models import Image, Repository
+from secguard.notifications.services import silence
 from secguard.policies.facts import Gate
 from secguard.policies.services import judge
 from secguard.sample.catalogue import START
@@ -53,7 +54,15 @@ def refuse_loaded() -> None:
 
 
 def build(actor: User | None, progress: Progress, now: datetime | None) -> str:
-    """Make everything; what a broken-off attempt left is cleared first, and a whole sample is left as it is."""
+    """Make everything; what a broken-off attempt left is cleared first, and a whole sample is left as it is.
+
+    Nobody is told of any of it: it is a story, and most of it is ten weeks old.
+    """
+    with silence():
+        return _build(actor, progress, now)
+
+
+def _build(actor: User | None, progress: Progress, now: datetime | None) -> str:
     found = standing()
     if found is Standing.LOADED:
         return "The sample organisation is loaded."

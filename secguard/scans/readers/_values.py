@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 Version = str | int | float | None
 """A version in JSON: ``1.10`` unquoted is a number for whoever wrote it so."""
@@ -26,11 +27,13 @@ _FIX_STATES = {
 }
 
 
+@lru_cache(maxsize=4096)
 def fix_state(word: str | None, fixed_versions: tuple[str, ...] = ()) -> str:
     """``fixed``, ``not_fixed``, ``wont_fix`` or ``""``; a version that fixes says more than any word."""
     return "fixed" if fixed_versions else _FIX_STATES.get((word or "").strip().lower().replace(" ", "_"), "")
 
 
+@lru_cache(maxsize=4096)
 def moment(text: str | None) -> datetime | None:
     """A time with its zone (UTC where the tool tells none); ``None`` for what is no time, or Go's zero time."""
     if not text or text.startswith("0001-"):
@@ -56,6 +59,7 @@ def version_text(value: Version) -> str:
     return value.strip() if isinstance(value, str) else "" if value is None else str(value)
 
 
+@lru_cache(maxsize=4096)
 def versions(text: str | None) -> tuple[str, ...]:
     """Each version of a comma-separated list, in order, once."""
     return tuple(dict.fromkeys(v for part in (text or "").split(",") if (v := part.strip())))

@@ -43,6 +43,7 @@ from secguard.scans.services.examining import (
     fingerprint_key,
 )
 from secguard.scans.services.taking_in import take_in
+from secguard.scans.services.telling import tell_of_failures
 
 MAIN_PLATFORM = ("linux/amd64", "linux/arm64", "linux/arm64/v8")
 """Which platform's image a tag leads to, where it names an index: the first that is there."""
@@ -230,6 +231,8 @@ def _end_parent(parent: Scan, children: Sequence[Scan]) -> None:
         parent.problem = {"code": "platforms-failed", "detail": detail[:2000]}
     parent.is_complete = len(good) == len(children)
     parent.save(update_fields=["counts", "status", "finished_at", "problem", "is_complete"])
+    if parent.status == ScanStatus.FAILED:
+        tell_of_failures([parent.pk], parent.finished_at)
 
 
 def conclude(image: Image, scan: Scan, now: datetime) -> None:
@@ -355,5 +358,6 @@ def failed(args: Mapping[str, Any], code: str, words: str) -> None:
     Scan.objects.filter(pk__in=ids, status__in=OPEN_STATUSES).update(
         status=ScanStatus.FAILED, finished_at=timezone.now(), problem={"code": code, "detail": words}
     )
+    tell_of_failures(ids, timezone.now())
     for parent in Scan.objects.filter(pk__in=ids, parent__isnull=False).values_list("parent_id", flat=True):
         settle_parent(parent)

@@ -8,7 +8,7 @@ an import went on is found to be behind afterwards, whoever was faster.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -25,8 +25,11 @@ from secguard.findings.changes import Identity, Said
 from secguard.findings.entries import Entry, vulnerability_entry
 from secguard.findings.identity import FindingKind
 from secguard.images.models import ComponentBuild, Image, ImageComponent
+from secguard.jobs import services as job_services
+from secguard.jobs.lifecycle import Queue
 from secguard.scans.matching import Candidate, Hit, match
-from secguard.scans.models import BuildMatch, ChangedPackage
+from secguard.scans.models import BuildMatch, ChangedMatch, ChangedPackage
+from secguard.scans.services import inflight
 
 BATCH = 2000
 
@@ -43,17 +46,26 @@ class Rematched:
     added: list[tuple[int, int]] = field(default_factory=list)
     """(build, flaw) that are new, or are now said otherwise (severity, fix)."""
     removed: list[tuple[int, int]] = field(default_factory=list)
+    is_noted: bool = False
+    """Other images than the caller's may have to follow."""
     unknown: int = 0
     """Flaws that may be there or not: the version or the range cannot be compared."""
 
 
 @transaction.atomic
-def match_builds(build_ids: Iterable[int]) -> Rematched:
-    """Bring ``BuildMatch`` of these builds to what the advisories say now; writes the difference only."""
+def match_builds(build_ids: Iterable[int], *, of_nobody: Collection[int] = frozenset()) -> Rematched:
+    """Bring ``BuildMatch`` of these builds to what the advisories say now; writes the difference only.
+
+    What changed is noted for the images that have the builds (``ChangedMatch``), except for builds that no other image
+    than the caller's can have (``of_nobody``).
+    """
     result = Rematched()
     wanted = sorted(set(build_ids))
     for start in range(0, len(wanted), BATCH):
         _match_batch(wanted[start : start + BATCH], result)
+    noted = [pair for pair in (*result.added, *result.removed) if pair[0] not in of_nobody]
+    bulk.insert(ChangedMatch, ("build_id", "vulnerability_id"), noted)
+    result.is_noted = bool(noted)
     return result
 
 
@@ -81,14 +93,14 @@ def _match_batch(ids: Sequence[int], result: Rematched) -> None:
             if flaw not in found.hits:
                 gone.append(match_id)
                 result.removed.append((pk, flaw))
-    bulk.insert(BuildMatch, ("build_id", "vulnerability_id", *_WORDS), new)
-    bulk.update(BuildMatch, _WORDS, changed)
+    bulk.insert(BuildMatch, ("build_id", "vulnerability_id", *WORDS), new)
+    bulk.update(BuildMatch, WORDS, changed)
     if gone:
         BuildMatch.objects.filter(pk__in=bulk.among(gone)).delete()
     ComponentBuild.objects.filter(pk__in=bulk.among(list(builds)), matched_to__lt=newest).update(matched_to=newest)
 
 
-_WORDS = ("severity", "severity_source", "reported_id", "fixed_versions")
+WORDS = ("severity", "severity_source", "reported_id", "fixed_versions")
 Words = tuple[int, str, str, list[str]]
 
 
@@ -100,7 +112,7 @@ def _row(hit: Hit, ecosystem: str) -> Words:
 def _standing(build_ids: Sequence[int]) -> dict[int, dict[int, tuple[int, int, str, str, list[str]]]]:
     found: dict[int, dict[int, tuple[int, int, str, str, list[str]]]] = defaultdict(dict)
     rows = BuildMatch.objects.filter(build__in=bulk.among(build_ids))
-    for build, flaw, pk, *words in rows.values_list("build_id", "vulnerability_id", "pk", *_WORDS):
+    for build, flaw, pk, *words in rows.values_list("build_id", "vulnerability_id", "pk", *WORDS):
         severity, source, reported, fixes = words
         found[build][flaw] = (pk, severity, source, reported, fixes)
     return found
@@ -152,7 +164,7 @@ def _flaws_of(advisory_ids: set[int]) -> dict[int, tuple[int, ...]]:
 
 
 def note_changes(changes: Changes) -> None:
-    """``advisories.services.ADVISORIES_CHANGED``: inside the transaction that changes what is said of packages."""
+    """Inside the transaction that changes what is said of packages: whatever was matched to it before is behind."""
     now = timezone.now()
     bulk.insert(ChangedPackage, ("ecosystem", "name", "at"), [(*p, now) for p in sorted(changes.packages)])
 
@@ -167,6 +179,14 @@ def behind() -> Q:
         ecosystem=OuterRef("ecosystem"), name=OuterRef("source_name"), pk__gt=OuterRef("matched_to")
     )
     return Q(matched_to=0) | Q(Exists(later))
+
+
+REMATCH = "scans.rematch"
+
+
+def rematch_soon() -> None:
+    """Ask for the job that matches what is behind and brings what changed to the images."""
+    job_services.enqueue(REMATCH, {}, key="all", queue=Queue.INTERACTIVE, again=True)
 
 
 # --- one image ---
@@ -186,14 +206,21 @@ class Matched:
     """How old the advisories are: the date of the newest data that was read."""
 
 
-def matches_of(image: Image) -> Matched | None:
+def newest_build() -> int:
+    """Builds with higher ids are made after this was asked."""
+    return ComponentBuild.objects.aggregate(n=Max("pk"))["n"] or 0
+
+
+def matches_of(image: Image, *, known_builds: int) -> Matched | None:
     """Hold the image's inventory, which the caller has just written, against the advisories.
 
-    ``None`` where there are no advisories at all: then nothing is said, not that nothing was found.
+    ``known_builds``: ``newest_build()`` before it was written. ``None`` where there are no advisories at all: then
+    nothing is said, not that nothing was found. Call inside the transaction that takes the image in.
     """
+    inflight.enter()
     if not AffectedRange.objects.exists():
         return None
-    entries = entries_of(image)
+    entries = entries_of(image, known_builds=known_builds)
     missing = _without_advisories(image)
     warnings = [f"There are no advisories for {name}: {count} packages were not matched" for name, count in missing]
     return Matched(
@@ -212,20 +239,35 @@ def _without_advisories(image: Image) -> list[tuple[str, int]]:
     return [(e, n) for e, n in counts if not AffectedRange.objects.filter(ecosystem=e).exists()]
 
 
-def entries_of(image: Image) -> dict[Identity, Entry]:
+def entries_of(image: Image, *, known_builds: int) -> dict[Identity, Entry]:
     """The flaws of an image's inventory by identity, as our own scanner says them; its builds are matched first."""
-    builds = ImageComponent.objects.filter(image=image, build__isnull=False).values("build_id")
-    match_builds(ComponentBuild.objects.filter(behind(), pk__in=builds).values_list("pk", flat=True))
+    _match_own(image, known_builds)
     rows = ImageComponent.objects.filter(image=image, build__matches__isnull=False).values_list(
         "build__matches__vulnerability__name",
         "component__purl",
         "path",
         "layer",
-        *(f"build__matches__{word}" for word in _WORDS),
+        *(f"build__matches__{word}" for word in WORDS),
     )
     found: dict[Identity, Entry] = {}
-    for name, purl, path, layer, severity, source, reported, fixes in rows:
-        said = Said(severity, source, reported[:100], tuple(fixes))
-        entry = vulnerability_entry(name=name, purl=purl, said=said, path=path, layer=layer)
+    for name, purl, path, layer, *words in rows:
+        entry = vulnerability_entry(name=name, purl=purl, said=said_of(*words), path=path, layer=layer)
         found[entry.identity] = entry
     return found
+
+
+def said_of(severity: int, source: str, reported: str, fixes: Sequence[str]) -> Said:
+    """A ``BuildMatch`` (its ``WORDS``) as our own scanner's word."""
+    return Said(severity, source, reported[:100], tuple(fixes))
+
+
+def _match_own(image: Image, known_builds: int) -> None:
+    mine = ImageComponent.objects.filter(image=image, build__isnull=False).values("build_id")
+    rows = ComponentBuild.objects.filter(behind(), pk__in=mine)
+    late = dict(rows.values_list("pk", "matched_to"))
+    fresh = {pk for pk, matched_to in late.items() if pk > known_builds and not matched_to}
+    others = ImageComponent.objects.filter(build__in=bulk.among(sorted(fresh))).exclude(image=image)
+    result = match_builds(late, of_nobody=fresh - set(others.values_list("build_id", flat=True)))
+    if result.is_noted:
+        # After the commit, and in no transaction that others wait for. Were it lost, ``catch_up`` would ask.
+        transaction.on_commit(rematch_soon, robust=True)

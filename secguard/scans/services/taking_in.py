@@ -29,6 +29,7 @@ from secguard.scans.report import OWN_SCANNER, ReportedComponent, Subject
 from secguard.scans.services import matching, repeating
 from secguard.scans.services.reading import condensed
 from secguard.scans.services.repeating import speaks_for, speaks_for_all_places
+from secguard.scans.services.telling import tell_of_failures
 from secguard.scans.subject import Target, target_of
 
 TAKE_IN = "scans.take-in"
@@ -50,6 +51,7 @@ def failed(args: Mapping[str, Any], code: str, words: str) -> None:
         status=ScanStatus.FAILED, finished_at=timezone.now(), problem={"code": code, "detail": words}
     )
     Report.objects.filter(scans=args["scan"]).update(condensed=None)
+    tell_of_failures([args["scan"]], timezone.now())
 
 
 Progress = Callable[[str, int, int], None]
@@ -121,9 +123,10 @@ def _repeat(scan: Scan, image: Image, report: Condensed, *, is_placed: bool, now
     taken = Taken(found=found, unchanged=found, by_severity=image.severity_counts)
     if report.head.inventory and report.head.complete:
         listed = {component_purl(c, dict): c for c in report.body.components}
-        image_services.replace_inventory(
-            image, _components(listed, image_services.ensure_components(listed), report.head.subject)
-        )
+        components, known_builds = image_services.ensure_components(listed), matching.newest_build()
+        has_changed = image_services.replace_inventory(image, _components(listed, components, report.head.subject))
+        if has_changed and (matched := matching.matches_of(image, known_builds=known_builds)) is not None:
+            _take_in_matches(scan, image, matched, components, now)
     scan.covers, scan.warnings = before.covers, list(report.head.warnings)
     _conclude(scan, image, report, taken, content, now)
 
@@ -164,8 +167,9 @@ def _take_in(
     covers = {k.value for k in head.covers}
     matched = None
     if head.inventory and head.complete:
+        known_builds = matching.newest_build()
         image_services.replace_inventory(image, _components(listed, components, head.subject))
-        matched = matching.matches_of(image)
+        matched = matching.matches_of(image, known_builds=known_builds)
         scan.database_updated_at = scan.database_updated_at or (matched.data_at if matched else None)
     if matched is not None and scan.scanner == OWN_SCANNER:
         entries, flaws = {**entries, **matched.entries}, {**flaws, **matched.flaws}

@@ -1,0 +1,19 @@
+"""Jobs that need people: writing to them, and forgetting what they have read long ago."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from secguard.jobs.registry import Run
+from secguard.notifications import services as notifications
+
+
+def deliver(_run: Run) -> Mapping[str, Any]:
+    """Write to people what waits for them."""
+    return notifications.deliver()
+
+
+def prune_notices(_run: Run) -> Mapping[str, Any]:
+    """The handler of the daily pruning of inboxes."""
+    return {"deleted": notifications.prune()}

@@ -17,7 +17,7 @@ from secguard.accounts.api import (
 from secguard.advisories.api import AdvisoryViewSet, FeedViewSet, ImportViewSet
 from secguard.audit.api import AuditViewSet
 from secguard.dashboards.views import applications as standing
-from secguard.dashboards.views import compliance, home, images, risks
+from secguard.dashboards.views import compliance, home, images, risks, scanning
 from secguard.decisions.api import AppetiteViewSet, DecisionViewSet
 from secguard.findings.api import ExposureViewSet, FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
 from secguard.images.api import DIGEST, ComponentList, ImageSbom, ImageViewSet, RegistryViewSet, RepositoryViewSet
@@ -80,6 +80,11 @@ image_patterns = [
     re_path(rf"{OF_IMAGE}/$", images.image_detail, name="detail"),
     re_path(rf"{OF_IMAGE}/components/$", images.image_components, name="components"),
 ]
+scan_patterns = [
+    path("scans/new/", scanning.scan_new, name="new"),
+    path("scans/<int:pk>/", scanning.scan_detail, name="detail"),
+    path("scans/<int:pk>/cancel/", scanning.scan_cancel, name="cancel"),
+]
 risk_patterns = [
     path("risks/", risks.risk_list, name="list"),
     path("risks/open/", risks.work_list, name="work"),
@@ -116,7 +121,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("secguard.notifications.urls")),
     path("", include(page_patterns)),
     path("", include((image_patterns, "images"))),
-    path("", include(([path("scans/<int:pk>/", images.scan_detail, name="detail")], "scans"))),
+    path("", include((scan_patterns, "scans"))),
     path("", include((risk_patterns, "risks"))),
     path("", include((policy_patterns, "policies"))),
     path("", include((compliance_patterns, "compliance"))),

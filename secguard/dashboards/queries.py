@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -231,3 +231,41 @@ def trend(team_ids: Sequence[int], since: date) -> dict[date, list[Mapping[str, 
     for row in DailyFigure.objects.filter(team_id__in=team_ids, day__gte=since).order_by("day"):
         found[row.day].append(row.figures)
     return found
+
+
+class LayerRow(NamedTuple):
+    """A layer of an image, with what it brought."""
+
+    position: int
+    digest: str
+    diff_id: str
+    size_bytes: int
+    created_by: str
+    components: int
+    open_findings: int
+    is_base: bool
+
+
+def layers_of(image: Image) -> list[LayerRow]:
+    """An image's layers, lowest first, and what is known to have come with each: a fixed number of queries."""
+    rows = list(image.layers.select_related("layer").order_by("position"))
+    if not rows:
+        return []
+    components = dict(image.components.order_by("layer").values_list("layer").annotate(n=Count("pk")))
+    findings = dict(
+        Finding.objects.filter(image=image, status=OPEN).order_by("layer").values_list("layer").annotate(n=Count("pk"))
+    )
+    base = image.base_image.layers.count() if image.base_image else 0
+    return [
+        LayerRow(
+            row.position,
+            row.layer.digest,
+            row.layer.diff_id,
+            row.layer.size_bytes,
+            row.created_by,
+            components.get(row.layer.diff_id[:80], 0),
+            findings.get(row.layer.diff_id[:80], 0),
+            row.position < base,
+        )
+        for row in rows
+    ]

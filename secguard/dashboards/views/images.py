@@ -8,7 +8,7 @@ from typing import Any
 import django_filters
 from django.contrib.auth.decorators import login_required
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -16,19 +16,15 @@ from django.views.decorators.http import require_safe
 from secguard.accounts.authentication import person_of
 from secguard.dashboards import queries
 from secguard.decisions.queries import applicable_for_image
-from secguard.errors import NotFound
 from secguard.findings.identity import FindingKind
 from secguard.findings.models import CLOSED, OPEN, Finding
-from secguard.findings.queries import compare_images
+from secguard.findings.queries import compare_images, rebuild_offer
 from secguard.findings.severity import Severity
 from secguard.images.models import Image, Repository
 from secguard.images.queries import find_image, search, with_places
-from secguard.jobs.models import Job
 from secguard.policies.facts import Gate
 from secguard.policies.services import document_of, verdict_of
-from secguard.scans.lifecycle import OPEN_STATUSES
 from secguard.scans.models import Scan
-from secguard.scans.queries import shown_references
 from secguard.web import htmx
 from secguard.web.filters import ChipFilter
 from secguard.web.listing import Column, Listing
@@ -136,6 +132,8 @@ class FindingFilter(django_filters.FilterSet):
         label="Kind", choices=[(k.value, k.value.capitalize()) for k in FindingKind], field_name="risk__kind"
     )
 
+    layer = ChipFilter(label="Layer", field_name="layer")
+
     class Meta:
         model = Finding
         fields: list[str] = []
@@ -221,6 +219,9 @@ def image_detail(request: HttpRequest, digest: str) -> HttpResponseBase:
         "workloads": queries.running(image, user)[:50],
         "scans": Scan.objects.filter(image=image).order_by("-id")[:20],
         "components": image.components.count(),
+        "layers": queries.layers_of(image),
+        "rebuild": rebuild_offer(image, user),
+        "base": Image.objects.visible_to(user).filter(pk=image.base_image_id).first() if image.base_image_id else None,
     }
     return findings.respond("images/detail.html", "images/_findings.html", context)
 
@@ -262,20 +263,3 @@ def image_components(request: HttpRequest, digest: str) -> HttpResponseBase:
     placed = with_places(Image.objects.filter(pk=image.pk), user).get()
     context = {"image": image, "name": queries.name_of(placed)}
     return listing.respond("images/components.html", "images/_components.html", context)
-
-
-@require_safe
-@login_required
-def scan_detail(request: HttpRequest, pk: int) -> HttpResponse:
-    user: Any = request.user
-    scan = Scan.objects.visible_to(user).select_related("image", "requested_by").filter(pk=pk).first()
-    if scan is None:
-        raise NotFound(f"There is no scan {pk} that you may see.")
-    job = Job.objects.filter(pk=scan.job_id).first() if scan.job_id else None
-    context = {
-        "scan": scan,
-        "reference": shown_references(user, [scan])[scan.pk],
-        "job": job,
-        "is_open": scan.status in OPEN_STATUSES,
-    }
-    return htmx.render(request, "scans/detail.html", "scans/_scan.html", context)

@@ -21,6 +21,7 @@ from secguard.images.models import (
     Layer,
 )
 from secguard.images.purl import coordinates
+from secguard.images.queries import find_base
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,10 @@ def note_build(image: Image, build: ImageBuild) -> None:
     ids = dict(Layer.objects.filter(digest__in=bulk.among(sorted(rows))).values_list("digest", "pk"))
     placed = [(image.pk, i, ids[d.digest], made[:1000]) for i, (d, _, made) in enumerate(build.layers)]
     bulk.insert_missing(ImageLayer, ("image_id", "position", "layer_id", "created_by"), placed)
+    base = find_base([diff_id for _, diff_id, _ in build.layers], other_than=image)
+    if base != image.base_image:
+        image.base_image = base
+        image.save(update_fields=["base_image"])
 
 
 def ensure_components(purls: Iterable[str]) -> dict[str, int]:

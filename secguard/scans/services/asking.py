@@ -47,8 +47,6 @@ def ask(request: ScanRequest, *, actor: User | None, now: datetime | None = None
     ``NotFound`` for an application or another team's repository.
     """
     reference, application = check_request(request, actor=actor)
-    if not request.archive:
-        _check_registry(reference)
     standing = _standing(reference) if reference.digest and not request.archive else None
     if standing is not None:
         return standing, False
@@ -59,6 +57,8 @@ def check_request(request: ScanRequest, *, actor: User | None) -> tuple[Referenc
     """What is asked for and whose it is; raises as ``ask`` does. An upload asks before it takes the bytes."""
     require(actor, Permission.SCAN_REQUEST, anywhere=True)
     reference = parse(request.image)
+    if not request.archive and request.trigger != "upload":
+        _check_registry(reference)
     return reference, _application(reference, request, actor)
 
 

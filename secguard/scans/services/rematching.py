@@ -41,7 +41,7 @@ IMAGES = 200
 """Images in one transaction: bounds how many rows are locked, and for how long."""
 ATTEMPTS = 3
 
-HIT: list[Callable[[Sequence[int], Sequence[int]], None]] = []
+HIT: list[Callable[[Sequence[int], Sequence[int]], object]] = []
 """Called once a rematch, inside a transaction, as ``(image ids, risk ids)`` of equal length: image ``[i]`` is newly hit
 by risk ``[i]`` because advisories changed. Whoever tells people registers."""
 

@@ -194,10 +194,11 @@ def start_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         tls: tuple[Path, Path] | None = None,
         ca: str = "",
         notifications: dict[str, Any] | None = None,
+        port: int = 0,
         **access: Any,
     ) -> RunningRegistry:
         folder = tmp_path_factory.mktemp("registry")
-        port = free_port()
+        port = port or free_port()
         http: dict[str, Any] = {"addr": f"127.0.0.1:{port}", "secret": "tests"}
         if tls:
             http["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}

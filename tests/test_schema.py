@@ -187,6 +187,29 @@ def filled(developer: Person, operator: Person, reviewer: Person, application: A
         "applications": application.slug,
         "tokens": developer.tokens.order_by("pk")[0].pk,
         "audit": 1,
+        **_data(operator, developer, application),
+    }
+
+
+def _data(operator: Person, developer: Person, application: Any) -> dict[str, int]:
+    """An advisory, its feed and its import, and a notice."""
+    from django.utils import timezone
+
+    from secguard.advisories.models import Advisory, Feed, Import
+    from secguard.notifications import services
+    from secguard.notifications.digest import Line
+
+    line = Line(key="1", what="CVE-2026-00001", where="shop/web", url="/images/")
+    services.notify([developer.pk], services.Telling("new-flaw", (line,), application.team_id), now=timezone.now())
+    operator.api.get("/api/v1/feeds/")
+    feed = Feed.objects.order_by("pk").first() or Feed.objects.create(
+        name="f", title="F", kind="osv", url="https://f.example/a"
+    )
+    return {
+        "advisories": Advisory.objects.create(source="osv", name="X-1", content_hash="0" * 32).pk,
+        "feeds": feed.pk,
+        "imports": Import.objects.create(name="feed.json").pk,
+        "notifications": developer.notices.order_by("pk")[0].pk,
     }
 
 

@@ -92,8 +92,8 @@ def leaks(person: Person, path: str, secrets: list[str], **headers: str) -> Iter
 
 def everything(world: dict[str, Any]) -> Iterator[str]:  # noqa: F811
     for row in ROWS:
-        # The API's own description is public and gives examples.
-        if row.method == "GET" and not row.path.startswith(("/api/schema/", "/api/docs/")):
+        # The API's own description is public and gives examples; the probe answers as the broker does.
+        if row.method == "GET" and not row.path.startswith(("/api/schema/", "/api/docs/", "/readyz")):
             yield fill(row.path, world)
 
 

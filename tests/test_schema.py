@@ -222,8 +222,11 @@ def in_days(days: int) -> str:
 
 
 @pytest.fixture
-def one_connection() -> Iterator[None]:
-    """A request ends by closing what it used; here that is the test's own transaction (Django's client does this)."""
+def one_connection(filled: dict[str, Any]) -> Iterator[None]:
+    """A request ends by closing what it used; here that is the test's own transaction (Django's client does this).
+
+    After ``filled``: that client connects these signals again at the end of each of its requests.
+    """
     from django.core.signals import request_finished, request_started
     from django.db import close_old_connections
 

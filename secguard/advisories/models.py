@@ -66,11 +66,7 @@ class Advisory(models.Model):
     class Meta:
         verbose_name_plural = "advisories"
         constraints = [models.UniqueConstraint(fields=["source", "name"], name="advisory_once")]
-        # The list of advisories, what changed last first; and by the beginning of an id.
-        indexes = [
-            models.Index(fields=["-changed_at", "-id"], name="advisory_newest"),
-            models.Index(fields=["name"], name="advisory_name"),
-        ]
+        indexes = [models.Index(fields=["name"], name="advisory_name")]  # search by an id, whoever's it is
 
     def __str__(self) -> str:
         return self.name
@@ -79,7 +75,8 @@ class Advisory(models.Model):
 class AdvisoryFlaw(models.Model):
     """A flaw that an advisory is about; an update of a distribution is about several."""
 
-    advisory = models.ForeignKey(Advisory, models.CASCADE, related_name="about")
+    # Its own index is the beginning of the unique one.
+    advisory = models.ForeignKey(Advisory, models.CASCADE, related_name="about", db_index=False)
     vulnerability = models.ForeignKey(Vulnerability, models.CASCADE, related_name="said_by")
 
     class Meta:

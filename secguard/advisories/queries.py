@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.db.models.functions import Lower
 
 from secguard.advisories.entry import tidy_name
 from secguard.advisories.models import Advisory, AdvisoryFlaw, AffectedRange, Feed, Import
@@ -16,7 +17,7 @@ from secguard.packagenames import package as looked_up_package
 def feeds() -> QuerySet[Feed]:
     """Every feed by title, those that the product knows by itself among them."""
     ensure_defaults()
-    return Feed.objects.order_by("title", "id")
+    return Feed.objects.order_by(Lower("title"), "id")
 
 
 def imports() -> QuerySet[Import]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -32,6 +31,8 @@ from secguard.jobs.registry import Run
 IMPORT = "advisories.import"
 SMALL = 16 * 2**20
 """Bytes: such a file is imported by the interactive queue, whatever feed is being read meanwhile."""
+HEAVIEST = 200_000
+"""Texts in one batch: bounds its memory whatever the entries are."""
 REASONS = 10
 KEPT_IMPORTS = 200
 
@@ -140,9 +141,7 @@ def take_in(path: Path, name: str, say: Said = lambda text, done, total: None) -
     the file as a whole cannot be opened; what was read before stays.
     """
     taken = Taken()
-    parts = _items(path, name, taken)
-    statements = _noted(parts, taken)
-    while batch := list(itertools.islice(statements, BATCH)):
+    for batch in _batches(_noted(_items(path, name), taken)):
         taken.counts.update(store(batch))
         say(f"{taken.counts['read']:,} entries read", taken.counts["read"], 0)
     if not taken.counts["read"]:
@@ -151,23 +150,37 @@ def take_in(path: Path, name: str, say: Said = lambda text, done, total: None) -
     return taken
 
 
-def _items(path: Path, name: str, taken: Taken) -> Iterator[Item]:
+def _items(path: Path, name: str) -> Iterator[Item]:
     """Every item of every document; a document that breaks off is a fault of its own."""
     budget = Budget(settings.MAX_FEED_UNPACKED_BYTES)
     for document in documents(path, name, budget):
-        yield from _until_broken(document, taken)
+        yield from _until_broken(document)
 
 
-def _until_broken(document: Document, taken: Taken) -> Iterator[Item]:
+def _until_broken(document: Document) -> Iterator[Item]:
     try:
         yield from items(document.stream, document.name)
     except (*UNREADABLE, OSError) as fault:
-        taken.leave_out(document.name, f"is broken and was read in part: {fault}")
+        yield Fault(document.name, f"is broken and was read in part: {fault}")
 
 
-def _noted(parts: Iterator[Item], taken: Taken) -> Iterator[Statement]:
+def _batches(statements: Iterator[Statement]) -> Iterator[list[Statement]]:
+    """At most ``BATCH`` in one, and fewer where they are heavy: an entry may name one package or twenty thousand."""
+    batch: list[Statement] = []
+    weight = 0
+    for s in statements:
+        batch.append(s)
+        weight += sum(1 + len(a.versions) + sum(map(len, a.ranges)) for a in s.entry.affected)
+        if len(batch) >= BATCH or weight >= HEAVIEST:
+            yield batch
+            batch, weight = [], 0
+    if batch:
+        yield batch
+
+
+def _noted(read: Iterator[Item], taken: Taken) -> Iterator[Statement]:
     """The statements; everything else is taken in, or noted, on the way."""
-    for part in parts:
+    for part in read:
         if isinstance(part, Statement):
             taken.kinds.add(part.source.partition(":")[0])
             taken.saw(part.entry.modified)

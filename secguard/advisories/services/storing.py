@@ -59,9 +59,13 @@ def store(statements: Iterable[Statement]) -> dict[str, int]:
 
 
 def _wait_for_others() -> None:
+    """One batch at a time; and none waits for the disk, for the import's own end does so for all of them, and one that
+    is broken off before is read again (PostgreSQL, "Asynchronous Commit")."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ONE_IMPORT])
+            cursor.execute(
+                "SELECT pg_advisory_xact_lock(%s), set_config('synchronous_commit', 'off', true)", [_ONE_IMPORT]
+            )
 
 
 def _known(latest: Iterable[Key]) -> dict[Key, _Known]:

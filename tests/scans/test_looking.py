@@ -252,3 +252,31 @@ def test_a_shared_digest_tells_no_team_what_the_other_calls_it(
     ):
         assert answer.status_code == 200
         assert "secret-project" not in answer.content.decode()
+
+
+@pytest.mark.parametrize("how", ["taken in by another worker", "called off"])
+def test_a_worker_that_comes_back_late_changes_nothing(registry, administrator, run_jobs, monkeypatch, how):
+    from secguard.scans.services import taking_in
+
+    registry.push("shop/web", "1", image_of(BASE, tar_of({"x": key("e")})))
+    scan = wanted(administrator, f"{registry.host}/shop/web:1")
+    late, before = [], taking_in.speaks_for
+
+    def overtaken(found: Scan) -> Any:
+        """The last that a worker does before its transaction."""
+        if not late:
+            late.append(found.pk)
+            if how == "called off":
+                asking.cancel(found.pk, actor=administrator)
+            else:
+                taking_in.take_in(found.pk, progress=lambda *_: None)
+        return before(found)
+
+    monkeypatch.setattr(taking_in, "speaks_for", overtaken)
+    run_jobs()
+    scan.refresh_from_db()
+    assert late == [scan.pk]
+    if how == "called off":
+        assert (scan.status, Finding.objects.exists()) == (ScanStatus.CANCELLED, False)
+    else:
+        assert (scan.status, scan.counts["introduced"] > 0) == (ScanStatus.FINISHED, True)

@@ -7,7 +7,6 @@ image brought, or that an earlier attempt got through, is neither pulled nor loo
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -33,6 +32,7 @@ from secguard.scans.adapters.clamd import Clamd
 from secguard.scans.adapters.layerlook import LayerLook, LayerWalk
 from secguard.scans.adapters.rules import RuleSet, rule_set
 from secguard.scans.adapters.syft import LayerBlob, Release
+from secguard.scans.adapters.workplace import work_folder
 from secguard.scans.inspection.secrets import Hit
 from secguard.scans.layers import LayerPackages
 from secguard.scans.models import LayerResult
@@ -164,15 +164,13 @@ class Examination:
 
     def _ask_syft(self, layers: Sequence[ImageLayer], release: Release, files: _Pulled) -> Mapping[str, LayerPackages]:
         blobs = [LayerBlob(layer.diff_id, files.path(layer)) for layer in layers]
-        work = settings.DATA_DIR / "work"
-        work.mkdir(mode=0o700, parents=True, exist_ok=True)
 
         def check() -> None:
             self._progress("listing packages", 0, 0)
 
         check()
-        with tempfile.TemporaryDirectory(dir=work, prefix="packages-") as folder:
-            return syft.packages(blobs, release, Path(folder), check=check)
+        with work_folder(settings.DATA_DIR / "work") as folder:
+            return syft.packages(blobs, release, folder, check=check)
 
 
 class _Pulled:

@@ -61,6 +61,10 @@ class _SpokenMeanwhile(Exception):
     """What looked like a repetition is none any more."""
 
 
+class _EndedMeanwhile(Exception):
+    """Another worker took the scan in, or somebody called it off: this one's hands are off it."""
+
+
 def take_in(scan_id: int, *, progress: Progress, now: datetime | None = None) -> Scan:
     """Bring an image's findings and inventory to what a kept report says. One transaction: all of it or nothing.
 
@@ -72,7 +76,8 @@ def take_in(scan_id: int, *, progress: Progress, now: datetime | None = None) ->
         return scan
     scan.status = after(scan.status, ScanEvent.START)
     scan.started_at = at
-    scan.save(update_fields=["status", "started_at"])
+    if not Scan.objects.filter(pk=scan.pk, status__in=OPEN_STATUSES).update(status=scan.status, started_at=at):
+        return Scan.objects.get(pk=scan.pk)
     progress("reading the report", 0, 0)
     report = condensed(scan.report_id, scan.scanner)
     target = target_of(report.head.subject, scan.named, is_renamed=scan.is_renamed)
@@ -85,11 +90,14 @@ def take_in(scan_id: int, *, progress: Progress, now: datetime | None = None) ->
         try:
             with transaction.atomic():
                 image, is_placed = _image(target, scan)
+                _require_open(scan)
                 if is_repeated:
                     _repeat(scan, image, report, is_placed=is_placed, now=at)
                 else:
                     _take_in(scan, image, report, known, is_placed=is_placed, now=at)
             break
+        except _EndedMeanwhile:
+            return Scan.objects.get(pk=scan.pk)
         except (IntegrityError, OperationalError, _SpokenMeanwhile):
             if attempt == ATTEMPTS:
                 raise
@@ -97,6 +105,16 @@ def take_in(scan_id: int, *, progress: Progress, now: datetime | None = None) ->
             is_repeated = False
     progress("done", report.head.finding_count, report.head.finding_count)
     return scan
+
+
+def _require_open(scan: Scan) -> None:
+    """Hold the scan's row until the end of the transaction; raises where the scan has ended.
+
+    A worker that lost its lease (it was stopped, or cut off) may come back here after another one did the work.
+    """
+    open_ones = Scan.objects.select_for_update(no_key=True).filter(pk=scan.pk, status__in=OPEN_STATUSES)
+    if not open_ones.values_list("pk", flat=True):
+        raise _EndedMeanwhile
 
 
 def _seems_repeated(scan: Scan, target: Target, report: Condensed) -> bool:

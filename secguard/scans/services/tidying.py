@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from secguard.images.adapters.blobs import BlobStore
 from secguard.jobs.registry import Run
+from secguard.scans.adapters import workplace
 from secguard.scans.models import ChangedPackage, LayerResult
 from secguard.scans.services import archives
 
@@ -27,6 +28,7 @@ def tidy(_run: Run) -> Mapping[str, Any]:
         "layer_results": _old_results(now),
         "changes": _old_changes(now),
         "archives": archives.discard_unneeded(),
+        "work_folders": workplace.clear(archives.scratch()),
         "layer_bytes": BlobStore(settings.DATA_DIR / "layers", settings.LAYER_CACHE_BYTES).trim(),
     }
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, Max, OuterRef, Q
+from django.db.models import Exists, Max, OuterRef, Q
 from django.utils import timezone
 
 from secguard.accounts.models import Application, User
@@ -39,6 +39,7 @@ from secguard.policies.language import parse_policy
 from secguard.policies.models import Evaluation, EvaluationInput, Policy, PolicyVersion, Verdict
 from secguard.policies.queries import facts_of, gating_policy, stale_verdicts
 from secguard.scans.models import Scan
+from secguard.workloads.models import Workload
 
 JUDGE_STALE = "policies.judge-stale"
 JUDGE_REST = "policies.judge-rest"
@@ -385,8 +386,10 @@ def judge_stale(run: Run) -> Mapping[str, Any]:
 
 
 def _next_stale() -> list[Image]:
-    ids = stale_verdicts(timezone.now()).order_by(F("image_id")).values_list("image_id", flat=True).distinct()[:BATCH]
-    return list(Image.objects.filter(pk__in=list(ids)))
+    """Some of the images whose verdicts no longer hold, those that run somewhere first."""
+    runs = Exists(Workload.objects.running().filter(images=OuterRef("pk")))
+    stale = Image.objects.filter(pk__in=stale_verdicts(timezone.now()).order_by().values("image_id"))
+    return list(stale.annotate(runs=runs).order_by("-runs", "pk")[:BATCH])
 
 
 def _sha256(raw: bytes) -> str:

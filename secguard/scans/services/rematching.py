@@ -121,14 +121,12 @@ def _match(run: Run, done: Done) -> None:
 class Round:
     """Some of the changed matches, with what now stands there."""
 
-    rows: Sequence[tuple[int, int, int]]
-    """(id, build, flaw) of ``ChangedMatch``."""
     last: int
-    """The highest id that was read."""
+    """The highest id of ``ChangedMatch`` that was read."""
     flaws_of: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     """By build."""
     entries: dict[tuple[int, int], Entry] = field(default_factory=dict)
-    """By (build, flaw), for all of them."""
+    """By (build, flaw), as far as both are there."""
     said: set[tuple[int, int]] = field(default_factory=set)
     """Those that advisories say now; of the others the word is withdrawn."""
     flaws: dict[str, Flaw] = field(default_factory=dict)
@@ -136,23 +134,32 @@ class Round:
 
 def _spread(rows: Sequence[tuple[int, int, int]], run: Run, done: Done) -> None:
     """Bring changed matches to all the images that have the builds, and then forget that they changed."""
-    now = Round(rows, last=rows[-1][0])
+    now = Round(last=rows[-1][0])
     _read(now, {(build, flaw) for _, build, flaw in rows})
     met: set[int] = set()
-    # An image may have been matched before all this and be committed only now: it is found by another look.
-    while missing := [pk for pk in _images(now) if pk not in met]:
+    missing = _images(now)
+    while True:
         for batch in _batches(missing):
             _spread_surely(batch, now, done)
             met.update(batch)
             done.images += len(batch)
-            run.progress(f"bringing matches to images: {len(met):,} of {len(missing):,}", len(met), len(missing))
+            total = max(len(met), len(missing))
+            run.progress(f"bringing matches to images: {len(met):,} of {total:,}", len(met), total)
+        # An image may have been matched before all this and be committed only now: it is found by another look.
         inflight.wait(lambda: run.progress("waiting for scans that are being taken in"))
-    if not met:
-        inflight.wait(lambda: run.progress("waiting for scans that are being taken in"))
-        if _images(now):
-            return
-    with transaction.atomic():
-        ChangedMatch.objects.filter(pk__in=bulk.among([pk for pk, _, _ in rows])).delete()
+        missing = [pk for pk in _images(now) if pk not in met]
+        if not missing:
+            break
+    _forget(rows)
+
+
+@transaction.atomic
+def _forget(rows: Sequence[tuple[int, int, int]]) -> None:
+    """Delete what was brought to the images: not the rows that meanwhile name another flaw (``follow_merge``)."""
+    read = {pk: (build, flaw) for pk, build, flaw in rows}
+    stands = ChangedMatch.objects.filter(pk__in=bulk.among(sorted(read))).order_by("pk").select_for_update()
+    done = [pk for pk, *pair in stands.values_list("pk", "build_id", "vulnerability_id") if read[pk] == tuple(pair)]
+    ChangedMatch.objects.filter(pk__in=bulk.among(done)).delete()
 
 
 def _images(now: Round) -> list[int]:
@@ -180,6 +187,7 @@ def _read(now: Round, pairs: set[tuple[int, int]]) -> None:
     now.said -= pairs
     nothing = said_of(0, "", "", ())
     for build, flaw in pairs:
+        now.entries.pop((build, flaw), None)
         if build in purls and flaw in names:
             now.entries[build, flaw] = vulnerability_entry(name=names[flaw], purl=purls[build], said=nothing)
     rows = BuildMatch.objects.filter(build__in=bulk.among(builds), vulnerability__in=bulk.among(flaws))
@@ -199,7 +207,7 @@ def _spread_surely(batch: Sequence[int], now: Round, done: Done) -> None:
             # Two flaws became one meanwhile, or two transactions waited for each other: what stands is read again.
             if attempt == ATTEMPTS:
                 raise
-            now.last = 0
+            _read(now, {(build, flaw) for build, flaws in now.flaws_of.items() for flaw in flaws})
 
 
 def _spread_batch(batch: Sequence[int], now: Round, done: Done) -> None:
@@ -240,14 +248,21 @@ def _told(images: Sequence[Image], now: Round) -> Iterator[Told]:
 # --- whom to tell ---
 
 
+TOLD = 50_000
+
+
 @transaction.atomic
 def tell() -> None:
     """Let whoever tells people know of all new hits, once."""
+    table = connection.ops.quote_name(NewHit._meta.db_table)
+    some = f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} ORDER BY id LIMIT {TOLD})"  # noqa: S608 - a model's
+    images, risks = array("q"), array("q")
     with connection.cursor() as cursor:
-        table = connection.ops.quote_name(NewHit._meta.db_table)
-        cursor.execute(f"DELETE FROM {table} RETURNING image_id, risk_id")  # noqa: S608 - a model's name
-        images, risks = array("q"), array("q")
-        while rows := cursor.fetchmany(10_000):
+        while True:
+            cursor.execute(f"{some} RETURNING image_id, risk_id")
+            rows = cursor.fetchall()
+            if not rows:
+                break
             images.extend(row[0] for row in rows)
             risks.extend(row[1] for row in rows)
     for follow in HIT if images else ():

@@ -183,7 +183,7 @@ def _take_in(
     components = image_services.ensure_components(purls | set(listed))
     is_complete = head.complete and speaks_for_all_places(scan, image)
     covers = {k.value for k in head.covers}
-    matched = None
+    matched, heard = None, covers
     if head.inventory and head.complete:
         known_builds = matching.newest_build()
         image_services.replace_inventory(image, _components(listed, components, head.subject))
@@ -191,7 +191,8 @@ def _take_in(
         scan.database_updated_at = scan.database_updated_at or (matched.data_at if matched else None)
     if matched is not None and scan.scanner == OWN_SCANNER:
         entries, flaws = {**entries, **matched.entries}, {**flaws, **matched.flaws}
-        covers |= matched.covers
+        # What the advisories no longer say is withdrawn, whether or not there are some for all that is in the image.
+        heard = covers | {FindingKind.VULNERABILITY.value}
     taken = finding_services.take_in(
         image,
         entries,
@@ -199,7 +200,7 @@ def _take_in(
         components=components,
         scanner=scan.scanner,
         scan_id=scan.pk,
-        covers=covers,
+        covers=heard,
         is_complete=is_complete,
         at=now,
         is_placed=is_placed,

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Max
+from django.db.models import Exists, Max, OuterRef
 from django.utils import timezone
 
 from secguard.images.adapters.blobs import BlobStore
+from secguard.images.models import ComponentBuild
 from secguard.jobs.registry import Run
 from secguard.scans.adapters import workplace
 from secguard.scans.models import ChangedPackage, LayerResult
@@ -38,6 +39,10 @@ def _old_results(now: datetime) -> int:
 
 
 def _old_changes(now: datetime) -> int:
-    """All but the newest: up to which change a build was matched is told by it."""
+    """Not the newest, by which is told up to where a build was matched, and none that some build is behind of."""
     newest = ChangedPackage.objects.aggregate(n=Max("pk"))["n"]
-    return ChangedPackage.objects.filter(at__lt=now - KEEP_CHANGES).exclude(pk=newest).delete()[0]
+    late = ComponentBuild.objects.filter(
+        ecosystem=OuterRef("ecosystem"), source_name=OuterRef("name"), matched_to__lt=OuterRef("pk")
+    )
+    old = ChangedPackage.objects.filter(~Exists(late), at__lt=now - KEEP_CHANGES)
+    return old.exclude(pk=newest).delete()[0]

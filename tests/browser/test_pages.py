@@ -50,6 +50,8 @@ PAGES = {
     "applications:new": "/applications/new/",
     "applications:detail": "/applications/ledger/",
     "applications:edit": "/applications/ledger/edit/",
+    "feeds:list": "/feeds/",
+    "feeds:address": "/feeds/{feed}/",
     "audit:list": "/audit/",
     "audit:detail": "/audit/1/",
     "settings:home": "/settings/",
@@ -71,6 +73,7 @@ NOT_PAGES = {
     "healthz", "readyz", "metrics", "schema", "logout", "sign-in-link", "sample",  # no page, or an act
     "docs",  # Swagger's own page
     "decisions:vote", "decisions:appetite-activate", "policies:activate",  # POST alone
+    "feeds:schedule", "feeds:upload", "feeds:fetch",
     "accounts:token-rotate", "accounts:token-revoke", "settings:person-reactivate", "settings:person-link",
     "settings:role-revoke",  # confirmations, all of one template with settings:person-deactivate
 }  # fmt: skip
@@ -105,6 +108,7 @@ def estate(installation: Installation, buster: Path) -> dict[str, Any]:
     scans = made.api("GET", "scans/", token=developer).json()["results"]
     users = made.api("GET", "users/").json()["results"]
     return {
+        "feed": made.api("GET", "feeds/").json()["results"][0]["id"],
         "risk": critical,
         "other": other,
         "waiting": waiting,

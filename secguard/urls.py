@@ -26,7 +26,7 @@ from secguard.policies import views as policy_views
 from secguard.policies.api import EvaluationViewSet, PolicyVersionViewSet, PolicyViewSet, VerdictView
 from secguard.sample.api import SampleView
 from secguard.sample.views import sample
-from secguard.scans.api import ReportView, ScanViewSet, WatchView
+from secguard.scans.api import AffectedList, ReportView, ScanViewSet, WatchView
 from secguard.scans.views import registry_hook
 from secguard.web import health
 from secguard.workloads.api import WorkloadViewSet
@@ -62,6 +62,7 @@ api_patterns: list[URLPattern | URLResolver] = [
     path("me/", MeView.as_view(), name="me"),
     path("sample/", SampleView.as_view(), name="sample"),
     path("reports/", ReportView.as_view(), name="report"),
+    path("advisories/<str:name>/affected/", AffectedList.as_view(), name="advisory-affected"),
     re_path(r"^repositories/(?P<pk>[0-9]{1,18})/watch/$", WatchView.as_view(), name="repository-watch"),
     re_path(rf"{OF_IMAGE}/findings/$", ImageFindingList.as_view(), name="image-findings"),
     re_path(rf"{OF_IMAGE}/components/$", ComponentList.as_view(), name="image-components"),

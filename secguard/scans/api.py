@@ -14,6 +14,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import serializers, viewsets
 from rest_framework.decorators import action
+from rest_framework.generics import ListAPIView
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,7 +27,7 @@ from secguard.jobs import services as job_services
 from secguard.jobs.models import Job
 from secguard.scans.lifecycle import OPEN_STATUSES, ScanOrigin, ScanStatus
 from secguard.scans.models import Scan, Watch
-from secguard.scans.queries import shown_references
+from secguard.scans.queries import builds_hit, flaws_called, images_hit, shown_hits, shown_references
 from secguard.scans.services import ScanRequest, Submission, archives, ask, cancel, submit, wait_for_end, watching
 from secguard.scans.services.asking import check_request
 from secguard.scans.verdicts import verdict_of
@@ -395,3 +396,48 @@ class WatchView(APIView):
         user: Any = request.user
         made = watching.watch(int(pk), watching.WatchEdit(**asked.validated_data), actor=user)
         return Response(WatchSerializer(made or Watch()).data)
+
+
+class HitWorkloadSerializer(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    cluster = serializers.CharField(source="cluster.name")
+    namespace = serializers.CharField()
+    kind = serializers.CharField()
+    name = serializers.CharField()
+    application = serializers.CharField(source="application.slug", default=None, allow_null=True)
+
+
+class HitImageSerializer(serializers.Serializer[Any]):
+    """An image that a flaw hits, and what runs it."""
+
+    digest = serializers.CharField()
+    repositories = serializers.ListField(child=serializers.CharField())
+    packages = serializers.ListField(child=serializers.CharField(), help_text="package URLs that it is hit by")
+    workloads = HitWorkloadSerializer(many=True)
+
+
+@extend_schema(
+    operation_id="advisories_affected_list",
+    parameters=[
+        OpenApiParameter(
+            "name", str, OpenApiParameter.PATH, description="Any name of a flaw, an advisory's id or its number here."
+        )
+    ],
+)
+class AffectedList(ListAPIView[Image]):
+    """Images of your teams that one advisory or flaw hits at this moment, those that run somewhere first.
+
+    By the inventories that are known here, or any scanner's word; an advisory that was imported a moment ago counts.
+    """
+
+    serializer_class = HitImageSerializer
+    queryset = Image.objects.none()
+    ordering = "-runs,pk"
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        user: Any = request.user
+        flaws = flaws_called(self.kwargs["name"])
+        builds = builds_hit(flaws)
+        page: Any = self.paginate_queryset(images_hit(flaws, builds, user))
+        shown = shown_hits(page, flaws, builds, user)
+        return self.get_paginated_response(HitImageSerializer(shown, many=True).data)

@@ -12,6 +12,7 @@ from secguard.findings.models import Finding, Observation
 from secguard.images.models import Image
 from secguard.policies.facts import Gate
 from secguard.policies.services import verdict_of
+from secguard.scans import services
 from secguard.scans.models import BuildMatch, ChangedMatch, LayerResult, NewHit, Scan
 from secguard.scans.services import rematching, tidying
 from tests.fixtures_reports import digest, report
@@ -211,3 +212,57 @@ def test_tidying_keeps_what_is_needed(post, bring):
     assert LayerResult.objects.get().diff_id == "sha256:y"
     bring(advisory("DEBIAN-CVE-2026-10003"))
     assert Finding.objects.count() == 3
+
+
+def test_who_is_hit_is_known_before_the_workers_are_told(post, administrator, developer, stranger, application):
+    from secguard.workloads.models import Cluster, Workload
+
+    post(bill(1, OPENSSL), developer, application=application.slug)
+    post(bill(2, OPENSSL), developer, application=application.slug)
+    post(bill(3, ZLIB), developer, application=application.slug)
+    workload = Workload.objects.create(cluster=Cluster.objects.create(name="here"), name="api", application=application)
+    workload.images.add(Image.objects.get(digest=digest(2)))
+    import io
+
+    from secguard.advisories.reading import items
+    from secguard.advisories.services.storing import store
+
+    store(list(items(io.BytesIO(json.dumps(advisory()).encode()), "a.json")))
+    assert not Finding.objects.exists()
+    found = developer.api.get("/api/v1/advisories/CVE-2026-10001/affected/?limit=1").json()
+    assert [(r["digest"], r["workloads"][0]["name"]) for r in found["results"]] == [(digest(2), "api")]
+    assert found["count"] == 2
+    rest = developer.api.get(found["next"]).json()
+    assert [(r["digest"], r["workloads"]) for r in rest["results"]] == [(digest(1), [])]
+    assert rest["results"][0]["packages"] == ["pkg:deb/debian/libssl3@3.0.11-1~deb12u2"]
+    assert rest["results"][0]["repositories"] == ["reg.example/shop/web"]
+    assert stranger.api.get("/api/v1/advisories/CVE-2026-10001/affected/").json()["results"] == []
+    assert developer.api.get("/api/v1/advisories/DEBIAN-CVE-2026-10001/affected/").json()["count"] == 2
+    assert developer.api.get("/api/v1/advisories/CVE-1999-0001/affected/").status_code == 404
+
+
+def test_our_own_word_is_withdrawn_beside_packages_without_advisories(bring, administrator):
+    """What cannot be matched leaves nothing standing of what can."""
+    bring(advisory())
+    lodash = {"purl": "pkg:npm/lodash@4.17.15"}
+
+    def look(*components: dict[str, Any]) -> None:
+        raw = bill(1, *components)
+        scan, _ = services.submit(services.Submission(raw), actor=administrator, max_bytes=10**6)
+        Scan.objects.filter(pk=scan.pk).update(scanner="secguard")
+        services.take_in(scan.pk, progress=lambda *_: None)
+
+    look(OPENSSL, lodash)
+    assert words() == [(digest(1), "CVE-2026-10001", "open")]
+    look(lodash)
+    assert words() == [(digest(1), "CVE-2026-10001", "closed")]
+
+
+def test_flaws_that_become_one_are_matched_once(post, bring):
+    post(bill(1, OPENSSL))
+    bring(advisory("GHSA-aaaa-bbbb-cccc", upstream=[]), advisory())
+    assert BuildMatch.objects.count() == 2
+    bring(advisory("GHSA-aaaa-bbbb-cccc", upstream=[], aliases=["CVE-2026-10001"], modified="2026-01-02T00:00:00Z"))
+    assert BuildMatch.objects.count() == 1
+    assert words() == [(digest(1), "CVE-2026-10001", "open")]
+    assert not ChangedMatch.objects.exists()

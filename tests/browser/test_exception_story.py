@@ -66,7 +66,7 @@ def approve_by_keyboard(context: BrowserContext) -> None:
     """As the reviewer, with no mouse: from home to the queue, write a comment, approve."""
     page = context.new_page()
     page.goto("/")
-    card = page.get_by_role("link", name=re.compile("Waiting for you"))
+    card = page.get_by_role("link", name=re.compile(r"^\d+ waiting for you$"))
     expect(card).to_contain_text("1")
     card.focus()
     page.keyboard.press("Enter")

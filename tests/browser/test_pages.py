@@ -28,6 +28,7 @@ PAGES = {
     "images:list": "/images/",
     "images:detail": f"/images/{OLD}/",
     "images:components": f"/images/{OLD}/components/",
+    "scans:new": "/scans/new/",
     "scans:detail": "/scans/{scan}/",
     "risks:list": "/risks/",
     "risks:work": "/risks/open/",
@@ -52,6 +53,11 @@ PAGES = {
     "applications:edit": "/applications/ledger/edit/",
     "feeds:list": "/feeds/",
     "feeds:address": "/feeds/{feed}/",
+    "notifications:list": "/notifications/",
+    "notifications:settings": "/notifications/settings/",
+    "registries:list": "/settings/registries/",
+    "registries:new": "/settings/registries/new/",
+    "registries:detail": "/settings/registries/{registry}/",
     "audit:list": "/audit/",
     "audit:detail": "/audit/1/",
     "settings:home": "/settings/",
@@ -74,6 +80,8 @@ NOT_PAGES = {
     "docs",  # Swagger's own page
     "decisions:vote", "decisions:appetite-activate", "policies:activate",  # POST alone
     "feeds:schedule", "feeds:upload", "feeds:fetch",
+    "registry-hook", "registries:webhook-token", "scans:cancel", "notifications:read", "notifications:read-all",
+    "notifications:detail",  # leads on to what the notice is about
     "accounts:token-rotate", "accounts:token-revoke", "settings:person-reactivate", "settings:person-link",
     "settings:role-revoke",  # confirmations, all of one template with settings:person-deactivate
 }  # fmt: skip
@@ -109,6 +117,7 @@ def estate(installation: Installation, buster: Path) -> dict[str, Any]:
     users = made.api("GET", "users/").json()["results"]
     return {
         "feed": made.api("GET", "feeds/").json()["results"][0]["id"],
+        "registry": made.api("GET", "registries/").json()["results"][0]["id"],
         "risk": critical,
         "other": other,
         "waiting": waiting,

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [ingest] [gate] [advisories] [pages] [--findings N]``: measure; write docs/benchmarks.md."""
+"""``python -m benchmarks [PART ...] [--findings N]``: measure; write docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import advisories, gate, ingest, pages, table
+from benchmarks import advisories, gate, ingest, pages, scanning, table
 from benchmarks.server import fresh_database, serving
 
-PARTS = ("ingest", "gate", "advisories", "pages")
+PARTS = ("ingest", "gate", "advisories", "scanning", "pages")
+
+SERVED = {"ingest": ingest, "gate": gate, "advisories": advisories, "scanning": scanning}
+"""What is measured over one server, in this order."""
 
 
 def main() -> int:
@@ -28,7 +31,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="secguard-bench-") as name:
         url, database = fresh_database(Path(name))
         with serving(Path(name), url) as server:
-            for part, module in (("ingest", ingest), ("gate", gate), ("advisories", advisories)):
+            for part, module in SERVED.items():
                 if part in parts:
                     measures += _shown(module.run(server))
         if "pages" in parts:

@@ -318,7 +318,7 @@ def version() -> str:
 def _keep(scan: Scan, report: ScanReport, examined: Examined) -> None:
     """Keep the report before it is taken in: from here on nothing is pulled or looked at again."""
     translation.check(report)
-    raw = msgspec.json.encode(report)
+    raw = msgspec.json.encode(report, order="deterministic")  # the same words are the same report
     sha256 = hashlib.sha256(raw).hexdigest()
     kept = {
         "body": zlib.compress(raw, 1),

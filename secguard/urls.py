@@ -17,7 +17,7 @@ from secguard.accounts.api import (
 from secguard.advisories.api import AdvisoryViewSet, FeedViewSet, ImportViewSet
 from secguard.audit.api import AuditViewSet
 from secguard.dashboards.views import applications as standing
-from secguard.dashboards.views import compliance, home, images, risks, scanning
+from secguard.dashboards.views import compliance, home, images, rebuilding, repositories, risks, scanning
 from secguard.decisions.api import AppetiteViewSet, DecisionViewSet
 from secguard.findings.api import ExposureViewSet, FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
 from secguard.images.api import DIGEST, ComponentList, ImageSbom, ImageViewSet, RegistryViewSet, RepositoryViewSet
@@ -80,11 +80,21 @@ image_patterns = [
     path("images/", images.image_list, name="list"),
     re_path(rf"{OF_IMAGE}/$", images.image_detail, name="detail"),
     re_path(rf"{OF_IMAGE}/components/$", images.image_components, name="components"),
+    re_path(rf"{OF_IMAGE}/rebuild/$", rebuilding.image_rebuild, name="rebuild"),
+]
+repository_patterns = [
+    path("repositories/", repositories.repository_list, name="list"),
+    path("repositories/<int:pk>/", repositories.repository_detail, name="detail"),
+    path("repositories/<int:pk>/tags/", repositories.repository_tags, name="tags"),
+    path("repositories/<int:pk>/watch/", repositories.repository_watch, name="watch"),
 ]
 scan_patterns = [
+    path("scans/", scanning.scan_list, name="list"),
     path("scans/new/", scanning.scan_new, name="new"),
+    path("scans/upload/", scanning.scan_upload, name="upload"),
     path("scans/<int:pk>/", scanning.scan_detail, name="detail"),
     path("scans/<int:pk>/cancel/", scanning.scan_cancel, name="cancel"),
+    path("scans/<int:pk>/again/", scanning.scan_again, name="again"),
 ]
 risk_patterns = [
     path("risks/", risks.risk_list, name="list"),
@@ -122,6 +132,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("secguard.notifications.urls")),
     path("", include(page_patterns)),
     path("", include((image_patterns, "images"))),
+    path("", include((repository_patterns, "repositories"))),
     path("", include((scan_patterns, "scans"))),
     path("", include((risk_patterns, "risks"))),
     path("", include((policy_patterns, "policies"))),

@@ -44,8 +44,8 @@ class RegistryForm(UseCaseForm):
     )
     is_preferred = forms.BooleanField(required=False, label="Preferred: images from here may run")
 
-    def __init__(self, data: Any = None, *, registry: Registry | None = None) -> None:
-        initial: dict[str, Any] = {"is_preferred": True}
+    def __init__(self, data: Any = None, *, registry: Registry | None = None, host: str = "") -> None:
+        initial: dict[str, Any] = {"is_preferred": True, "host": host}
         if registry is not None:
             initial = {n: getattr(registry, n) for n in ("username", "uses_plain_http", "ca_certificate")}
             initial |= {

@@ -151,13 +151,17 @@ def layer_names(image: Image) -> set[str]:
 
 
 def newest_of_kind(base: Image, user: User) -> Image | None:
-    """The newest image in a repository of ``base`` that ``user`` may see, of the same platform and looked at."""
-    theirs = Repository.objects.visible_to(user).filter(places__image=base)
+    """The newest image that came after ``base`` into a repository that holds it, of the same platform and looked at, as
+    ``user`` may see it; ``base`` where there is none."""
+    before = ImageRepository.objects.filter(
+        image=base, repository=OuterRef("repository"), first_seen_at__lt=OuterRef("first_seen_at")
+    )
     places = ImageRepository.objects.filter(
-        repository__in=theirs,
+        Exists(before),
+        repository__in=Repository.objects.visible_to(user),
         image__architecture=base.architecture,
         image__variant=base.variant,
         image__last_scanned_at__isnull=False,
     )
-    newest = places.order_by("-first_seen_at", "-id").select_related("image").first()
-    return newest.image if newest else None
+    newest = places.exclude(image=base).order_by("-first_seen_at", "-id").select_related("image").first()
+    return newest.image if newest else base

@@ -56,7 +56,7 @@ def registries(request: HttpRequest) -> HttpResponseBase:
 def registry_new(request: HttpRequest) -> HttpResponse:
     actor = person_of(request)
     require(actor, Permission.REGISTRY_EDIT)
-    form = RegistryForm(request.POST or None)
+    form = RegistryForm(request.POST or None, host=request.GET.get("host", "")[:255])
     if request.method == "POST":
         made = form.run(lambda entered: add_registry(entered["host"], form.edit(), actor=actor))
         if made is not None:

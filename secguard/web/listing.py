@@ -125,7 +125,13 @@ class Listing:
     @cached_property
     def filters(self) -> FilterSet | None:
         """The bound filter set; its form is what the page shows."""
-        return self.filterset(self.request.GET, self.base, request=self.request) if self.filterset else None
+        if self.filterset is None:
+            return None
+        return self.filterset(self.request.GET, self.base, request=self.request, **self.filter_arguments())
+
+    def filter_arguments(self) -> dict[str, Any]:
+        """What the filter set needs to know beside the request and the rows."""
+        return {}
 
     # --- rows ---
 

@@ -50,6 +50,8 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
         "Risk",
         (
             Item("Images", "images:list", "stack-2"),
+            Item("Repositories", "repositories:list", "box"),
+            Item("Scans", "scans:list", "eye"),
             Item("Risks", "risks:list", "alert-triangle", section=("risks:", "findings:")),
             Item(
                 "Review queue",

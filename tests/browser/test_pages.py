@@ -28,6 +28,10 @@ PAGES = {
     "images:list": "/images/",
     "images:detail": f"/images/{OLD}/",
     "images:components": f"/images/{OLD}/components/",
+    "repositories:list": "/repositories/",
+    "repositories:detail": "/repositories/{repository}/",
+    "repositories:tags": "/repositories/{repository}/tags/",
+    "scans:list": "/scans/",
     "scans:new": "/scans/new/",
     "scans:detail": "/scans/{scan}/",
     "risks:list": "/risks/",
@@ -80,7 +84,9 @@ NOT_PAGES = {
     "docs",  # Swagger's own page
     "decisions:vote", "decisions:appetite-activate", "policies:activate",  # POST alone
     "feeds:schedule", "feeds:upload", "feeds:fetch",
-    "registry-hook", "registries:webhook-token", "scans:cancel", "notifications:read", "notifications:read-all",
+    "registry-hook", "registries:webhook-token", "scans:cancel", "scans:again", "scans:upload",
+    "repositories:watch", "notifications:read", "notifications:read-all",
+    "images:rebuild",  # needs our own scans: looked at in test_own_eyes
     "notifications:detail",  # leads on to what the notice is about
     "accounts:token-rotate", "accounts:token-revoke", "settings:person-reactivate", "settings:person-link",
     "settings:role-revoke",  # confirmations, all of one template with settings:person-deactivate
@@ -123,6 +129,7 @@ def estate(installation: Installation, buster: Path) -> dict[str, Any]:
         "waiting": waiting,
         "approved": approved,
         "scan": scans[0]["id"],
+        "repository": made.api("GET", "repositories/", token=developer).json()["results"][0]["id"],
         "user": next(u["id"] for u in users if u["username"] == "dora"),
     }
 

@@ -22,6 +22,8 @@ PAGES = {
         "/decisions/{approved}/revoke/", "/decisions/?status=approved&ending=30&team=payments", "/compliance/",
         "/compliance/applications/", "/policy/", "/appetite/", "/applications/", "/applications/shop/", "/audit/",
         "/scans/{scan}/", "/images/?q=service&verdict=block&current=true", "/images/?risk={risk}&team=payments",
+        "/scans/", "/scans/?repository=reg.example/shop/service-1", "/repositories/", "/repositories/{repository}/",
+        "/repositories/{repository}/tags/",
     ],
     "developer": ["/", "/images/", "/risks/", "/risks/open/", "/decisions/", "/decisions/new/?risk={risk}"],
     "operator": ["/", "/images/"],
@@ -80,7 +82,16 @@ def test_csv_asks_the_same_number_of_queries_at_any_size(organisation: Any, appl
     made = _Grown(organisation, application)
     made.grow()
     urls = [
-        f"{path}?format=csv" for path in ("/images/", "/risks/", "/risks/open/", "/decisions/", f"/images/{IMAGE}/")
+        f"{path}?format=csv"
+        for path in (
+            "/images/",
+            "/risks/",
+            "/risks/open/",
+            "/decisions/",
+            f"/images/{IMAGE}/",
+            "/scans/",
+            "/repositories/",
+        )
     ]
     assert_constant_queries(made.grow, urls, client.get)
 
@@ -98,6 +109,7 @@ class _Grown:
     def ids(self) -> dict[str, int]:
         from secguard.decisions.models import Decision
         from secguard.findings.models import Risk
+        from secguard.images.models import Repository
         from secguard.scans.models import Scan
 
         return {
@@ -105,6 +117,7 @@ class _Grown:
             "waiting": Decision.objects.filter(status="requested").values_list("pk", flat=True)[0],
             "approved": Decision.objects.filter(status="approved").values_list("pk", flat=True)[0],
             "scan": Scan.objects.order_by("pk").values_list("pk", flat=True)[0],
+            "repository": Repository.objects.order_by("pk").values_list("pk", flat=True)[0],
         }
 
 

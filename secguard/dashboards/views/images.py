@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import django_filters
@@ -14,17 +15,22 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from secguard.accounts.authentication import person_of
+from secguard.accounts.models import User
+from secguard.accounts.roles import Permission
+from secguard.advisories.queries import data_as_of
 from secguard.dashboards import queries
 from secguard.decisions.queries import applicable_for_image
 from secguard.findings.identity import FindingKind
 from secguard.findings.models import CLOSED, OPEN, Finding
-from secguard.findings.queries import compare_images, rebuild_offer
+from secguard.findings.queries import compare_images
 from secguard.findings.severity import Severity
-from secguard.images.models import Image, Repository
+from secguard.images.models import Image, ImageComponent, Repository
 from secguard.images.queries import find_image, search, with_places
 from secguard.policies.facts import Gate
 from secguard.policies.services import document_of, verdict_of
+from secguard.scans.lifecycle import ScanStatus
 from secguard.scans.models import Scan
+from secguard.scans.queries import shown_references
 from secguard.web import htmx
 from secguard.web.filters import ChipFilter
 from secguard.web.listing import Column, Listing
@@ -132,11 +138,31 @@ class FindingFilter(django_filters.FilterSet):
         label="Kind", choices=[(k.value, k.value.capitalize()) for k in FindingKind], field_name="risk__kind"
     )
 
-    layer = ChipFilter(label="Layer", field_name="layer")
+    brought = django_filters.ChoiceFilter(
+        label="From", choices=[("base", "The base image"), ("own", "Its own layers")], method="by_origin"
+    )
+    layer = ChipFilter(label="Layer", method="in_layer")
 
     class Meta:
         model = Finding
         fields: list[str] = []
+
+    def __init__(self, *args: Any, image: Image, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._image = image
+        if image.base_image_id is None:
+            del self.filters["brought"]
+
+    def by_origin(self, rows: QuerySet[Finding], name: str, value: str) -> QuerySet[Finding]:
+        judged: Any = rows  # annotated by ``queries.image_findings``
+        names = queries.base_names(self._image)
+        found: QuerySet[Finding] = (judged.filter if value == "base" else judged.exclude)(came_with__in=names)
+        return found
+
+    def in_layer(self, rows: QuerySet[Finding], name: str, value: str) -> QuerySet[Finding]:
+        annotated: Any = rows
+        found: QuerySet[Finding] = annotated.filter(came_with__in=queries.same_layer(self._image, value))
+        return found
 
     def by_status(self, rows: QuerySet[Finding], name: str, value: str) -> QuerySet[Finding]:
         return rows.filter(status=value)
@@ -167,15 +193,31 @@ class FindingListing(Listing):
             "first_seen", "First seen", sort="first_seen_at", first="-", value="first_seen_at", css="fit-date wide-only"
         ),
         Column("status", "Status", hidden=True),
-    )
+        Column("layer", "Layer", value=lambda f: f.from_layer.position + 1 if f.from_layer else "", hidden=True),
+        Column("base", "From the base", value=lambda f: "yes" if f.from_layer and f.from_layer.is_base else "no",
+               hidden=True),
+    )  # fmt: skip
 
     def __init__(self, request: HttpRequest, image: Image) -> None:
         super().__init__(request, queries.image_findings(image))
         self.image = image
 
+    def filter_arguments(self) -> dict[str, Any]:
+        return {"image": self.image}
+
+    @cached_property
+    def layers(self) -> list[queries.LayerRow]:
+        return queries.layers_of(self.image)
+
+    @cached_property
+    def _positions(self) -> dict[str, queries.LayerRow]:
+        return queries.positions_of(self.layers)
+
     def prepare(self, rows: list[Any]) -> None:
-        """Each finding: who reports it, and the decision that covers it."""
+        """Each finding: who reports it, the layer that it came with, and the decision that covers it."""
         queries.with_sources(rows)
+        for finding in rows:
+            finding.from_layer = self._positions.get(finding.came_with)
         decisions = applicable_for_image(self.image.pk, timezone.now())
         for finding in rows:
             finding.decision = decisions.get(finding.risk_id)
@@ -219,11 +261,31 @@ def image_detail(request: HttpRequest, digest: str) -> HttpResponseBase:
         "workloads": queries.running(image, user)[:50],
         "scans": Scan.objects.filter(image=image).order_by("-id")[:20],
         "components": image.components.count(),
-        "layers": queries.layers_of(image),
-        "rebuild": rebuild_offer(image, user),
-        "base": Image.objects.visible_to(user).filter(pk=image.base_image_id).first() if image.base_image_id else None,
+        "layers": findings.layers,
+        **queries.base_of(image, user),
+        "indexes": queries.platforms_of(image, user),
+        **_last_scan(image, user),
+        "may_scan": user.can(Permission.SCAN_REQUEST),
     }
     return findings.respond("images/detail.html", "images/_findings.html", context)
+
+
+def _last_scan(image: Image, user: User) -> dict[str, Any]:
+    """The last scan that ended well, and who asked for it where that may be read."""
+    rows = Scan.objects.filter(image=image, status=ScanStatus.FINISHED).select_related("requested_by")
+    scan = rows.order_by("-id").first()
+    if scan is None:
+        return {"last_scan": None, "data_at": None}
+    is_known = shown_references(user, [scan])[scan.pk] == scan.reference
+    told = rows.filter(database_updated_at__isnull=False).order_by("-id")
+    # What our own matching knows of is held against every advisory that comes, without another scan.
+    is_matched = image.components.filter(build__isnull=False).exists()
+    own = data_as_of() if is_matched else None
+    return {
+        "last_scan": scan,
+        "asked_by": scan.requested_by if is_known else None,
+        "data_at": own or told.values_list("database_updated_at", flat=True).first(),
+    }
 
 
 def _answer(document: dict[str, Any]) -> dict[str, Any]:
@@ -237,7 +299,23 @@ def _answer(document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+class ComponentFilter(django_filters.FilterSet):
+    layer = ChipFilter(label="Layer", method="in_layer")
+
+    class Meta:
+        model = ImageComponent
+        fields: list[str] = []
+
+    def __init__(self, *args: Any, image: Image, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._image = image
+
+    def in_layer(self, rows: QuerySet[ImageComponent], name: str, value: str) -> QuerySet[ImageComponent]:
+        return rows.filter(layer__in=queries.same_layer(self._image, value))
+
+
 class ComponentListing(Listing):
+    filterset = ComponentFilter
     name = "components"
     noun = "component"
     caption = "Components of this image"
@@ -251,7 +329,15 @@ class ComponentListing(Listing):
         Column("licenses", "Licences", value=lambda c: ", ".join(c.licenses)),
         Column("path", "Path", value="path"),
         Column("purl", "purl", hidden=True),
+        Column("layer", "Layer", value="layer", hidden=True),
     )
+
+    def __init__(self, request: HttpRequest, image: Image) -> None:
+        super().__init__(request, image.components.select_related("component"))
+        self.image = image
+
+    def filter_arguments(self) -> dict[str, Any]:
+        return {"image": self.image}
 
 
 @require_safe
@@ -259,7 +345,7 @@ class ComponentListing(Listing):
 def image_components(request: HttpRequest, digest: str) -> HttpResponseBase:
     user: Any = request.user
     image = find_image(user, digest)
-    listing = ComponentListing(request, image.components.select_related("component"))
+    listing = ComponentListing(request, image)
     placed = with_places(Image.objects.filter(pk=image.pk), user).get()
     context = {"image": image, "name": queries.name_of(placed)}
     return listing.respond("images/components.html", "images/_components.html", context)

@@ -22,6 +22,7 @@ from secguard.scans.lifecycle import OPEN_STATUSES, ScanEvent, ScanOrigin, ScanS
 from secguard.scans.models import Scan
 from secguard.scans.report import OWN_LOOK, OWN_SCANNER
 from secguard.scans.services.accepting import application_for
+from secguard.scans.services.archives import path_of
 from secguard.scans.subject import Target
 
 LOOK = "scans.look"
@@ -142,6 +143,27 @@ def enqueue(scan: Scan) -> None:
     queue = Queue.SCHEDULED if scan.trigger in ("schedule", "watch") else Queue.INTERACTIVE
     scan.job_id = job_services.enqueue(LOOK, {"scan": scan.pk}, key=str(scan.pk), queue=queue).pk
     scan.save(update_fields=["job_id"])
+
+
+def ask_again(scan_id: int, *, actor: User) -> tuple[Scan, bool]:
+    """Ask anew for what an ended look was asked for; of a platform's look, for its whole index.
+
+    Raises ``NotFound`` (also where an uploaded archive is gone), ``NotAllowed``, ``Invalid`` as ``ask`` does, and
+    ``Conflict`` where the look is still open or was no worker's.
+    """
+    scan = Scan.objects.visible_to(actor).select_related("application", "parent").filter(pk=scan_id).first()
+    if scan is None:
+        raise NotFound(f"There is no scan {scan_id} that you may see.")
+    require(actor, Permission.SCAN_REQUEST, team_id=scan.application.team_id if scan.application else None)
+    if scan.origin != ScanOrigin.WORKER:
+        raise Conflict("A posted report is not ours to make again; post a new one.", code="scan-state")
+    if scan.status in OPEN_STATUSES:
+        raise Conflict(f"The scan is {scan.status}; it can be asked for again once it has ended.", code="scan-state")
+    first = scan.parent or scan
+    if first.archive:
+        path_of(first.archive)
+    application = scan.application.slug if scan.application else ""
+    return ask(ScanRequest(first.named, "page", application, first.archive), actor=actor)
 
 
 @transaction.atomic

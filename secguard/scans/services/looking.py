@@ -77,7 +77,7 @@ def _examine(scan: Scan, run: Run) -> bool:
     _start(scan)
     run.progress("resolving", 0, 0)
     with _source(scan) as source:
-        resolved = source.resolve(_wanted(parse(scan.named)))
+        resolved = _resolve(source, scan)
         found = resolved.parse()
         if isinstance(found, ImageIndex):
             if _leads(scan, resolved.digest):
@@ -119,9 +119,15 @@ def _registry(reference: Reference) -> ImageSource:
     return RegistrySource(image_services.client_of(registry), reference.path)
 
 
-def _wanted(reference: Reference) -> str:
-    """What the source is asked for; an archive may hold a single image under any name."""
-    return reference.digest or reference.tag
+def _resolve(source: ImageSource, scan: Scan) -> Resolved:
+    """What the reference means in the source; in an archive also its only image, whatever that is called there."""
+    reference = parse(scan.named)
+    try:
+        return source.resolve(reference.digest or reference.tag)
+    except NotFound:
+        if not scan.archive or reference.digest:
+            raise
+    return source.resolve("")
 
 
 # --- once for each digest ---

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -13,8 +13,10 @@ from django.db.models.functions import Coalesce
 from secguard.accounts.models import Application, User
 from secguard.dashboards.figures import Figures, spread
 from secguard.dashboards.models import DailyFigure
+from secguard.dashboards.queries.layers import with_layer
 from secguard.decisions.models import Decision
 from secguard.findings.models import OPEN, Exposure, Finding, Observation, Risk
+from secguard.findings.queries import rebuild_offer
 from secguard.images.models import Image, ImageRepository, Repository
 from secguard.images.queries import with_places
 from secguard.policies.facts import Gate
@@ -38,7 +40,8 @@ def verdicts_of(image: Image) -> dict[str, Verdict]:
 
 
 def image_findings(image: Image) -> QuerySet[Finding]:
-    rows = Finding.objects.filter(image=image)
+    """Findings with ``came_with``: the layer that brought them, by one of its names; empty where nobody knows."""
+    rows = with_layer(Finding.objects.filter(image=image))
     return rows.select_related("risk__vulnerability", "component").defer(
         "risk__description", "risk__vulnerability__description", "risk__vulnerability__references"
     )
@@ -140,6 +143,32 @@ def name_of(image: Image) -> str:
     return str(places[0].repository.name) if places else image.digest[:19]
 
 
+def base_of(image: Image, user: User) -> dict[str, Any]:
+    """``base``: what the image was built on; ``rebuild``: what building it on the newest of that would change, and
+    ``newest_base`` that image. Each with its ``name``, and ``None`` where it is unknown or ``user`` may not see it."""
+    offer = rebuild_offer(image, user)
+    wanted = [pk for pk in (image.base_image_id, offer.newest.pk if offer else None) if pk]
+    rows = with_places(Image.objects.visible_to(user).filter(pk__in=wanted), user)
+    found = {base.pk: base for base in rows}
+    for base in found.values():
+        base.name = first_name_of(base)  # type: ignore[attr-defined]
+    return {
+        "base": found.get(image.base_image_id or 0),
+        "rebuild": offer,
+        "newest_base": found.get(offer.newest.pk) if offer else None,
+    }
+
+
+def first_name_of(image: Image) -> str:
+    """What it was called where it was known first: a base is known by its own repository, not by who re-tagged it."""
+    places: list[Any] = getattr(image, "seen_places", [])
+    if not places:
+        return image.digest[:19]
+    first = min(places, key=lambda place: (place.first_seen_at, place.pk)).repository
+    tags = [tag.name for tag in getattr(image, "seen_tags", []) if tag.repository_id == first.pk]
+    return f"{first.name}:{tags[0]}" if tags else str(first.name)
+
+
 # --- the figures ---
 
 
@@ -231,41 +260,3 @@ def trend(team_ids: Sequence[int], since: date) -> dict[date, list[Mapping[str, 
     for row in DailyFigure.objects.filter(team_id__in=team_ids, day__gte=since).order_by("day"):
         found[row.day].append(row.figures)
     return found
-
-
-class LayerRow(NamedTuple):
-    """A layer of an image, with what it brought."""
-
-    position: int
-    digest: str
-    diff_id: str
-    size_bytes: int
-    created_by: str
-    components: int
-    open_findings: int
-    is_base: bool
-
-
-def layers_of(image: Image) -> list[LayerRow]:
-    """An image's layers, lowest first, and what is known to have come with each: a fixed number of queries."""
-    rows = list(image.layers.select_related("layer").order_by("position"))
-    if not rows:
-        return []
-    components = dict(image.components.order_by("layer").values_list("layer").annotate(n=Count("pk")))
-    findings = dict(
-        Finding.objects.filter(image=image, status=OPEN).order_by("layer").values_list("layer").annotate(n=Count("pk"))
-    )
-    base = image.base_image.layers.count() if image.base_image else 0
-    return [
-        LayerRow(
-            row.position,
-            row.layer.digest,
-            row.layer.diff_id,
-            row.layer.size_bytes,
-            row.created_by,
-            components.get(row.layer.diff_id[:80], 0),
-            findings.get(row.layer.diff_id[:80], 0),
-            row.position < base,
-        )
-        for row in rows
-    ]

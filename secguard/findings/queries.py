@@ -88,8 +88,13 @@ def rebuild_offer(image: Image, user: User) -> RebuildOffer | None:
     newest = newest_of_kind(base, user) if base else None
     if base is None or newest is None or newest == base:
         return None
-    change = rebuilding(_standing(image), layer_names(base), _standing(newest))
+    change = rebuilding(_standing(image), layer_names(base), _brought(_standing(newest)))
     return RebuildOffer(base, newest, change)
+
+
+def _brought(standing: Sequence[Standing]) -> list[Standing]:
+    """Without what the base's own configuration is charged with: who builds on it has a configuration of their own."""
+    return [finding for finding in standing if finding.layer or finding.is_component]
 
 
 def _standing(image: Image) -> list[Standing]:
@@ -98,7 +103,7 @@ def _standing(image: Image) -> list[Standing]:
     brought = dict(places)
     rows = Finding.objects.filter(image=image, status=OPEN).order_by("pk")
     return [
-        Standing(pk, risk, severity, layer or brought.get(component, ""))
+        Standing(pk, risk, severity, layer or brought.get(component, ""), component is not None)
         for pk, risk, severity, layer, component in rows.values_list(
             "pk", "risk_id", "severity", "layer", "component_id"
         )

@@ -34,6 +34,8 @@ class Standing(NamedTuple):
     severity: int
     layer: str = ""
     """Digest or diff id of the layer that it is in; empty where nobody knows."""
+    is_component: bool = True
+    """It is in something that is installed, whichever layer that came with."""
 
 
 class Rebuilding(Struct, frozen=True):

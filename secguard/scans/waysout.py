@@ -25,6 +25,9 @@ WORDS = {
     "destination-not-allowed": "Name the other host among those the registry may send us to, if it is meant to.",
     "registry-stalls": "The registry is slow or overloaded. Scan it again once it answers.",
     "registry-falters": "The registry is in trouble. Scan it again once it answers.",
+    "bad-ca-certificate": "Set the registry's CA certificate up anew.",
+    "bad-archive": "Write the archive again (docker save, or skopeo copy to oci-archive:), and upload it.",
+    "not-an-archive": "Write the archive again (docker save, or skopeo copy to oci-archive:), and upload it.",
     "archive-gone": "Upload the archive again.",
     "no-room": "Give the server's data folder more room, and scan it again.",
     "disk-full": "Give the server's data folder more room, and scan it again.",
@@ -32,13 +35,26 @@ WORDS = {
     "image-too-large": "Make the image smaller, or raise SECGUARD_MAX_IMAGE_BYTES on the server.",
     "platforms-failed": "Open the platforms that failed: each says why.",
 }
-_BROKEN = ("wrong-", "bad-", "not-a-", "decompression-bomb", "too-many-entries")
+_BROKEN = frozenset(
+    {
+        "bad-compression",
+        "bad-document",
+        "bad-tar",
+        "decompression-bomb",
+        "not-a-layer",
+        "too-many-entries",
+        "wrong-blob-digest",
+        "wrong-blob-size",
+        "wrong-diff-id",
+        "wrong-manifest-digest",
+    }
+)
 
 
 def way_out(code: str) -> str:
     """A sentence; empty where the problem's own words are all there is to say."""
     if code in WORDS:
         return WORDS[code]
-    if code.startswith(_BROKEN):
+    if code in _BROKEN:
         return "The image itself is damaged or made to harm. Build and push it again; do not run it as it is."
     return ""

@@ -114,14 +114,14 @@ def _seed() -> Any:
     team = Team.objects.create(name="Matching", slug="matching")
     application = Application.objects.create(name="Matching", slug="matching", team=team)
     registry = Registry.objects.create(host="matching.example")
-    columns = ("digest", "is_digest_asserted", "config_digest", "os_name", "os_version", "architecture", "labels")
-    columns += ("media_type", "variant", "first_seen_at", "worst_severity", "open_findings", "severity_counts")
+    described = ("digest", "is_digest_asserted", "config_digest", "os_name", "os_version", "architecture", "labels")
+    counted = ("media_type", "variant", "first_seen_at", "worst_severity", "open_findings", "severity_counts")
     with transaction.atomic():
-        rows = (
+        rows: Iterator[tuple[Any, ...]] = (
             (f"sha256:{10**13 + n:064x}", True, "", "debian", "12", "amd64", {}, "", "", now, 0, 0, {}, False)
             for n in range(IMAGES)
         )
-        images = bulk.insert(Image, (*columns, "is_sample"), rows)
+        images = bulk.insert(Image, (*described, *counted, "is_sample"), rows)
         newest = images[-REPOSITORIES:]
         repositories = bulk.insert(
             Repository,

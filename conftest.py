@@ -27,6 +27,11 @@ settings.STORAGES = {
 }
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name long bytes by their argument: what gzip writes holds the time, and every process must name tests alike."""
+    return argname if isinstance(val, bytes) and len(val) > 20 else None
+
+
 def pytest_runtest_setup() -> None:
     pytest_socket.socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
 

@@ -188,6 +188,8 @@ class Import(models.Model):
         # A feed's latest imports, and everybody's.
         indexes = [
             models.Index(fields=["feed", "-id"], name="import_of_feed"),
+            # How old the data is that verdicts rest on.
+            models.Index(fields=["-data_at"], name="import_by_data_date"),
         ]
         constraints = [
             models.CheckConstraint(condition=models.Q(status__in=list(ImportStatus)), name="import_status_known")

@@ -8,10 +8,13 @@ from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.db.models.functions import Lower
 
 from secguard.advisories.entry import tidy_name
+from secguard.advisories.feeds import FeedKind, ImportStatus
 from secguard.advisories.models import Advisory, AdvisoryFlaw, AffectedRange, Feed, Import
 from secguard.advisories.services import ensure_defaults
 from secguard.packagenames import ecosystem as looked_up
 from secguard.packagenames import package as looked_up_package
+
+RANKING = frozenset({FeedKind.KEV.value, FeedKind.EPSS.value})
 
 
 def feeds() -> QuerySet[Feed]:
@@ -26,9 +29,15 @@ def imports() -> QuerySet[Import]:
 
 
 def data_as_of() -> datetime | None:
-    """The newest date that any advisory data here says of itself; ``None`` where there is none yet."""
-    latest = Import.objects.filter(data_at__isnull=False, status="finished").order_by("-data_at")
-    return latest.values_list("data_at", flat=True).first()
+    """The newest date that any advisories here say of themselves; ``None`` where there are none yet.
+
+    What only ranks flaws (KEV, EPSS) makes no advisory younger.
+    """
+    latest = Import.objects.filter(data_at__isnull=False, status=ImportStatus.FINISHED).order_by("-data_at")
+    for kinds, at in latest.values_list("kinds", "data_at")[:200]:
+        if not set(kinds) <= RANKING:
+            return at
+    return None
 
 
 def advisories(search: str = "", ecosystem: str = "", package: str = "") -> QuerySet[Advisory]:

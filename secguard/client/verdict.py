@@ -68,6 +68,8 @@ class Verdict:
     policy: str
     valid_until: str
     evaluated_at: str
+    data_updated_at: str
+    """How old the vulnerability data is; empty where the server does not know."""
     decisions: int
     server: str
     document: Mapping[str, Any] = field(repr=False, default_factory=dict)
@@ -98,6 +100,7 @@ def read(document: Mapping[str, Any], server: str, details: Mapping[str, Mapping
         policy=f"{named.get('name', '?')} version {named.get('version', '?')}",
         valid_until=str(document.get("valid_until") or ""),
         evaluated_at=str(document.get("evaluated_at") or ""),
+        data_updated_at=str(document.get("data_updated_at") or ""),
         decisions=len(document.get("decisions") or []),
         server=server,
         document=document,

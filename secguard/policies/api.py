@@ -129,6 +129,10 @@ class VerdictDocument(serializers.Serializer[Any]):
     counts = serializers.DictField(child=serializers.DictField(child=serializers.IntegerField()))
     decisions = serializers.ListField(child=serializers.DictField())
     scans = serializers.ListField(child=serializers.IntegerField())
+    scanned_at = serializers.DateTimeField(allow_null=True, help_text="the last complete scan for vulnerabilities")
+    data_updated_at = serializers.DateTimeField(
+        allow_null=True, help_text="how old the vulnerability data is that it rests on"
+    )
     evaluated_at = serializers.DateTimeField()
 
 

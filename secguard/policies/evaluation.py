@@ -21,7 +21,7 @@ from secguard.policies.conditions import Columns, Condition, Failed, answers, co
 from secguard.policies.facts import DecisionFact, Facts, FindingFact
 from secguard.policies.language import Each, Effect, Policy, Rule
 from secguard.policies.upgrades import best_upgrade
-from secguard.policies.vocabulary import FINDING, IMAGE, count_values, image_values, rank
+from secguard.policies.vocabulary import FINDING, IMAGE, count_values, data_updated, image_values, last_scan, rank
 
 HORIZON: Final = timedelta(hours=24)
 """No verdict is valid for longer: by then the facts themselves deserve a fresh look."""
@@ -119,6 +119,10 @@ class Verdict(Struct, frozen=True, kw_only=True):
     counts: Counts
     decisions: tuple[UsedDecision, ...]
     scans: tuple[int, ...]
+    scanned_at: datetime | None
+    """The last complete scan for vulnerabilities; ``None`` where there was none."""
+    data_updated_at: datetime | None
+    """How old the vulnerability data is that it rests on; ``None`` where no scanner told."""
     evaluated_at: datetime
 
 
@@ -251,6 +255,8 @@ class _Judgement:
             counts=self._counted(),
             decisions=self._decisions(),
             scans=tuple(sorted(s.id for s in self._facts.scans)),
+            scanned_at=last_scan(self._facts),
+            data_updated_at=data_updated(self._facts),
             evaluated_at=self._now,
         )
 

@@ -12,6 +12,7 @@ from django.db.models import Min, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from secguard.accounts.models import User
+from secguard.advisories.queries import data_as_of
 from secguard.decisions.queries import applicable_for_image
 from secguard.decisions.scope import ScopedDecision
 from secguard.findings.models import OPEN, Exposure, Finding, Observation
@@ -165,11 +166,17 @@ def _lineage(image: Image) -> tuple[dict[int, datetime], dict[int, datetime]]:
 
 
 def scan_facts(image: Image) -> tuple[ScanFact, ...]:
-    """The latest finished scan of each scanner."""
+    """The latest finished scan of each scanner.
+
+    An inventory that is known here is held against each advisory that comes, without another scan: the data of the
+    scan that listed it last is as old as what was imported last.
+    """
     latest: dict[str, Scan] = {}
     rows = Scan.objects.filter(image=image, status=ScanStatus.FINISHED).order_by("-id")
     for scan in rows.only("id", "scanner", "finished_at", "is_complete", "covers", "database_updated_at")[:200]:
         latest.setdefault(scan.scanner, scan)
+    fresh = max((s.pk for s in latest.values() if s.is_complete and s.database_updated_at), default=None)
+    imported = data_as_of() if fresh and image.components.filter(build__isnull=False).exists() else None
     return tuple(
         ScanFact(
             id=s.pk,
@@ -177,10 +184,14 @@ def scan_facts(image: Image) -> tuple[ScanFact, ...]:
             finished_at=s.finished_at or s.created_at,
             complete=s.is_complete,
             covers=tuple(s.covers),
-            database_updated_at=s.database_updated_at,
+            database_updated_at=_latest(s.database_updated_at, imported if s.pk == fresh else None),
         )
         for _, s in sorted(latest.items())
     )
+
+
+def _latest(*moments: datetime | None) -> datetime | None:
+    return max((m for m in moments if m is not None), default=None)
 
 
 def stale_verdicts(now: datetime) -> QuerySet[Verdict]:

@@ -126,11 +126,13 @@ def _vulnerability_scans(facts: Facts) -> list[ScanFact]:
     return [s for s in facts.scans if s.complete and FindingKind.VULNERABILITY.value in s.covers]
 
 
-def _last_scan(facts: Facts) -> datetime | None:
+def last_scan(facts: Facts) -> datetime | None:
+    """When the last complete scan for vulnerabilities ended."""
     return max((s.finished_at for s in _vulnerability_scans(facts)), default=None)
 
 
-def _database(facts: Facts) -> datetime | None:
+def data_updated(facts: Facts) -> datetime | None:
+    """The date of the newest vulnerability data that a complete scan was held against, where one is told."""
     known = [s.database_updated_at for s in _vulnerability_scans(facts) if s.database_updated_at is not None]
     return max(known, default=None)
 
@@ -150,13 +152,15 @@ IMAGE: Final[dict[str, Word]] = {
     "database_age_days": Word(
         Type("int", least=0),
         "whole days since the scanner's vulnerability data was made; 0 where unknown",
-        lambda facts, now: _days(_database(facts), now, 0),
-        _database,
+        lambda facts, now: _days(data_updated(facts), now, 0),
+        data_updated,
     ),
     "digest": _of_image(STRING, "digest", "its manifest digest"),
     "exposed": _of_image(BOOL, "exposed", "its application can be reached from outside the organisation"),
     "has_age": Word(BOOL, "it is known when it was built", lambda facts, _: facts.image.created_at is not None),
-    "has_database_age": Word(BOOL, "a scanner told how old its data is", lambda facts, _: _database(facts) is not None),
+    "has_database_age": Word(
+        BOOL, "a scanner told how old its data is", lambda facts, _: data_updated(facts) is not None
+    ),
     "has_size": Word(BOOL, "its size is known", lambda facts, _: facts.image.size_bytes is not None),
     "labels": _of_image(LABELS_MAP, "labels", "its labels, by name"),
     "os": _of_image(STRING, "os", "its distribution, such as debian"),
@@ -167,8 +171,8 @@ IMAGE: Final[dict[str, Word]] = {
     "scan_age_days": Word(
         Type("int", least=0),
         f"whole days since the last complete scan for vulnerabilities; {NEVER_DAYS} where there was none",
-        lambda facts, now: _days(_last_scan(facts), now, NEVER_DAYS),
-        _last_scan,
+        lambda facts, now: _days(last_scan(facts), now, NEVER_DAYS),
+        last_scan,
     ),
     "scanned_for": Word(
         Type("list", KIND),

@@ -20,6 +20,7 @@ VERDICT: dict[str, Any] = {
     "verdict": "block",
     "valid_until": "2026-11-25T00:00:00Z",
     "evaluated_at": "2026-11-24T00:00:00Z",
+    "data_updated_at": "2026-11-23T00:00:00Z",
     "policy": {"name": "default", "version": 3},
     "counts": {"open": {"critical": 1, "high": 2}},
     "decisions": [],

@@ -20,6 +20,7 @@ BASE = {
     "stage": "build",
     "verdict": "block",
     "valid_until": "2026-11-25T00:00:00Z",
+    "data_updated_at": "2026-11-23T00:00:00Z",
     "policy": {"name": "default", "version": 3},
     "counts": {"open": {"critical": 1, "high": 2}},
     "reasons": [
@@ -82,7 +83,7 @@ def test_the_table_says_what_blocks_first_and_how_to_get_past_it():
         "\n"
         "WARNS  old-scan: The scan is 8 days old\n"
         "\n"
-        "Valid until 2026-11-25T00:00:00Z\n"
+        "Valid until 2026-11-25T00:00:00Z; vulnerability data of 2026-11-23T00:00:00Z\n"
     )
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from secguard.findings.models import Finding, Observation
 from secguard.images.models import Image
 from secguard.policies.facts import Gate
-from secguard.policies.services import verdict_of
+from secguard.policies.services import document_of, verdict_of
 from secguard.scans import services
 from secguard.scans.models import BuildMatch, ChangedMatch, LayerResult, NewHit, Scan
 from secguard.scans.services import rematching, tidying
@@ -92,6 +92,19 @@ def test_the_verdict_follows_at_once(post, bring):
     assert before.verdict != "block"
     assert after.verdict == "block"
     assert after.evaluation_id != before.evaluation_id
+
+
+def test_a_verdict_says_how_old_its_data_is(post, bring):
+    def data_of(image: Image) -> Any:
+        return document_of(verdict_of(image, Gate.BUILD))["data_updated_at"]
+
+    bring(advisory(modified="2026-01-01T00:00:00Z"))
+    post(bill(1, OPENSSL))
+    image = Image.objects.get()
+    assert data_of(image) == "2026-01-01T00:00:00Z"
+    # About something else; what makes the verdict anew is another one that hits.
+    bring(advisory("DEBIAN-CVE-2026-10002", modified="2026-01-03T00:00:00Z"))
+    assert data_of(image) == "2026-01-03T00:00:00Z"
 
 
 def test_an_image_that_comes_after_the_advisory_has_it_from_its_inventory(post, bring):

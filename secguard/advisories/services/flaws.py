@@ -113,13 +113,24 @@ def _insert(fresh: dict[str, Named], aliases: dict[str, str], names: set[str]) -
     now = timezone.now()
     facts = _facts(fresh)
     rows = [(*_made(e, *facts.get(name, (None, False))), now) for name, e in sorted(fresh.items())]
-    bulk.insert_missing(Vulnerability, _COLUMNS, rows)
+    made = bulk.insert_missing(Vulnerability, _COLUMNS, rows)
+    if made is not None and fresh.keys() >= set(aliases.values()):
+        flaws = {row[0]: _flaw(pk, row) for pk, row in zip(made, rows, strict=True)}
+        named = [(n, flaws[c].id) for n, c in sorted(aliases.items())]
+        if bulk.insert_missing(Alias, ("name", "vulnerability_id"), named) is not None:
+            return {n: flaws[c] for n, c in aliases.items()}  # all of it is ours: no look-up tells more
     wanted = bulk.among(sorted(set(aliases.values())))
     ids = dict(Vulnerability.objects.filter(name__in=wanted).values_list("name", "pk"))
     # An id that somebody else's report merged away meanwhile is a name of another flaw by now; the look-up tells.
     named = [(n, ids[c]) for n, c in sorted(aliases.items()) if c in ids]
     bulk.insert_missing(Alias, ("name", "vulnerability_id"), named)
     return known_flaws(names if len(aliases) * 2 > len(names) else set(aliases))
+
+
+def _flaw(pk: int, row: Sequence[Any]) -> Flaw:
+    """As ``known_flaws`` reads what was written as ``row``."""
+    name, title, description, _, score, vector, epss, is_exploited, source, published_at, _ = row
+    return Flaw(pk, name, title, score, vector, epss, is_exploited, source, published_at, bool(description))
 
 
 def _facts(names: Iterable[str]) -> dict[str, tuple[float | None, bool]]:

@@ -24,9 +24,13 @@ def render(verdict: Verdict) -> str:
 def _lines(verdict: Verdict) -> Iterator[str]:
     yield f"## {HEADLINES.get(verdict.verdict, 'No answer')}: {markdown(verdict.image)}"
     yield ""
-    yield f"Stage **{markdown(verdict.stage)}**, policy **{markdown(verdict.policy)}**"
+    yield f"Stage **{markdown(verdict.stage)}**, policy **{markdown(verdict.policy)}**{_data(verdict)}"
     for reason in sorted(verdict.reasons, key=lambda reason: reason.effect != "block"):
         yield from _reason(reason)
+
+
+def _data(verdict: Verdict) -> str:
+    return f", vulnerability data of {markdown(verdict.data_updated_at)}" if verdict.data_updated_at else ""
 
 
 def _reason(reason: Reason) -> Iterator[str]:

@@ -23,9 +23,12 @@ def _lines(verdict: Verdict) -> Iterator[str]:
     for reason in sorted(verdict.reasons, key=lambda reason: reason.effect != "block"):
         yield ""
         yield from _reason(reason)
-    if verdict.valid_until:
+    foot = [f"Valid until {line(verdict.valid_until)}"] if verdict.valid_until else []
+    if verdict.data_updated_at:
+        foot.append(f"vulnerability data of {line(verdict.data_updated_at)}")
+    if foot:
         yield ""
-        yield f"Valid until {line(verdict.valid_until)}"
+        yield "; ".join(foot)
 
 
 def _counts(verdict: Verdict) -> str:

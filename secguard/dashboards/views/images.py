@@ -254,6 +254,7 @@ def image_detail(request: HttpRequest, digest: str) -> HttpResponseBase:
         "verdict": document,
         **_answer(document),
         "evaluated_at": datetime.fromisoformat(document["evaluated_at"]),
+        "data_updated_at": datetime.fromisoformat(told) if (told := document.get("data_updated_at")) else None,
         "valid_until": datetime.fromisoformat(document["valid_until"]),
         "stored": queries.verdicts_of(image),
         "difference": difference,

@@ -18,8 +18,9 @@ from django.db.models import Count, Exists, Max, OuterRef, Q
 from django.utils import timezone
 
 from secguard import bulk
-from secguard.advisories.models import AdvisoryFlaw, AffectedRange, Import
+from secguard.advisories.models import AdvisoryFlaw, AffectedRange
 from secguard.advisories.naming import Flaw
+from secguard.advisories.queries import data_as_of
 from secguard.advisories.services import Changes, known_flaws
 from secguard.findings.changes import Identity, Said
 from secguard.findings.entries import Entry, vulnerability_entry
@@ -228,7 +229,7 @@ def matches_of(image: Image, *, known_builds: int) -> Matched | None:
         flaws=known_flaws({e.vulnerability for e in entries.values()}),
         covers=frozenset() if missing else frozenset({FindingKind.VULNERABILITY.value}),
         warnings=warnings,
-        data_at=Import.objects.filter(data_at__isnull=False).aggregate(at=Max("data_at"))["at"],
+        data_at=data_as_of(),
     )
 
 

@@ -122,3 +122,29 @@ def test_an_unknown_column_is_named():
 def test_outside_of_a_transaction_nothing_is_written():
     with pytest.raises(transaction.TransactionManagementError):
         bulk.insert(Vulnerability, COLUMNS, [row("CVE-1")])
+
+
+@many
+@given(names=st.lists(WORDS, min_size=1, max_size=20, unique=True))
+def test_among_finds_every_text_however_it_is_written(db, names):
+    with transaction.atomic():
+        for name in names:
+            Vulnerability.objects.create(name=name)
+        found = set(Vulnerability.objects.filter(name__in=bulk.among(names)).values_list("name", flat=True))
+        transaction.set_rollback(True)
+    assert found == set(names)
+
+
+@pytest.mark.parametrize("text", ['a"b', "a\\b", "{a,b}", "NULL", "a,b", "", " ", "\\", '"', "a\nb"])
+def test_among_takes_marks_for_texts(text):
+    Vulnerability.objects.create(name=text)
+    assert Vulnerability.objects.filter(name__in=bulk.among([text, "other"])).count() == 1
+
+
+def test_missing_rows_tell_their_ids_or_are_looked_up():
+    with transaction.atomic():
+        ids = bulk.insert_missing(Vulnerability, COLUMNS, [row("a"), row("b")])
+        stand = dict(Vulnerability.objects.values_list("name", "pk"))
+        assert ids in (None, [stand["a"], stand["b"]])
+        assert bulk.insert_missing(Vulnerability, COLUMNS, [row("b"), row("c")]) is None
+    assert Vulnerability.objects.count() == 3

@@ -64,16 +64,15 @@ class Head(Struct, frozen=True, kw_only=True):
 
 
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
+_VERSIONED = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw])
 _HEAD = msgspec.msgpack.Decoder(Head)
 _BODY = msgspec.msgpack.Decoder(Body)
-_PACKED = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw, bytes])
-_VERSION = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw, msgspec.Raw])
 
 
 class Condensed:
     """A condensed report; its body is decoded when it is asked for."""
 
-    def __init__(self, head: Head, encoded: bytes) -> None:
+    def __init__(self, head: Head, encoded: bytes | memoryview) -> None:
         self.head = head
         self._encoded = encoded
 
@@ -88,25 +87,29 @@ class Condensed:
     @cached_property
     def fingerprint(self) -> str:
         """Of all that it says of the image's findings and components: equal for a rescan that finds the same."""
-        kind = _ENCODER.encode((self.head.covers, self.head.inventory, self.head.complete))
-        return hashlib.sha256(kind + self._encoded).hexdigest()
+        whole = hashlib.sha256(_ENCODER.encode((self.head.covers, self.head.inventory, self.head.complete)))
+        whole.update(self._encoded)
+        return whole.hexdigest()
 
     def pack(self) -> bytes | None:
         """Bytes for ``unpack``; ``None`` where they would be too many, or save nothing: an empty list is read by the
         word of its sender, and others may send the same bytes."""
         if not (self.head.finding_count or self.head.component_count):
             return None
-        packed = zlib.compress(_ENCODER.encode((VERSION, self.head, self._encoded)), 1)
+        head = _ENCODER.encode((VERSION, self.head))
+        deflate = zlib.compressobj(1)
+        # In two parts, and never both in one more copy.
+        packed = deflate.compress(len(head).to_bytes(4, "big") + head) + deflate.compress(self._encoded)
+        packed += deflate.flush()
         return packed if len(packed) <= MAX_PACKED else None
 
 
 def unpack(packed: bytes) -> Condensed | None:
     """What ``pack`` packed; ``None`` for what another version of the product packed, or something else."""
     try:
-        raw = zlib.decompress(packed)
-        if _VERSION.decode(raw)[0] != VERSION:
-            return None
-        _, head, encoded = _PACKED.decode(raw)
-        return Condensed(_HEAD.decode(head), encoded)
+        raw = memoryview(zlib.decompress(packed))
+        end = 4 + int.from_bytes(raw[:4], "big")
+        version, head = _VERSIONED.decode(raw[4:end])
+        return Condensed(_HEAD.decode(head), raw[end:]) if version == VERSION else None
     except (zlib.error, msgspec.MsgspecError):
         return None

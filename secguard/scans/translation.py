@@ -40,7 +40,8 @@ def condense(report: ScanReport) -> Condensed:
             named[canonical] = _named(v, canonical, report.scanner)
             places[canonical] = len(places)
         else:
-            known.names.update(_names(v, canonical))
+            if v.aliases or v.id != canonical:
+                known.names.update(_names(v, canonical))
             known.known_exploited = known.known_exploited or v.known_exploited
         claims.append(_claim(v, places[canonical]))
     flaws = list(named.values())

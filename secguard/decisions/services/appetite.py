@@ -9,8 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from django.db import IntegrityError, transaction
-from django.db.models import Case as SqlCase
-from django.db.models import DateTimeField, F, Max, Q, Value, When
+from django.db.models import DurationField, ExpressionWrapper, F, Max, Q, Value
 from django.utils import timezone
 
 from secguard.accounts.models import Application, User
@@ -128,8 +127,9 @@ def refresh_deadlines(where: Q, appetite: Appetite) -> None:
     """Count anew by when the present exposures that fit ``where`` must be fixed; writes what differs."""
     present = Exposure.objects.present().filter(where)
     columns = ("kind", "severity", "known_exploited", "fix_available", "application__is_exposed")
+    had = ExpressionWrapper(F("due_at") - F("since"), output_field=DurationField())
     by_days: dict[int | None, Q] = defaultdict(lambda: Q(pk__in=[]))
-    for kind, severity, exploited, fix, exposed in present.order_by().values_list(*columns).distinct():
+    for kind, severity, exploited, fix, exposed, time in present.order_by().values_list(*columns, had).distinct():
         case = Case(
             severity=Severity(severity),
             kind=FindingKind(kind),
@@ -137,18 +137,18 @@ def refresh_deadlines(where: Q, appetite: Appetite) -> None:
             fix_available=fix,
             exposed=bool(exposed),
         )
+        days = appetite.row_for(case).fix_within_days
+        if time == (None if days is None else timedelta(days=days)):
+            continue  # as with all that is new: most often there is nothing to write
         same = Q(kind=kind, severity=severity, known_exploited=exploited, fix_available=fix)
         inside = Q(application__in=Application.objects.filter(is_exposed=True))
-        by_days[appetite.row_for(case).fix_within_days] |= same & (inside if exposed else ~inside)
-    whens = [
-        When(condition, then=F("since") + Value(timedelta(days=days)))
-        for days, condition in by_days.items()
-        if days is not None
-    ]
-    if by_days:
-        due = SqlCase(*whens, default=Value(None), output_field=DateTimeField())
-        differs = Q(due_at__isnull=False, due=None) | Q(due__isnull=False) & (Q(due_at=None) | ~Q(due_at=F("due")))
-        present.alias(due=due).filter(differs).update(due_at=due)
+        by_days[days] |= same & (inside if exposed else ~inside)
+    for days, condition in by_days.items():
+        if days is None:
+            present.filter(condition, due_at__isnull=False).update(due_at=None)
+        else:
+            due = F("since") + Value(timedelta(days=days))
+            present.filter(condition, Q(due_at=None) | ~Q(due_at=due)).update(due_at=due)
 
 
 def _record(action: Action, row: RiskAppetite, actor: User | None) -> None:

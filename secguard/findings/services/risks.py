@@ -52,8 +52,8 @@ def ensure_risks(entries: Iterable[Entry], flaws: Mapping[str, Flaw], at: dateti
     found = _ids(keys)
     new = [k for k in keys if k not in found]
     if new:
-        bulk.insert_missing(Risk, _COLUMNS, (_row(wanted[k], flaws, at) for k in new))
-        found.update(_ids(new))
+        ids = bulk.insert_missing(Risk, _COLUMNS, (_row(wanted[k], flaws, at) for k in new))
+        found.update(_ids(new) if ids is None else zip(new, ids, strict=True))
     return found, set(new)
 
 

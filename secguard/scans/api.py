@@ -416,13 +416,18 @@ class HitImageSerializer(serializers.Serializer[Any]):
     workloads = HitWorkloadSerializer(many=True)
 
 
-@extend_schema(
-    operation_id="advisories_affected_list",
-    parameters=[
-        OpenApiParameter(
-            "name", str, OpenApiParameter.PATH, description="Any name of a flaw, an advisory's id or its number here."
-        )
-    ],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="advisories_affected_list",
+        parameters=[
+            OpenApiParameter(
+                "name",
+                str,
+                OpenApiParameter.PATH,
+                description="Any name of a flaw, an advisory's id or its number here.",
+            )
+        ],
+    )
 )
 class AffectedList(ListAPIView[Image]):
     """Images of your teams that one advisory or flaw hits at this moment, those that run somewhere first.

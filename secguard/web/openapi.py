@@ -88,8 +88,8 @@ def query_parameters(view: Callable[..., Any], method: str) -> frozenset[str] | 
     handlers = getattr(view, "actions", None)
     view_class = getattr(view, "cls", None)
     asked = "get" if method == "HEAD" else method.lower()
-    known = handlers if handlers is not None else vars(view_class or object).keys()
-    if view_class is None or asked not in _METHODS or asked not in {name.lower() for name in known}:
+    is_known = asked in {name.lower() for name in handlers} if handlers is not None else hasattr(view_class, asked)
+    if view_class is None or asked not in _METHODS or not is_known:
         return None
     generator = SchemaGenerator()  # type: ignore[no-untyped-call]
     with GENERATOR_STATS.silence():

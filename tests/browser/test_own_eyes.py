@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Installation, OpenAs
+from tests.browser.conftest import Installation, OpenAs, Watched
+from tests.browser.test_pages import faults_of
 from tests.fixtures_registries import RunningRegistry, Start, free_port
-from tests.imagebuilding import image_of, tar_of
+from tests.imagebuilding import docker_archive, image_of, index_of, tar_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes]
 
@@ -64,8 +65,7 @@ def registry(installation: Installation, start_registry: Start) -> RunningRegist
 def test_a_pushed_image_is_scanned_and_a_later_advisory_hits_it(
     installation: Installation, registry: RunningRegistry, open_as: OpenAs, tmp_path: Path
 ) -> None:
-    installation.make_person("olga", "operator")
-    page = open_as("olga").new_page()
+    page = _open(installation, open_as).new_page()
     digest = registry.push("shop/eyes", "1.0", image_of(BASE, APPLICATION))
 
     scan = _scan_of(installation, "shop/eyes:1.0")
@@ -98,6 +98,72 @@ def test_a_pushed_image_is_scanned_and_a_later_advisory_hits_it(
     row = page.get_by_role("row").filter(has_text="CVE-2026-40001").first
     expect(row).to_contain_text("3.0.11-1~deb12u9")
     assert len(_scans(installation)) == scans
+
+
+def test_an_archive_is_uploaded_and_followed(installation: Installation, open_as: OpenAs, tmp_path: Path) -> None:
+    archive = tmp_path / "image.tar"
+    archive.write_bytes(docker_archive(image_of(BASE, tar_of({"app/other": b"1"}))))
+    watched = Watched()
+    page = _open(installation, open_as).new_page()
+    watched.watch(page)
+    page.goto("/scans/new/")
+    form = page.get_by_role("region", name="An archive")
+    form.get_by_label("Archive").set_input_files(archive)
+    form.get_by_label("What it is called").fill("made.example/shop/archive:1")
+    form.get_by_role("button", name="Upload and scan it").click()
+    expect(
+        page.get_by_role("button", name="Call it off").or_(page.get_by_role("link", name="See the image"))
+    ).to_be_visible()
+    expect(page.locator("#scan").get_by_role("heading", name="Finished")).to_be_visible(timeout=120_000)
+    assert page.locator("#scan").get_attribute("hx-get") is None, "it asks no more once it has ended"
+    assert watched.take() == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_pages_of_our_own_scans(
+    theme: str, width: int, installation: Installation, registry: RunningRegistry, open_as: OpenAs
+) -> None:
+    """A repository on an old base, what a newer one changes, an index, a failed scan: nothing serious found by axe."""
+    ids = _scanned_estate(installation, registry)
+    context = _open(installation, open_as, color_scheme=theme, viewport={"width": width, "height": 900})
+    page, watched = context.new_page(), Watched()
+    watched.watch(page)
+    paths = (
+        f"/images/{ids['image']}/", f"/images/{ids['image']}/?brought=base#findings",
+        f"/images/{ids['image']}/rebuild/?change=after", f"/repositories/{ids['repository']}/",
+        f"/scans/{ids['index']}/", f"/scans/{ids['failed']}/", "/scans/",
+    )  # fmt: skip
+    faults = {path: found for path in paths if (found := faults_of(page, path, watched, path))}
+    assert not faults
+
+
+def _open(installation: Installation, open_as: OpenAs, **options: Any) -> Any:
+    if "olga" not in installation.links:
+        installation.make_person("olga", "operator")
+    return open_as("olga", **options)
+
+
+def _scanned_estate(installation: Installation, registry: RunningRegistry) -> dict[str, Any]:
+    """Made once; the registry's webhook has everything scanned, and asking again waits for it."""
+    old = tar_of({"etc/old": f"TOKEN=ghp_{'o' * 36}\n".encode()})
+    registry.push("base/os", "1", image_of(old))
+    _ended(installation, f"{registry.host}/base/os:1")
+    image = registry.push("shop/built", "1", image_of(old, APPLICATION))
+    _ended(installation, f"{registry.host}/shop/built:1")
+    registry.push("base/os", "2", image_of(tar_of({"etc/new": b"1"})))
+    _ended(installation, f"{registry.host}/base/os:2")
+    registry.push("shop/many", "1", index_of(*(image_of(old, architecture=a) for a in ("amd64", "arm64"))))
+    index = _ended(installation, f"{registry.host}/shop/many:1")
+    failed = _ended(installation, f"{registry.host}/shop/built:gone", status="failed")
+    repositories = installation.api("GET", "repositories/?search=shop/built").json()["results"]
+    return {"image": image, "index": index, "failed": failed, "repository": repositories[0]["id"]}
+
+
+def _ended(installation: Installation, image: str, *, status: str = "finished") -> int:
+    scan = installation.api("POST", "scans/?wait=50", json={"image": image}).json()
+    assert scan["status"] == status, scan
+    return int(scan["id"])
 
 
 def _scans(installation: Installation) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
@@ -136,26 +135,10 @@ def test_an_index_is_one_page_with_a_row_for_each_platform(plain_registry, devel
     assert words_of(developer.client.get(f"/repositories/{place}/")).count("linux/arm64</a>") == 1
 
 
-def archive(*layers: bytes) -> SimpleUploadedFile:
-    from tests.imagebuilding import image_of, tar_of
+def archive() -> SimpleUploadedFile:
+    from tests.imagebuilding import docker_archive, image_of, tar_of
 
-    out = io.BytesIO()
-    raw = tar_of(layout(image_of(*layers or (tar_of({"a": b"1"}),))))
-    out.write(raw)
-    return SimpleUploadedFile("image.tar", out.getvalue())
-
-
-def layout(image: Any) -> dict[str, bytes]:
-    """An OCI layout with one image, as files."""
-    import json
-
-    manifest = {"mediaType": image.media_type, "digest": image.digest, "size": len(image.raw)}
-    blobs = {**image.blobs, image.digest: image.raw}
-    return {
-        "oci-layout": b'{"imageLayoutVersion": "1.0.0"}',
-        "index.json": json.dumps({"schemaVersion": 2, "manifests": [manifest]}).encode(),
-        **{f"blobs/{digest.replace(':', '/')}": raw for digest, raw in blobs.items()},
-    }
+    return SimpleUploadedFile("image.tar", docker_archive(image_of(tar_of({"a": b"1"}))))
 
 
 def test_an_uploaded_archive_is_scanned(developer, application, run_jobs):

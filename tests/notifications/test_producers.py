@@ -92,6 +92,14 @@ def test_a_stranger_is_told_of_their_own_alone(hit: dict[str, Any], stranger: Pe
     assert "shop" not in str(row.facts)
 
 
+def test_a_line_leads_only_where_its_reader_may_go(hit: dict[str, Any], developer: Person, stranger: Person) -> None:
+    telling.tell_of_hits(*hit["ids"])
+    for person in (developer, stranger):
+        urls = [row.facts.get("url", "") for row in Notice.objects.get(user=person).lines.all()]
+        assert {person.client.get(url).status_code for url in urls if url} == {200}
+        assert urls.count("") == (1 if person == developer else 0)  # what runs here and another team built
+
+
 def test_the_same_hit_is_told_once(hit: dict[str, Any], developer: Person) -> None:
     assert telling.tell_of_hits(*hit["ids"]) == 4
     assert telling.tell_of_hits(*hit["ids"]) == 0

@@ -15,7 +15,7 @@ from secguard import bulk
 from secguard.accounts.queries import people_of
 from secguard.findings.models import OPEN, Exposure, Finding
 from secguard.findings.severity import Severity
-from secguard.images.models import Repository
+from secguard.images.models import ImageRepository, Repository
 from secguard.notifications import services as notifications
 from secguard.notifications.digest import Line, weigh
 from secguard.notifications.kinds import Kind
@@ -76,11 +76,11 @@ def tell_of_hits(image_ids: Sequence[int], risk_ids: Sequence[int], now: datetim
     images = sorted({hit.image_id for hit in hits})
     decided = _decided(images, sorted({hit.risk_id for hit in hits}), at)
     lines: dict[int, list[Line]] = defaultdict(list)
-    places = _places(images)
+    places, opened = _places(images), _opened(images)
     for hit in hits:
         for team, found in places.get(hit.image_id, {}).items():
             if (hit.image_id, hit.risk_id, team) not in decided:
-                lines[team].append(_line(hit, found))
+                lines[team].append(_line(hit, found, may_open=(hit.image_id, team) in opened))
     people = people_of(lines)
     tellings = {team: _telling(team, found) for team, found in lines.items()}
     pairs = [(user, telling) for team, telling in tellings.items() for user in people.get(team, ())]
@@ -141,6 +141,12 @@ def _places(image_ids: Sequence[int]) -> dict[int, dict[int, list[Place]]]:
     return found
 
 
+def _opened(image_ids: Sequence[int]) -> set[tuple[int, int]]:
+    """(image, team) where the image lies in a repository of the team: it may run what only another team sees."""
+    places = ImageRepository.objects.filter(image__in=bulk.among(image_ids), repository__application__isnull=False)
+    return set(places.values_list("image_id", "repository__application__team_id"))
+
+
 def _decided(image_ids: Sequence[int], risk_ids: Sequence[int], now: datetime) -> set[tuple[int, int, int]]:
     """(image, risk, team) where a decision in force covers the risk in every repository of the team that the image
     leads: it is known there and decided."""
@@ -155,7 +161,7 @@ def _decided(image_ids: Sequence[int], risk_ids: Sequence[int], now: datetime) -
     return {key for key, is_covered in covered.items() if is_covered}
 
 
-def _line(hit: Hit, places: Sequence[Place]) -> Line:
+def _line(hit: Hit, places: Sequence[Place], *, may_open: bool) -> Line:
     running = [p for p in places if p.is_running]
     shown = running or places
     is_production = any(p.is_production for p in shown)
@@ -167,7 +173,7 @@ def _line(hit: Hit, places: Sequence[Place]) -> Line:
         what=f"{hit.name} in {package(hit.package).name}" if hit.package else hit.name,
         where=f"{', '.join(names[:MAX_PLACES])}{rest}",
         note=f"fixed in {', '.join(fixes[:MAX_FIXES])}" if fixes else "no fix is known yet",
-        url=reverse("images:detail", args=[hit.digest]),
+        url=reverse("images:detail", args=[hit.digest]) if may_open else "",
         severity=Severity(hit.severity).label,
         known_exploited=hit.known_exploited,
         is_running=bool(running),

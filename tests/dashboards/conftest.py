@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -30,6 +31,7 @@ class Organisation:
         self._workload(application, digest(10 * n + 2), n)
         self._decide(f"{reference}-{n}", n)
         self._settle(n, application)
+        self._advise(n)
         self.run_jobs()
 
     def _post(self, reference: str, number: int, n: int, application: Any) -> None:
@@ -74,6 +76,23 @@ class Organisation:
             )
             if act is not None:
                 act(asked.pk, actor=reviewer, comment="seen")
+
+    def _advise(self, n: int) -> None:
+        """A feed's file with one advisory, and a registry."""
+        affected = {"package": {"ecosystem": "PyPI", "name": f"package{n}"}, "versions": ["1.0"]}
+        advisory = {"id": f"PYSEC-2026-{n}", "modified": "2026-01-01T00:00:00Z", "affected": [affected]}
+        asked = (
+            (
+                "advisories/import/?name=feed.json",
+                json.dumps(advisory).encode(),
+                "application/octet-stream",
+                (200, 202),
+            ),
+            ("registries/", json.dumps({"host": f"registry-{n}.example"}), "application/json", (201,)),
+        )
+        for path, body, kind, expected in asked:
+            answer = self.people["administrator"].api.post(f"/api/v1/{path}", body, content_type=kind)
+            assert answer.status_code in expected, answer.content
 
     def _settle(self, n: int, application: Any) -> None:
         """A person with a token and a role, and a team with an application."""

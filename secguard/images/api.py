@@ -98,7 +98,7 @@ class ComponentSerializer(serializers.ModelSerializer[ImageComponent]):
 
     class Meta:
         model = ImageComponent
-        fields = ["id", "purl", "name", "version", "type", "layer", "path", "licenses"]
+        fields = ["id", "purl", "name", "version", "type", "layer", "path", "licenses", "owner"]
         read_only_fields = fields
 
 

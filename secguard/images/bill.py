@@ -33,6 +33,8 @@ class BillComponent(Struct, frozen=True):
     licenses: Sequence[str] = ()
     layer: str = ""
     path: str = ""
+    owner: str = ""
+    """Purl of the distribution's package that it came with."""
 
     @property
     def group(self) -> str:

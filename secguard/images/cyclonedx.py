@@ -10,7 +10,7 @@ from secguard.images import licenses
 from secguard.images.bill import Bill, BillComponent
 
 MEDIA_TYPE = "application/vnd.cyclonedx+json; version=1.6"
-LAYER, PATH = "secguard:layer", "secguard:path"
+LAYER, PATH, OWNER = "secguard:layer", "secguard:path", "secguard:owner"
 """Our properties of a component, beside ``evidence.occurrences`` (where the path stands, too)."""
 
 
@@ -70,7 +70,7 @@ def _system(bill: Bill) -> list[dict[str, Any]]:
 
 
 def _component(component: BillComponent) -> dict[str, Any]:
-    said = ((LAYER, component.layer), (PATH, component.path))
+    said = ((LAYER, component.layer), (PATH, component.path), (OWNER, component.owner))
     return _without_empty(
         type="library",
         bom_ref=component.key,

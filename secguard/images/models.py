@@ -290,6 +290,12 @@ class ImageComponent(models.Model):
     layer = models.CharField(max_length=80, blank=True)
     path = models.CharField(max_length=1000, blank=True)
     licenses = models.JSONField(default=list)
+    owner = models.CharField(
+        max_length=1000,
+        blank=True,
+        db_default="",
+        help_text="purl of the distribution's package that a language's package came with, and is judged with",
+    )
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["image", "component"], name="imagecomponent_once")]

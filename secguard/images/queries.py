@@ -94,7 +94,9 @@ def previous_in_lineage(image: Image, user: User) -> Image | None:
 def bill_of(image: Image, user: User) -> Bill:
     """What is in the image, as ``user`` may see it; ``NotFound`` where nobody has listed that yet."""
     components = [
-        BillComponent(c.component.purl, c.purl, c.component.name, c.component.version, c.licenses, c.layer, c.path)
+        BillComponent(
+            c.component.purl, c.purl, c.component.name, c.component.version, c.licenses, c.layer, c.path, c.owner
+        )
         for c in ImageComponent.objects.filter(image=image).select_related("component").order_by("component__purl")
     ]
     if not components:

@@ -76,9 +76,8 @@ def _system(bill: Bill) -> list[dict[str, Any]]:
 
 def _component(component: BillComponent) -> dict[str, Any]:
     more: dict[str, Any] = {"licenseDeclared": _declared(component.licenses)}
-    where = [
-        f"{word}: {value}" for word, value in (("LayerDigest", component.layer), ("Path", component.path)) if value
-    ]
+    said = (("LayerDigest", component.layer), ("Path", component.path), ("Owner", component.owner))
+    where = [f"{word}: {value}" for word, value in said if value]
     if where:
         more["attributionTexts"] = where
     id_ = f"SPDXRef-Package-{hashlib.sha256(component.key.encode()).hexdigest()[:24]}"

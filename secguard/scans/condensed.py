@@ -18,7 +18,7 @@ from secguard.findings.changes import Said
 from secguard.findings.identity import FindingKind
 from secguard.scans.report import ReportedCheck, ReportedComponent, ReportedMalware, ReportedSecret, Subject
 
-VERSION = 1
+VERSION = 2
 """Of the packed form: to be raised with every change of the structures below, or of what they hold."""
 MAX_PACKED = 16 * 2**20
 """Bytes; a larger one is not kept, and the report is read again."""

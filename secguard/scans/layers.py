@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from secguard.scans import owners
 from secguard.scans.inspection.files import OPAQUE, WHITEOUT, LayerFile
 from secguard.scans.report import ReportedComponent
 
@@ -40,6 +41,11 @@ class LayerPackage(Struct, frozen=True, gc=False, array_like=True):
     """Paths of the files that it owns, relative to the root, as far as this layer tells."""
     group: str = ""
     """Of ``BINARY`` and ``JAVA``: where several files tell of one and the same, all have this word."""
+    vendor: str = ""
+    """Of ``DISTRIBUTION``: who built it, as the database says; empty where it does not."""
+    altered: tuple[str, ...] = ()
+    """Of ``owns``, those that tell of a language's package and have another content in this layer than the package
+    brought."""
 
 
 class LayerPackages(Struct, frozen=True):
@@ -61,7 +67,8 @@ def merge(layers: Sequence[Layer]) -> list[ReportedComponent]:
     """The packages of the image with these layers (lowest first), one a purl, in the order of purls.
 
     ``layer`` of each is the diff id of the layer that brought it: the lowest one that has it at this version without
-    a break up to the file that is visible now. ``paths`` are of the visible files that tell of it.
+    a break up to the file that is visible now. ``paths`` are of the visible files that tell of it. ``owner`` is of a
+    language's package that a distribution's package brought, wherever it lies.
     """
     shadows = _Shadows(layers)
     told = [{(p.path, p.purl): p for p in layer.packages} for layer in layers]
@@ -74,7 +81,8 @@ def merge(layers: Sequence[Layer]) -> list[ReportedComponent]:
     by_purl: dict[str, list[_Found]] = {}
     for one in _without_guesses(found):
         by_purl.setdefault(one.package.purl, []).append(one)
-    return [_component(by_purl[purl], layers) for purl in sorted(by_purl)]
+    owned = _Owned(found)
+    return [_component(by_purl[purl], layers, owned) for purl in sorted(by_purl)]
 
 
 class _Found(Struct, frozen=True):
@@ -109,8 +117,9 @@ def _chain(
     return chain
 
 
-def _component(found: Sequence[_Found], layers: Sequence[Layer]) -> ReportedComponent:
+def _component(found: Sequence[_Found], layers: Sequence[Layer], owned: _Owned) -> ReportedComponent:
     first = found[0].package
+    owning = [owned.by(one) for one in found]
     return ReportedComponent(
         purl=first.purl,
         name=first.name,
@@ -118,6 +127,7 @@ def _component(found: Sequence[_Found], layers: Sequence[Layer]) -> ReportedComp
         licenses=tuple(sorted({name for one in found for name in one.licenses})),
         layer=layers[min(one.brought_by for one in found)].diff_id,
         paths=tuple(sorted({one.package.path for one in found})),
+        owner=owning[0] if all(owning) else "",
     )
 
 
@@ -193,12 +203,46 @@ def _without_guesses(found: Sequence[_Found]) -> list[_Found]:
 
 
 def _owned(found: Sequence[_Found], role: Role) -> set[str]:
-    return {place for one in found if one.package.role is role for path in one.owns for place in _places(path)}
+    return {place for one in found if one.package.role is role for path in one.owns for place in places(path)}
+
+
+# --- the owner's word ---
+
+
+class _Owned:
+    """Which distribution's packages brought the files that tell of languages' packages."""
+
+    def __init__(self, found: Sequence[_Found]) -> None:
+        self._owners: dict[str, list[_Found]] = {}
+        wanted = {one.package.path for one in found if one.package.role is Role.PACKAGE}
+        for one in found if wanted else ():
+            if one.package.role is Role.DISTRIBUTION:
+                for path in _still_owned(one, wanted):
+                    if owners.speaks_for(one.package.purl, one.package.vendor, path):
+                        self._owners.setdefault(path, []).append(one)
+
+    def by(self, one: _Found) -> str:
+        """The purl of the package that brought the file; empty where none did, or another version came over it.
+
+        The owner came in the layer that the file is of, or in a later one: since then nobody changed it but to the
+        same version (a new mode, a new date).
+        """
+        if one.package.role is not Role.PACKAGE:
+            return ""
+        owning = self._owners.get(one.package.path, ())
+        return min((o.package.purl for o in owning if one.brought_by <= o.brought_by), default="")
+
+
+def _still_owned(one: _Found, wanted: set[str]) -> set[str]:
+    """Of the ``wanted`` paths those that the package owns by each of the layers that list its files, unaltered."""
+    lists = [{place for path in p.owns for place in places(path)} & wanted for _, p in one.chain if p.owns]
+    altered = {place for _, p in one.chain for path in p.altered for place in places(path)}
+    return set.intersection(*lists) - altered if lists else set()
 
 
 _MERGED = ("bin/", "sbin/", "lib/", "lib32/", "lib64/", "libx32/")
 
 
-def _places(path: str) -> tuple[str, ...]:
+def places(path: str) -> tuple[str, ...]:
     """Where a file lies that a package calls ``path``: /bin links to /usr/bin, and older packages still say /bin."""
     return (path, f"usr/{path}") if path.startswith(_MERGED) else (path,)

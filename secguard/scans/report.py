@@ -49,6 +49,9 @@ class ReportedComponent(Struct, frozen=True, kw_only=True):
     layer: str = ""
     """Digest (or diff id) of the layer that brought it."""
     paths: tuple[str, ...] = ()
+    owner: str = ""
+    """Of a language's package: the purl of the distribution's package that its files came with, and whose verdict is
+    its own."""
 
 
 class ReportedVulnerability(Struct, frozen=True, kw_only=True):

@@ -101,6 +101,7 @@ class Installed(NamedTuple):
     path: str
     licenses: list[str]
     build_id: int | None = None
+    owner: str = ""
 
 
 def replace_inventory(image: Image, rows: Iterable[Installed]) -> int:

@@ -33,12 +33,12 @@ from secguard.scans.adapters import confinement
 from secguard.scans.adapters.confinement import Bounds
 from secguard.scans.inspection.files import OPAQUE
 from secguard.scans.layers import LayerPackages, Role, upwards
-from secguard.scans.syft_document import layer_packages
+from secguard.scans.syft_document import Recorded, layer_packages
 
 RELEASE_FILES = ("etc/os-release", "usr/lib/os-release", "etc/system-release-cpe", "etc/redhat-release")
 """Where syft looks for the distribution's name, the first that it can read; links count."""
 MAX_DOCUMENT_BYTES = 256 * 2**20
-_FORM = 1
+_FORM = 2
 """Of what is kept of a layer: another number, and nothing kept before counts."""
 _ERROR = re.compile(r"(?:\[\d+\]\s+)?(?:ERROR|error:?)\s*(.+)", re.S)
 
@@ -304,6 +304,25 @@ def _survey(plain: Path, limits: Limits) -> _Survey:
 _DATABASE_BYTES = 64 * 2**20
 
 
+def _altered(plain: Path, recorded: Recorded, limits: Limits) -> set[str]:
+    """The paths of files whose content in the layer has none of the digests that are recorded of it."""
+    found: set[str] = set()
+    with plain.open("rb") as file:
+        for entry in TarReader(_Plain(file), limits):
+            if entry.kind is not Kind.FILE or entry.path not in recorded:
+                continue
+            told = recorded[entry.path]
+            hashes = {name: hashlib.new(name, usedforsecurity=False) for name in {d.partition(":")[0] for d in told}}
+            for block in entry.chunks():
+                for digest in hashes.values():
+                    digest.update(block)
+            if told.isdisjoint(f"{name}:{digest.hexdigest()}" for name, digest in hashes.items()):
+                found.add(entry.path)
+            else:
+                found.discard(entry.path)
+    return found
+
+
 class _Plain:
     """A plain tar in a file, where what is not wanted need not be read."""
 
@@ -350,7 +369,11 @@ def _look(
         names, scope = {blobs.hiding(d, surveys[d].missing): d for d in diff_ids}, "all-layers"
         beside = _beside(release, [])
         blobs.image([*([blobs.add(beside)] if beside else []), *names], own / "image")  # the lowest of a name counts
-    found = layer_packages(_run(own, scope, bounds, check), names)
+
+    def altered(name: str, recorded: Recorded) -> set[str]:
+        return _altered(blobs.path(names[name]), recorded, bounds.layer)
+
+    found = layer_packages(_run(own, scope, bounds, check), names, altered)
     shutil.rmtree(own, ignore_errors=True)
     return {names[name]: told for name, told in found.items()}
 

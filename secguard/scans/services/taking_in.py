@@ -13,11 +13,11 @@ from django.utils import timezone
 from secguard.advisories import services as advisory_services
 from secguard.advisories.naming import Flaw
 from secguard.findings import services as finding_services
-from secguard.findings.entries import component_purl
+from secguard.findings.entries import Inventory, component_purl
 from secguard.findings.identity import GENERIC, FindingKind
 from secguard.findings.services import Taken
 from secguard.images import services as image_services
-from secguard.images.ecosystems import build_of
+from secguard.images.ecosystems import Build, build_of
 from secguard.images.models import Image, ImageComponent, Repository, Tag
 from secguard.images.services import Installed
 from secguard.jobs.registry import Run
@@ -140,7 +140,7 @@ def _repeat(scan: Scan, image: Image, report: Condensed, *, is_placed: bool, now
     found = int(before.counts["found"])
     taken = Taken(found=found, unchanged=found, by_severity=image.severity_counts)
     if report.head.inventory and report.head.complete:
-        listed = {component_purl(c, dict): c for c in report.body.components}
+        listed = _listed(report.body.components, dict)
         components, known_builds = image_services.ensure_components(listed), matching.newest_build()
         has_changed = image_services.replace_inventory(image, _components(listed, components, report.head.subject))
         if has_changed and (matched := matching.matches_of(image, known_builds=known_builds)) is not None:
@@ -179,7 +179,7 @@ def _take_in(
     entries = translation.entries(body, {n: v.name for n, v in known.items()}, inventory)
     flaws = {v.name: v for v in known.values()}
     purls = {e.purl for e in entries.values() if e.purl}
-    listed = {component_purl(c, inventory): c for c in body.components}
+    listed = _listed(body.components, inventory)
     components = image_services.ensure_components(purls | set(listed))
     is_complete = head.complete and speaks_for_all_places(scan, image)
     covers = {k.value for k in head.covers}
@@ -252,8 +252,16 @@ def _inventory(image: Image, reported: Iterable[ReportedComponent]) -> dict[tupl
     return {words: next(iter(purls)) for words, purls in found.items() if len(purls) == 1}
 
 
+def _listed(reported: Iterable[ReportedComponent], inventory: Inventory) -> dict[str, ReportedComponent]:
+    """By canonical purl; of several under one name the last that no other package owns."""
+    return {component_purl(c, inventory): c for c in sorted(reported, key=lambda c: not c.owner)}
+
+
 def _components(listed: Mapping[str, ReportedComponent], ids: Mapping[str, int], subject: Subject) -> list[Installed]:
-    builds = {purl: build_of(c.purl, subject.os_name, subject.os_version) for purl, c in listed.items()}
+    """With what advisories call each; what a distribution's package brought has no build of its own beside that."""
+    system = subject.os_name, subject.os_version
+    owners = {owner: build_of(owner, *system).ecosystem for owner in {c.owner for c in listed.values() if c.owner}}
+    builds = {p: Build() if owners.get(c.owner) else build_of(c.purl, *system) for p, c in listed.items()}
     known = image_services.ensure_builds((ids[purl], build) for purl, build in builds.items() if build.ecosystem)
     return [
         Installed(
@@ -263,6 +271,7 @@ def _components(listed: Mapping[str, ReportedComponent], ids: Mapping[str, int],
             path=(c.paths[0] if c.paths else "")[:1000],
             licenses=[x[:200] for x in c.licenses[:10]],
             build_id=known.get((ids[purl], builds[purl])),
+            owner=c.owner[:1000],
         )
         for purl, c in listed.items()
     ]

@@ -13,12 +13,12 @@ from secguard.scans.inspection.configuration import Configuration, configuration
 from secguard.scans.inspection.contents import content_checks
 from secguard.scans.inspection.files import LayerFile, Squashed, squash
 from secguard.scans.inspection.secrets import build_arguments, environment_secrets
-from secguard.scans.layers import Layer, LayerPackage, merge
+from secguard.scans.layers import Layer, LayerPackage, merge, visible_texts
+from secguard.scans.release import system_of
 from secguard.scans.report import OWN_LOOK, ReportedCheck, ReportedMalware, ReportedSecret, ScanReport, Subject
 
 COVERS = frozenset(FindingKind) - {FindingKind.VULNERABILITY}
 """What looking at the image itself can find; flaws are found by matching, where there are advisories to match."""
-OS_RELEASE = ("etc/os-release", "usr/lib/os-release")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,13 @@ class Seen:
 def assemble(seen: Seen, *, key: bytes) -> ScanReport:
     """The report. A secret or malware in a layer counts wherever a later layer deletes it: it can still be read."""
     tree = squash([layer.files for layer in seen.layers])
-    text = _texts(seen.layers)
-    os_name, os_version = os_release(next((text[p] for p in OS_RELEASE if p in text), ""))
+    text = visible_texts([(layer.files, layer.texts) for layer in seen.layers])
+    system = system_of(text)
     return ScanReport(
         format=OWN_LOOK,
         scanner="secguard",
         scanner_version=seen.version,
-        subject=msgspec.structs.replace(seen.subject, os_name=os_name, os_version=os_version),
+        subject=msgspec.structs.replace(seen.subject, os_name=system.name, os_version=system.version),
         covers=COVERS,
         secrets=_secrets(seen, tree, key),
         malware=_malware(seen, tree),
@@ -65,24 +65,6 @@ def assemble(seen: Seen, *, key: bytes) -> ScanReport:
         inventory=True,
         warnings=tuple(dict.fromkeys(w for layer in seen.layers for w in layer.warnings)),
     )
-
-
-def _texts(layers: Sequence[SeenLayer]) -> dict[str, str]:
-    """Of every text that was kept, the uppermost layer's."""
-    found: dict[str, str] = {}
-    for layer in layers:
-        found |= layer.texts
-    return found
-
-
-def os_release(text: str) -> tuple[str, str]:
-    """``ID`` and ``VERSION_ID`` (os-release(5))."""
-    words = {}
-    for line in text.splitlines():
-        name, equals, value = line.strip().partition("=")
-        if equals and name in ("ID", "VERSION_ID"):
-            words[name] = value.strip().strip("\"'")[:50]
-    return words.get("ID", "").lower(), words.get("VERSION_ID", "")
 
 
 def _secrets(seen: Seen, tree: Squashed, key: bytes) -> list[ReportedSecret]:
@@ -126,8 +108,8 @@ def _checks(seen: Seen, tree: Squashed, texts: dict[str, str]) -> list[ReportedC
             layers=len(seen.layers),
             size_bytes=seen.size_bytes,
             previous_size_bytes=seen.previous_size_bytes,
-            accounts=texts.get("etc/passwd", "") if "etc/passwd" in tree.files else "",
-            shadow=texts.get("etc/shadow", "") if "etc/shadow" in tree.files else "",
+            accounts=texts.get("etc/passwd", ""),
+            shadow=texts.get("etc/shadow", ""),
         ),
     ]
 

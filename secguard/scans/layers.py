@@ -70,7 +70,7 @@ def merge(layers: Sequence[Layer]) -> list[ReportedComponent]:
     a break up to the file that is visible now. ``paths`` are of the visible files that tell of it. ``owner`` is of a
     language's package that a distribution's package brought, wherever it lies.
     """
-    shadows = _Shadows(layers)
+    shadows = _Shadows((layer.files for layer in layers), {p.path for layer in layers for p in layer.packages})
     told = [{(p.path, p.purl): p for p in layer.packages} for layer in layers]
     found = [
         _Found(package, _chain(told, shadows, number, package))
@@ -83,6 +83,16 @@ def merge(layers: Sequence[Layer]) -> list[ReportedComponent]:
         by_purl.setdefault(one.package.purl, []).append(one)
     owned = _Owned(found)
     return [_component(by_purl[purl], layers, owned) for purl in sorted(by_purl)]
+
+
+def visible_texts(layers: Sequence[tuple[Iterable[LayerFile], Mapping[str, str]]]) -> dict[str, str]:
+    """Of the texts that were kept of layers (by path; lowest layer first), those that the image shows."""
+    paths = {path for _, texts in layers for path in texts}
+    shadows = _Shadows((files for files, _ in layers), paths)
+    found: dict[str, str] = {}
+    for number, (_, texts) in enumerate(layers):
+        found |= {path: text for path, text in texts.items() if shadows.is_visible(path, number)}
+    return found
 
 
 class _Found(Struct, frozen=True):
@@ -135,15 +145,14 @@ def _component(found: Sequence[_Found], layers: Sequence[Layer], owned: _Owned) 
 
 
 class _Shadows:
-    """Up to which layer the lower ones' files are hidden, for the paths that tell of packages."""
+    """Up to which layer the lower ones' files are hidden, for the paths that matter."""
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        wanted = {p.path for layer in layers for p in layer.packages}
-        concerned = {place for path in wanted for place in upwards(path)}
+    def __init__(self, layers: Iterable[Iterable[LayerFile]], paths: Iterable[str]) -> None:
+        concerned = {place for path in paths for place in upwards(path)}
         self._hides: list[set[str]] = []
         self._empties: list[set[str]] = []
-        for layer in layers:
-            hides, empties = _hidden_by(layer.files, concerned)
+        for files in layers:
+            hides, empties = _hidden_by(files, concerned)
             self._hides.append(hides)
             self._empties.append(empties)
         self._top: dict[str, int] = {}

@@ -16,13 +16,14 @@ from secguard.scans.adapters.rules import RuleSet
 from secguard.scans.evidence import HEAD_BYTES, may_tell
 from secguard.scans.inspection.files import LayerFile
 from secguard.scans.inspection.secrets import secrets_in
+from secguard.scans.release import RELEASE_FILES
 from secguard.scans.report import ReportedMalware, ReportedSecret
 
 MOST_LOOKED_AT = 64 * 2**20
 """Bytes of one file that rules look at, and so of memory; what stands behind is not looked at, and that is said."""
 MOST_FINDINGS = 1000
 MOST_WARNINGS = 20
-KEPT_TEXTS = ("etc/os-release", "usr/lib/os-release", "etc/passwd", "etc/shadow")
+KEPT_TEXTS = frozenset((*RELEASE_FILES, "etc/passwd", "etc/shadow"))
 MOST_TEXT = 2**18
 REPORT_EVERY = 0.2
 

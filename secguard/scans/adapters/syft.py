@@ -33,10 +33,11 @@ from secguard.scans.adapters import confinement
 from secguard.scans.adapters.confinement import Bounds
 from secguard.scans.inspection.files import OPAQUE
 from secguard.scans.layers import LayerPackages, Role, upwards
+from secguard.scans.release import RELEASE_FILES
 from secguard.scans.syft_document import Recorded, layer_packages
 
-RELEASE_FILES = ("etc/os-release", "usr/lib/os-release", "etc/system-release-cpe", "etc/redhat-release")
-"""Where syft looks for the distribution's name, the first that it can read; links count."""
+_NO_RELEASE = b'BUILD_ID="none"\n'
+"""An os-release that names no distribution: what a layer says of it counts only where the image shows it."""
 MAX_DOCUMENT_BYTES = 256 * 2**20
 _FORM = 2
 """Of what is kept of a layer: another number, and nothing kept before counts."""
@@ -44,7 +45,8 @@ _ERROR = re.compile(r"(?:\[\d+\]\s+)?(?:ERROR|error:?)\s*(.+)", re.S)
 
 
 class Release(NamedTuple):
-    """The file of ``RELEASE_FILES`` that counts in the image, and its content; both empty where there is none."""
+    """The os-release of the image, and its content; both empty where there is none. Syft takes the first that it finds
+    of etc/os-release and others, so it is to be told at that path, wherever it stands."""
 
     path: str = ""
     content: bytes = b""
@@ -274,12 +276,10 @@ def _folders(paths: Sequence[str]) -> bytes:
 
 
 def _beside(release: Release, folders: Sequence[str]) -> bytes:
-    """A layer with the release file and these folders; empty where there is neither."""
-    if not release.path and not folders:
-        return b""
-    entry = tarfile.TarInfo(release.path)
-    entry.size = len(release.content)
-    file = entry.tobuf() + release.content + bytes(-len(release.content) % tarfile.BLOCKSIZE) if release.path else b""
+    """A layer with the release file and these folders."""
+    entry, content = tarfile.TarInfo(release.path or RELEASE_FILES[0]), release.content or _NO_RELEASE
+    entry.size = len(content)
+    file = entry.tobuf() + content + bytes(-len(content) % tarfile.BLOCKSIZE)
     return _folders(folders) + file + bytes(2 * tarfile.BLOCKSIZE)
 
 
@@ -363,12 +363,12 @@ def _look(
     own = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
     if len(diff_ids) == 1:
         names, scope = {diff_ids[0]: diff_ids[0]}, "squashed"
-        beside = _beside(release, surveys[diff_ids[0]].missing)
-        blobs.image([*names, *([blobs.add(beside)] if beside else [])], own / "image")  # the upper layer counts
+        beside = blobs.add(_beside(release, surveys[diff_ids[0]].missing))
+        blobs.image([*names, beside], own / "image")  # the upper layer counts
     else:
         names, scope = {blobs.hiding(d, surveys[d].missing): d for d in diff_ids}, "all-layers"
-        beside = _beside(release, [])
-        blobs.image([*([blobs.add(beside)] if beside else []), *names], own / "image")  # the lowest of a name counts
+        beside = blobs.add(_beside(release, []))
+        blobs.image([beside, *names], own / "image")  # the lowest of a name counts
 
     def altered(name: str, recorded: Recorded) -> set[str]:
         return _altered(blobs.path(names[name]), recorded, bounds.layer)

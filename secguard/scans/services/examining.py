@@ -34,10 +34,11 @@ from secguard.scans.adapters.rules import RuleSet, rule_set
 from secguard.scans.adapters.syft import LayerBlob, Release
 from secguard.scans.adapters.workplace import work_folder
 from secguard.scans.inspection.secrets import Hit
-from secguard.scans.layers import LayerPackages
+from secguard.scans.layers import LayerPackages, visible_texts
 from secguard.scans.models import LayerResult
+from secguard.scans.release import RELEASE_FILES, system_of
 
-LOOK_FORM = 1
+LOOK_FORM = 2
 """Of what is kept of a look at a layer: another number, and nothing kept before counts."""
 USED_EVERY = timedelta(days=1)
 T = TypeVar("T")
@@ -205,12 +206,9 @@ def configuration_text(config: ImageConfig) -> bytes:
 
 
 def release_of(looks: Sequence[LayerLook]) -> Release:
-    """The os-release that the image shows: the uppermost, the usual place before the other."""
-    for path in ("etc/os-release", "usr/lib/os-release"):
-        for look in reversed(looks):
-            if text := look.texts.get(path):
-                return Release(path, text.encode())
-    return Release()
+    """The os-release that the image shows, or what it would be."""
+    system = system_of(visible_texts([(look.files, look.texts) for look in looks]))
+    return Release(RELEASE_FILES[0], system.text.encode()) if system.name else Release()
 
 
 @contextmanager

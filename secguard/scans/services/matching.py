@@ -234,10 +234,18 @@ def matches_of(image: Image, *, known_builds: int) -> Matched | None:
 
 
 def _without_advisories(image: Image) -> list[tuple[str, int]]:
-    """(ecosystem, packages of it in the image) for ecosystems of which no advisory is known."""
+    """(ecosystem, packages of it in the image) for ecosystems of which no advisory is known, and for distributions'
+    packages of a release that nobody knows."""
     rows = ImageComponent.objects.filter(image=image, build__isnull=False).order_by("build__ecosystem")
     counts = rows.values_list("build__ecosystem").annotate(n=Count("pk"))
-    return [(e, n) for e, n in counts if not AffectedRange.objects.filter(ecosystem=e).exists()]
+    found = [(e, n) for e, n in counts if not AffectedRange.objects.filter(ecosystem=e).exists()]
+    nobodys = ImageComponent.objects.filter(image=image, build=None, component__type__in=_DISTRIBUTION_TYPES)
+    count = nobodys.count()
+    return [*found, *([("this distribution, which no ecosystem stands for", count)] if count else [])]
+
+
+_DISTRIBUTION_TYPES = ("alpm", "apk", "deb", "ebuild", "nix", "opkg", "rpm")
+"""Package types (purl-types) of systems. A program or an archive that no advisory speaks of counts as none."""
 
 
 def entries_of(image: Image, *, known_builds: int) -> dict[Identity, Entry]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 
 import psycopg
 
@@ -14,6 +15,7 @@ from benchmarks.table import Measure
 
 PART = "Report ingestion"
 FINDINGS = 10_000
+AGAIN = 5
 
 
 def run(server: Server) -> list[Measure]:
@@ -22,17 +24,18 @@ def run(server: Server) -> list[Measure]:
     written = Written(server.database_url)
     measures = [_rate("10,000 new findings", server, first, 5_000)]
     written.since()
-    again = server.post(first)
-    measures.append(Measure(PART, "the same bytes again", again.seconds * 1000, "ms", 200))
+    times = sorted(server.post(first).seconds * 1000 for _ in range(AGAIN))
+    note = f"median of {AGAIN}; the longest {times[-1]:.0f} ms"
+    measures.append(Measure(PART, "the same bytes again", median(times), "ms", 200, note=note))
     if written.is_known:
-        measures.append(Measure(PART, "rows written by that", written.since(), "rows", 0))
+        measures.append(Measure(PART, "rows written by that", written.since(), "rows", 0, note=written.tables))
     measures.append(_rate("the same content scanned again", server, first + b"\n", 10_000))
     written.since()
     changed = trivy("bench/app", 2, FINDINGS, changed=0.05)
     measures.append(_rate("5 % of it changed", server, changed, None))
     if written.is_known:
-        rows = written.since()
-        measures.append(Measure(PART, "rows written by that (some 500 findings differ)", rows, "rows"))
+        what = "rows written by that (some 500 findings differ)"
+        measures.append(Measure(PART, what, written.since(), "rows", note=written.tables))
     measures.append(
         _rate("the next image of the repository, same findings", server, trivy("bench/app", 3, FINDINGS), None)
     )
@@ -85,29 +88,33 @@ class Written:
     """Rows inserted, updated and deleted in the product's tables, but those of jobs and of a token's last use."""
 
     QUERY = (
-        "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_user_tables "
+        "SELECT relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables "
         "WHERE relname ~ '^(findings|images|advisories|scans|policies|decisions|audit)_'"
     )
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.is_known = url.startswith("postgres")
-        self.last = 0
+        self.last: dict[str, int] = {}
+        self.tables = ""
+        """In which tables it was, the most first."""
 
     def since(self) -> int:
         if not self.is_known:
             return 0
         now = _settled(self._read)
-        found, self.last = now - self.last, now
-        return found
+        found = {table: count - self.last.get(table, 0) for table, count in now.items()}
+        self.last = now
+        most = sorted((t for t in found if found[t]), key=lambda t: (-found[t], t))
+        self.tables = ", ".join(f"{found[t]:,} in {t}" for t in most[:5]) + (" …" if most[5:] else "")
+        return sum(found.values())
 
-    def _read(self) -> int:
+    def _read(self) -> dict[str, int]:
         with psycopg.connect(self.url) as connection:
-            row = connection.execute(self.QUERY).fetchone()
-            return int(row[0]) if row else 0
+            return dict(connection.execute(self.QUERY).fetchall())
 
 
-def _settled(read: Callable[[], int]) -> int:
+def _settled(read: Callable[[], dict[str, int]]) -> dict[str, int]:
     """A session tells its counts within a second of its end or its idling; background jobs end meanwhile."""
     before = read()
     while True:

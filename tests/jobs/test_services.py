@@ -297,16 +297,18 @@ def test_a_job_whose_lease_ended_is_given_back_and_done(handles, run_jobs):
     assert (job.status, job.attempts) == (Status.SUCCEEDED, 2)
 
 
-def test_a_job_of_a_process_that_is_gone_is_given_back_at_once(handles):
+def test_a_job_of_a_process_that_is_gone_is_given_back_at_once_and_woken_for(handles, woken):
     handles("t.echo", echo)
     job = services.enqueue("t.echo", {}, key="a")
     services.claim("interactive")
     mine = processes.this_process()
     gone = processes.Holder(mine.place, 2**22 + 1, "x")  # above the kernel's largest pid
     Job.objects.filter(pk=job.pk).update(lease_owner=str(gone))
+    woken.clear()
     services.sweep()
     job.refresh_from_db()
     assert job.status == Status.QUEUED
+    assert woken.count("interactive") == 1, "in the same sweep, not in the next one"
 
 
 def test_a_job_that_keeps_killing_its_worker_is_given_up(handles):

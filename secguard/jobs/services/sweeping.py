@@ -30,7 +30,7 @@ def sweep(now: datetime | None = None) -> int:
 
     Every worker does this every few seconds, and beat sends it too: any one of them is enough.
     """
-    now = now or timezone.now()
+    given, now = now, now or timezone.now()
     found = 0
     for job in Job.objects.filter(status=Status.RUNNING):
         if (job.lease_until and job.lease_until < now) or processes.is_gone(job.lease_owner):
@@ -38,6 +38,7 @@ def sweep(now: datetime | None = None) -> int:
             found += 1
     for item in registry.periodic():
         _enqueue_periodic(item, now)
+    now = given or timezone.now()  # what was given back just now is due now, not at the next sweep
     for queue in Queue:
         waiting = len(Job.objects.due(now).filter(queue=queue).values_list("pk")[:WAKE_AT_ONCE])
         found += waiting

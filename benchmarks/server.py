@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,13 +50,17 @@ class Server:
     def ask(
         self, path: str, body: bytes | None = None, *, connection: http.client.HTTPConnection | None = None
     ) -> Answer:
-        """One request; raises ``RuntimeError`` with the answer where it is an error."""
+        """One request, as the command asks, unpacked in the time that is told; raises ``RuntimeError`` with the answer
+        where it is an error."""
         line = connection or self.connection()
         begin = time.perf_counter()
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        headers["Accept-Encoding"] = "deflate"
         line.request("GET" if body is None else "POST", path, body, headers)
         response = line.getresponse()
-        answer = Answer(response.status, response.read(), time.perf_counter() - begin)
+        raw = response.read()
+        raw = zlib.decompress(raw) if response.getheader("Content-Encoding") == "deflate" else raw
+        answer = Answer(response.status, raw, time.perf_counter() - begin)
         if connection is None:
             line.close()
         if answer.status >= 400:

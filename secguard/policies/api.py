@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
+from django.utils.cache import patch_vary_headers
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, serializers, viewsets
@@ -248,6 +250,19 @@ class PolicyVersionViewSet(viewsets.ReadOnlyModelViewSet[PolicyVersion]):
         return Response(VersionSerializer(activate_version(int(pk), actor=user)).data)
 
 
+_DEFLATE = re.compile(r"(?:^|,)\s*deflate\s*(?:,|$|;\s*q=(?!0(?:\.0*)?\s*(?:,|$)))", re.IGNORECASE)
+
+
+def _packed(document: bytes, request: Request) -> HttpResponse:
+    """A document as it is kept, to whoever takes "deflate" (RFC 9110 section 8.4.1.2: zlib's format); else unpacked."""
+    if _DEFLATE.search(request.headers.get("Accept-Encoding", "")):
+        answer = HttpResponse(document, content_type="application/json", headers={"Content-Encoding": "deflate"})
+    else:
+        answer = HttpResponse(zlib.decompress(document), content_type="application/json")
+    patch_vary_headers(answer, ["Accept-Encoding"])
+    return answer
+
+
 class VerdictView(APIView):
     """May this image go on, and why."""
 
@@ -260,7 +275,7 @@ class VerdictView(APIView):
         stage = Gate(choice_of(request, "stage", STAGES, Gate.BUILD.value))
         stored = stored_document(user, digest, stage, timezone.now())
         if stored is not None:
-            return HttpResponse(zlib.decompress(stored), content_type="application/json")
+            return _packed(stored, request)
         return Response(document_of(verdict_of(find_image(user, digest), stage)))
 
 

@@ -11,13 +11,13 @@ from django.db import connection
 from django.db.models import Min, QuerySet, TextField
 from django.db.models.functions import Cast
 
-from secguard.accounts.models import User
+from secguard.accounts.models import Application, User
 from secguard.advisories.queries import data_as_of
 from secguard.decisions.queries import applicable_for_image
 from secguard.decisions.scope import ScopedDecision
 from secguard.findings.models import OPEN, Exposure, Finding, Observation
 from secguard.findings.severity import Severity
-from secguard.images.models import Image, ImageRepository, Tag
+from secguard.images.models import Image, ImageRepository, Repository, Tag
 from secguard.policies.facts import DecisionFact, Facts, FindingFact, Gate, ImageFact, ScanFact
 from secguard.policies.models import Evaluation, Policy, Verdict
 from secguard.scans.lifecycle import ScanStatus
@@ -205,27 +205,41 @@ def stale_verdicts(now: datetime) -> QuerySet[Verdict]:
 
 
 def stored_document(user: User, digest: str, stage: Gate, now: datetime) -> bytes | None:
-    """The stored answer that holds at ``now``, as kept; ``None`` where the gate has to ask. One query, or two for who
-    does not see everything."""
-    with connection.cursor() as cursor:
-        cursor.execute(_stored_answer(), [digest, stage.value, connection.ops.adapt_datetimefield_value(now)])
-        found = cursor.fetchone()
-    if found is None:
+    """The stored answer that holds at ``now``, as kept, to whoever may see the image; ``None`` where the gate has to
+    ask. One query."""
+    teams = [] if user.sees_everything else sorted(user.team_ids)
+    if not teams and not user.sees_everything:
         return None
-    pk, document = found
-    is_seen = user.sees_everything or Verdict.objects.visible_to(user).filter(pk=pk).exists()
-    return bytes(document) if is_seen else None
+    with connection.cursor() as cursor:
+        moment = connection.ops.adapt_datetimefield_value(now)
+        cursor.execute(_stored_answer(len(teams)), [digest, stage.value, moment, *teams])
+        found = cursor.fetchone()
+    return bytes(found[0]) if found else None
 
 
-@lru_cache(maxsize=1)
-def _stored_answer() -> str:
-    """The statement behind the gate's answer, ready made: composing it anew took longer than all the rest."""
-    tables = {m.__name__: connection.ops.quote_name(m._meta.db_table) for m in (Verdict, Image, Evaluation, Policy)}
-    return """
-        SELECT verdict.id, evaluation.document
+@lru_cache(maxsize=64)
+def _stored_answer(teams: int) -> str:
+    """The statement behind the gate's answer, ready made: composing it anew took longer than all the rest.
+
+    As ``VerdictQuerySet.visible_to`` does, for members of that many teams; 0 for who sees everything.
+    """
+    models = (Verdict, Image, Evaluation, Policy, ImageRepository, Repository, Application)
+    tables = {m.__name__: connection.ops.quote_name(m._meta.db_table) for m in models}
+    statement = """
+        SELECT evaluation.document
         FROM {Verdict} AS verdict
         JOIN {Image} AS image ON image.id = verdict.image_id
         JOIN {Evaluation} AS evaluation ON evaluation.id = verdict.evaluation_id
         JOIN {Policy} AS policy ON policy.active_version_id = evaluation.policy_version_id AND policy.is_gating
         WHERE image.digest = %s AND verdict.stage = %s AND verdict.valid_until > %s
-    """.format_map(tables)
+    """
+    if teams:
+        statement += """
+        AND EXISTS (
+            SELECT 1 FROM {ImageRepository} AS place
+            JOIN {Repository} AS repository ON repository.id = place.repository_id
+            JOIN {Application} AS application ON application.id = repository.application_id
+            WHERE place.image_id = image.id AND application.team_id IN (@)
+        )
+        """.replace("@", ", ".join(["%s"] * teams))
+    return statement.format_map(tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import pytest
@@ -72,3 +73,20 @@ def test_evaluations_tell_what_was_answered_on_a_day(image: str, reviewer: Perso
     assert [row["policy"] for row in listed] == ["strict", "default"]
     assert developer.api.get(f"/api/v1/evaluations/{listed[1]['id']}/").json()["document"] == before
     assert len(developer.api.get("/api/v1/evaluations/?verdict=block").json()["results"]) == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("asked", "is_packed"),
+    [("gzip, deflate", True), ("deflate;q=0.5", True), ("gzip, deflate;q=0", False), ("identity", False), ("", False)],
+)
+def test_a_stored_verdict_goes_out_packed_to_who_takes_it(
+    image: str, developer: Person, stranger: Person, asked: str, is_packed: bool
+) -> None:
+    path = f"/api/v1/images/{image}/verdict/"
+    plain = developer.api.get(path).content
+    answer = developer.api.get(path, HTTP_ACCEPT_ENCODING=asked)
+    assert answer.headers.get("Content-Encoding") == ("deflate" if is_packed else None)
+    assert "Accept-Encoding" in answer.headers["Vary"]
+    assert (zlib.decompress(answer.content) if is_packed else answer.content) == plain
+    assert stranger.api.get(path, HTTP_ACCEPT_ENCODING=asked).status_code == 404

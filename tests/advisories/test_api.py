@@ -55,6 +55,16 @@ def test_a_file_is_sent_taken_in_and_found_again(operator, viewer, run_jobs):
     ]
 
 
+def test_a_file_may_be_as_large_as_feeds_are(operator, run_jobs):
+    large = RAW + b" " * 5_000_000
+    sent = post(operator, large)
+    assert sent.status_code == 202, sent.content
+    brought = operator.client.post("/feeds/upload/", {"file": SimpleUploadedFile("mine.jsonl", large)})
+    assert brought.status_code == 302
+    run_jobs()
+    assert list(Import.objects.values_list("status", "counts__read")) == [("finished", 1)] * 2
+
+
 def test_a_file_that_is_too_large_or_empty_is_refused_and_not_kept(operator, settings):
     settings.MAX_FEED_BYTES = 10
     assert post(operator, RAW).status_code == 413

@@ -85,6 +85,9 @@ SMALL = ("/", "/login", "/api/v1/decisions/", "/api/v1/images/sha256:1/", "/api/
 
 def test_only_what_takes_reports_takes_large_bodies(settings: Any) -> None:
     settings.MAX_REPORT_BYTES, settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 5_000, 1_000
+    settings.MAX_ARCHIVE_BYTES, settings.MAX_FEED_BYTES = 7_000, 9_000
+    assert {body_limit(path) for path in ("/api/v1/scans/archive/", "/scans/upload/")} == {7_000}
+    assert {body_limit(path) for path in ("/api/v1/advisories/import/", "/feeds/upload/")} == {9_000}
     assert {body_limit(path) for path in LARGE} == {5_000}
     assert {body_limit(path) for path in SMALL} == {1_000}
 

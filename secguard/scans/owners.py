@@ -35,8 +35,8 @@ _RPM_VENDORS: Final[Mapping[str, tuple[str, ...]]] = {
 """How the header's Vendor begins in a distribution's own packages, by the purl's namespace. EPEL's is Fedora's."""
 
 _DEB_MAINTAINERS: Final[Mapping[str, re.Pattern[str]]] = {
-    "debian": re.compile(r"[@.]debian\.(?:org|net)\b", re.I),
-    "ubuntu": re.compile(r"[@.](?:ubuntu|canonical)\.com\b", re.I),
+    "debian": re.compile(r"[@.]debian\.(?:org|net)(?=[>\s,]|$)", re.I),
+    "ubuntu": re.compile(r"[@.](?:ubuntu|canonical)\.com(?=[>\s,]|$)", re.I),
 }
 """Addresses in Maintainer. Of Debian 12's packages of languages 97 % have one (13,008 of 13,382: measured); the others
 are taken for somebody else's, so that their content is still held against its language's advisories."""

@@ -54,6 +54,7 @@ class TestWhoseWordCounts:
             ("pkg:deb/debian/agent@7.50", "Agent Packages <package@vendor.example>", "usr/lib/agent/x/METADATA"),
             ("pkg:deb/debian/agent@7.50", "", INFO),
             ("pkg:deb/debian/agent@7.50", "Fake <a@notdebian.org>", INFO),
+            ("pkg:deb/debian/agent@7.50", "Fake <a@debian.org.example>", INFO),
             ("pkg:deb/debian/agent@7.50", TEAM, "opt/agent/embedded/x.dist-info/METADATA"),
             ("pkg:deb/kali/python3-x@1", TEAM, INFO),
             ("pkg:rpm/redhat/python3-boto3@1.18", "Fedora Project", INFO),

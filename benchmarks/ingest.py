@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
@@ -92,8 +92,9 @@ class Written:
         "WHERE relname ~ '^(findings|images|advisories|scans|policies|decisions|audit)_'"
     )
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, but: Collection[str] = ()) -> None:
         self.url = url
+        self.but = but
         self.is_known = url.startswith("postgres")
         self.last: dict[str, int] = {}
         self.tables = ""
@@ -111,7 +112,7 @@ class Written:
 
     def _read(self) -> dict[str, int]:
         with psycopg.connect(self.url) as connection:
-            return dict(connection.execute(self.QUERY).fetchall())
+            return {table: n for table, n in connection.execute(self.QUERY).fetchall() if table not in self.but}
 
 
 def _settled(read: Callable[[], dict[str, int]]) -> dict[str, int]:

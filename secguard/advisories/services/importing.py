@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from secguard.advisories.adapters.opening import UNREADABLE, Budget, Document, d
 from secguard.advisories.feeds import OPEN_IMPORTS, FeedKind, ImportStatus
 from secguard.advisories.models import Feed, Import
 from secguard.advisories.reading import Fault, Item, Scores, Statement, items
+from secguard.advisories.services.ahead import reading_ahead
 from secguard.advisories.services.facts import store_catalogue, store_scores
 from secguard.advisories.services.storing import BATCH, store
 from secguard.audit import services as audit
@@ -141,16 +142,17 @@ def take_in(path: Path, name: str, say: Said = lambda text, done, total: None) -
     the file as a whole cannot be opened; what was read before stays.
     """
     taken = Taken()
-    for batch in _batches(_noted(_items(path, name), taken)):
-        taken.counts.update(store(batch))
-        say(f"{taken.counts['read']:,} entries read", taken.counts["read"], 0)
+    with reading_ahead(_items(path, name)) as read:
+        for batch in _batches(_noted(read, taken)):
+            taken.counts.update(store(batch))
+            say(f"{taken.counts['read']:,} entries read", taken.counts["read"], 0)
     if not taken.counts["read"]:
         reason = taken.reasons[0] if taken.reasons else "it holds no entry"
         raise Invalid(f"Nothing in {name[:200]} can be imported: {reason}", code="feed-unreadable")
     return taken
 
 
-def _items(path: Path, name: str) -> Iterator[Item]:
+def _items(path: Path, name: str) -> Generator[Item, None, None]:
     """Every item of every document; a document that breaks off is a fault of its own."""
     budget = Budget(settings.MAX_FEED_UNPACKED_BYTES)
     for document in documents(path, name, budget):

@@ -22,6 +22,8 @@ class Build(NamedTuple):
     """As looked up: ``Debian:12``, ``Ubuntu:22.04:LTS``, ``PyPI``."""
     source_name: str = ""
     source_version: str = ""
+    stream: str = ""
+    """Of a module's package: ``nodejs:16`` (Red Hat's modularity), where the purl tells it."""
 
 
 def build_of(purl: str, os_name: str = "", os_version: str = "") -> Build:
@@ -89,7 +91,17 @@ def _distribution_build(p: PackageURL, os_name: str, os_version: str) -> Build:
     if packagenames.base(ecosystem) not in _FAMILIES[p.type]:
         return Build()
     name, version = _SOURCES[p.type](ecosystem, p.name, version, qualifiers.get("upstream", ""))
-    return Build(ecosystem, name, version)
+    return Build(ecosystem, name, version, _stream(qualifiers))
+
+
+_LABEL = re.compile(r"[\w+.-]{1,100}:[\w+.-]{1,100}(?=:|$)")
+
+
+def _stream(qualifiers: Mapping[str, str]) -> str:
+    """Of the label that rpm records, ``nodejs:16:8060020220523160029:ad008a3a``: its module and stream. Red Hat writes
+    it as ``rpmmod``, Trivy as ``modularitylabel``."""
+    found = _LABEL.match(qualifiers.get("rpmmod", "") or qualifiers.get("modularitylabel", ""))
+    return found[0] if found else ""
 
 
 _REBUILD = re.compile(r"\+b\d+$")

@@ -265,12 +265,13 @@ class ComponentBuild(models.Model):
     ecosystem = models.CharField(max_length=60, blank=True, help_text="``Debian:12``, ``PyPI``; empty: none known")
     source_name = models.CharField(max_length=300, help_text="the name that the ecosystem's advisories use")
     source_version = models.CharField(max_length=300, blank=True)
+    stream = models.CharField(max_length=210, blank=True, db_default="", help_text="of a module's package: nodejs:16")
     matched_to = models.BigIntegerField(default=0, help_text="the last change of advisories that it was held against")
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["component", "ecosystem", "source_name", "source_version"], name="componentbuild_once"
+                fields=["component", "ecosystem", "source_name", "source_version", "stream"], name="componentbuild_once"
             )
         ]
         # Whom an advisory's package may hit.

@@ -51,6 +51,8 @@ class Candidate:
     advisory_severity: str = ""
     """The source's word for the advisory."""
     cvss_score: float | None = None
+    streams: tuple[str, ...] = ()
+    """Of modules, as far as the advisory names them: ``nodejs:16``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +85,18 @@ class Matches:
 _NOT = Judgement(Answer.NOT_AFFECTED)
 
 
-def match(ecosystem: str, name: str, version: str, candidates: Iterable[Candidate]) -> Matches:
-    """Hold one build (``ComponentBuild``'s three words) against the candidates for its ecosystem and name.
+def match(ecosystem: str, name: str, version: str, candidates: Iterable[Candidate], stream: str = "") -> Matches:
+    """Hold one build (``ComponentBuild``'s words) against the candidates for its ecosystem and name.
 
-    Candidates of another ecosystem or name, and withdrawn ones, are passed over. What one advisory of the ecosystem
-    says is enough for a hit; the worst severity counts.
+    Candidates of another ecosystem or name, or of another stream of its module, and withdrawn ones, are passed over.
+    What one advisory of the ecosystem says is enough for a hit; the worst severity counts.
     """
     found = Matches()
     own = [c for c in candidates if not c.is_withdrawn and (c.ecosystem, c.name) == (ecosystem, name)]
-    nearest = _nearest_streams(version, own) if _is_modular(version) else None
+    nearest = None
+    if _is_modular(version):
+        own = [c for c in own if not _is_of_another(stream, c.streams)]
+        nearest = _nearest_streams(version, own, stream)
     for c in own:
         flaws = c.flaws if nearest is None else [f for f in c.flaws if c in nearest[f]]
         if not flaws:
@@ -107,15 +112,36 @@ def match(ecosystem: str, name: str, version: str, candidates: Iterable[Candidat
     return found
 
 
-def _nearest_streams(version: str, candidates: Iterable[Candidate]) -> dict[int, list[Candidate]]:
-    """By flaw, the candidates that speak of the version's own stream, as far as versions tell.
+_STREAM = re.compile(r"(?<![\w+.:/-])[A-Za-z0-9][\w+.-]*:[\w+.-]*\w(?![:/\w])")
 
-    A distribution mends one flaw in each stream of a module by an advisory of its own (``ruby:2.5``, ``ruby:2.6``), and
-    OSV does not say of which. The one whose fix shares the most leading numbers with the version is it.
+
+def streams_in(summary: str) -> tuple[str, ...]:
+    """The streams that an advisory's title names: ``nodejs:16`` of ``Moderate: nodejs:16 security update``. OSV has no
+    other place for them."""
+    return tuple(sorted(set(_STREAM.findall(summary))))
+
+
+def _is_of_another(stream: str, streams: Sequence[str]) -> bool:
+    """Whether the advisory names streams of the installed one's module, and not that one."""
+    module = stream.partition(":")[0]
+    named = {s for s in streams if stream and s.partition(":")[0] == module}
+    return bool(named) and stream not in named
+
+
+_EXACT = 1000
+"""More than any likeness of versions."""
+
+
+def _nearest_streams(version: str, candidates: Iterable[Candidate], stream: str) -> dict[int, list[Candidate]]:
+    """By flaw, the candidates that speak of the version's own stream: those that name it, else as far as versions tell.
+
+    A distribution mends one flaw in each stream of a module by an advisory of its own (``ruby:2.5``, ``ruby:2.6``). The
+    one whose fix shares the most leading numbers with the version is it.
     """
     nearest: dict[int, tuple[int, list[Candidate]]] = {}
     for c in candidates:
         likeness = max((_likeness(version, text) for r in c.ranges for kind, text in r if kind == "fixed"), default=0)
+        likeness = _EXACT if stream and stream in c.streams else likeness
         for flaw in c.flaws:
             best, kept = nearest.get(flaw, (-1, []))
             if likeness > best:

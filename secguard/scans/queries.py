@@ -14,6 +14,7 @@ from secguard.advisories.entry import tidy_name
 from secguard.advisories.models import Advisory, AdvisoryFlaw, AffectedRange, Alias
 from secguard.errors import NotFound
 from secguard.findings.models import OPEN, Finding
+from secguard.images.ecosystems import Build
 from secguard.images.models import ComponentBuild, Image, ImageComponent, ImageRepository, Repository
 from secguard.scans.matching import match
 from secguard.scans.models import BuildMatch, Scan
@@ -75,17 +76,15 @@ def builds_hit(flaw_ids: Sequence[int]) -> list[int]:
     packages = set(AffectedRange.objects.filter(advisory__in=about).values_list("ecosystem", "name"))
     named = ComponentBuild.objects.filter(source_name__in=bulk.among(sorted({name for _, name in packages})))
     late = {
-        pk: (Package(ecosystem, name), version)
-        for pk, ecosystem, name, version in named.filter(behind()).values_list(
-            "pk", "ecosystem", "source_name", "source_version"
-        )
+        pk: (Package(ecosystem, name), version, stream)
+        for pk, ecosystem, name, version, stream in named.filter(behind()).values_list("pk", *Build._fields)
         if (ecosystem, name) in packages
     }
     known = set(BuildMatch.objects.filter(vulnerability__in=flaws).values_list("build_id", flat=True))
-    candidates = candidates_for({package for package, _ in late.values()})
+    candidates = candidates_for({package for package, *_ in late.values()})
     found = known - set(late)
-    for pk, (package, version) in late.items():
-        if not match(*package, version, candidates.get(package, ())).hits.keys().isdisjoint(flaw_ids):
+    for pk, (package, version, stream) in late.items():
+        if not match(*package, version, candidates.get(package, ()), stream).hits.keys().isdisjoint(flaw_ids):
             found.add(pk)
     return sorted(found)
 

@@ -12,6 +12,7 @@ import binascii
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -67,6 +68,7 @@ class _Metadata(Struct):
     files: list[Any] | None = None
     vendor: Any = None
     maintainer: Any = None
+    modularityLabel: Any = None
 
     @property
     def built_by(self) -> str:
@@ -154,6 +156,8 @@ def _telling(locations: Sequence[_Location]) -> list[_Location]:
 def _package(artifact: _Artifact, metadata: _Metadata, location: _Location) -> LayerPackage:
     role = _role(artifact)
     purl = purl_or(artifact.purl, artifact.type, artifact.name, artifact.version)
+    if isinstance(label := metadata.modularityLabel, str) and label:
+        purl = _of_module(purl, label)
     return LayerPackage(
         purl=purl[:MAX_PURL],
         name=artifact.name[:MAX_NAME],
@@ -165,6 +169,13 @@ def _package(artifact: _Artifact, metadata: _Metadata, location: _Location) -> L
         group=_group(artifact, role, purl, location),
         vendor=metadata.built_by if role is Role.DISTRIBUTION else "",
     )
+
+
+def _of_module(purl: str, label: str) -> str:
+    """With the module that the package is of, as Red Hat writes it (``rpmmod``): syft 1.18 leaves it out."""
+    before, _, qualifiers = purl.partition("?")
+    words = [*(w for w in qualifiers.split("&") if w), f"rpmmod={quote(label[:MAX_NAME], safe=':')}"]
+    return f"{before}?{'&'.join(sorted(words))}"
 
 
 def _group(artifact: _Artifact, role: Role, purl: str, location: _Location) -> str:

@@ -39,7 +39,7 @@ from secguard.scans.syft_document import Recorded, layer_packages
 _NO_RELEASE = b'BUILD_ID="none"\n'
 """An os-release that names no distribution: what a layer says of it counts only where the image shows it."""
 MAX_DOCUMENT_BYTES = 256 * 2**20
-_FORM = 2
+_FORM = 3
 """Of what is kept of a layer: another number, and nothing kept before counts."""
 _ERROR = re.compile(r"(?:\[\d+\]\s+)?(?:ERROR|error:?)\s*(.+)", re.S)
 

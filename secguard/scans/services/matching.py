@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Count, Exists, Max, OuterRef, Q
 from django.utils import timezone
 
-from secguard import bulk
+from secguard import bulk, packagenames
 from secguard.advisories.models import AdvisoryFlaw, AffectedRange
 from secguard.advisories.naming import Flaw
 from secguard.advisories.queries import data_as_of
@@ -25,10 +25,11 @@ from secguard.advisories.services import Changes, known_flaws
 from secguard.findings.changes import Identity, Said
 from secguard.findings.entries import Entry, vulnerability_entry
 from secguard.findings.identity import FindingKind
+from secguard.images.ecosystems import Build
 from secguard.images.models import ComponentBuild, Image, ImageComponent
 from secguard.jobs import services as job_services
 from secguard.jobs.lifecycle import Queue
-from secguard.scans.matching import Candidate, Hit, match
+from secguard.scans.matching import Candidate, Hit, match, streams_in
 from secguard.scans.models import BuildMatch, ChangedMatch, ChangedPackage
 from secguard.scans.services import inflight
 
@@ -73,12 +74,12 @@ def match_builds(build_ids: Iterable[int], *, of_nobody: Collection[int] = froze
 def _match_batch(ids: Sequence[int], result: Rematched) -> None:
     newest = newest_change()  # read before the advisories: what changes after it is found again
     rows = ComponentBuild.objects.filter(pk__in=bulk.among(ids)).order_by("pk").select_for_update(no_key=True)
-    builds = {pk: (e, n, v) for pk, e, n, v in rows.values_list("pk", "ecosystem", "source_name", "source_version")}
-    candidates = candidates_for({Package(e, n) for e, n, _ in builds.values() if e})
+    builds = {pk: Build(*words) for pk, *words in rows.values_list("pk", *Build._fields)}
+    candidates = candidates_for({Package(b.ecosystem, b.source_name) for b in builds.values() if b.ecosystem})
     standing = _standing(list(builds))
     new, changed, gone = [], [], []
-    for pk, (ecosystem, name, version) in builds.items():
-        found = match(ecosystem, name, version, candidates.get(Package(ecosystem, name), ()))
+    for pk, (ecosystem, name, version, stream) in builds.items():
+        found = match(ecosystem, name, version, candidates.get(Package(ecosystem, name), ()), stream)
         result.unknown += len(found.unknown)
         known = standing.get(pk, {})
         for flaw, hit in found.hits.items():
@@ -128,15 +129,17 @@ def candidates_for(packages: Iterable[Package]) -> dict[Package, list[Candidate]
     for ecosystem, wanted in names.items():
         rows = list(_affected(ecosystem, wanted))
         flaws = _flaws_of({row[0] for row in rows})
-        for advisory, name, ranges, versions, word, source, whole, score in rows:
+        has_modules = packagenames.base(ecosystem) in packagenames.RPM
+        for advisory, name, ranges, versions, word, source, whole, score, title in rows:
+            streams = streams_in(title) if has_modules else ()
             candidate = Candidate(
-                source, ecosystem, name, ranges, versions, flaws.get(advisory, ()), False, word, whole, score
+                source, ecosystem, name, ranges, versions, flaws.get(advisory, ()), False, word, whole, score, streams
             )
             found[Package(ecosystem, name)].append(candidate)
     return found
 
 
-Affected = tuple[int, str, list[list[list[str]]], list[str], str, str, str, float | None]
+Affected = tuple[int, str, list[list[list[str]]], list[str], str, str, str, float | None, str]
 
 
 def _affected(ecosystem: str, names: Sequence[str]) -> Iterable[Affected]:
@@ -150,6 +153,7 @@ def _affected(ecosystem: str, names: Sequence[str]) -> Iterable[Affected]:
         "advisory__name",
         "advisory__severity",
         "advisory__cvss_score",
+        "advisory__summary",
     )
 
 

@@ -15,6 +15,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -28,8 +29,11 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 import psycopg
 import pytest
+import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
-from tests.fixtures_registries import RunningRegistry
+from tests.fixtures_registries import RunningRegistry, free_port
 
 CHECKOUT = Path(__file__).parent.parent
 STALLED = 1 / 2
@@ -300,7 +304,9 @@ class Origin:
     """An installation that is set up, to be copied; and what its scans come to where nothing disturbs them."""
 
     folder: Path
+    url: str
     name: str
+    """Of the database, where it is PostgreSQL's."""
     registry: StallingRegistry
 
     @contextmanager
@@ -336,3 +342,117 @@ def own_database(server: str, more: str = "") -> Iterator[tuple[str, str]]:
             yield urlunsplit(urlsplit(server)._replace(path=f"/{name}")), name
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+# --- servers of the test's own, which it may stop ---
+
+
+class OwnRedis:
+    """A Redis server that nobody else uses. Skips the test where there is no ``redis-server``."""
+
+    def __init__(self, folder: Path) -> None:
+        program = shutil.which("redis-server")
+        if program is None:
+            pytest.skip("needs redis-server (Debian's package of that name)")
+        port = free_port()
+        self.url = f"redis://127.0.0.1:{port}/0"
+        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._client = redis.Redis.from_url(self.url, retry=Retry(ConstantBackoff(0.05), 100))
+        self._client.ping()
+
+    def flush(self) -> None:
+        self._client.flushall()
+
+    def close(self) -> None:
+        self._client.close()
+        self._process.kill()
+        self._process.wait()
+
+
+class Cluster:
+    """A PostgreSQL server that nobody else uses. Skips the test where there is no ``pg_ctl``, or it may not run."""
+
+    def __init__(self, folder: Path) -> None:
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[4]))
+        program = str(found[-1]) if found else shutil.which("pg_ctl")
+        if program is None:
+            pytest.skip("needs PostgreSQL's own programs (pg_ctl), to have a server that may be stopped")
+        self._bin = Path(program).parent
+        self._as: list[str] = []
+        self._place = Path(tempfile.mkdtemp(prefix="secguard-cluster-"))  # a socket's path must be short
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            if subprocess.run(["runuser", "-u", "postgres", "--", "true"], check=False).returncode:
+                pytest.skip("runs as root without a user postgres: PostgreSQL refuses that")
+            shutil.chown(self._place, "postgres")
+            self._as = ["runuser", "-u", "postgres", "--"]
+        self._port = free_port()
+        self._call("initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+        self.start()
+
+    @property
+    def _data(self) -> str:
+        return str(self._place / "data")
+
+    def _call(self, program: str, *arguments: str) -> None:
+        command = [*self._as, str(self._bin / program), *arguments]
+        done = subprocess.run(
+            command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+        assert not done.returncode, done.stderr.decode()
+
+    def url(self, database: str) -> str:
+        return f"postgres://postgres@127.0.0.1:{self._port}/{database}"
+
+    def start(self) -> None:
+        options = f"-p {self._port} -k {self._place} -c fsync=off -c listen_addresses=127.0.0.1"
+        self._call("pg_ctl", "-D", self._data, "-l", str(self._place / "log"), "-w", "-o", options, "start")
+
+    def stop(self) -> None:
+        """At once, as after a power failure: connections are cut, and what was not committed is gone."""
+        self._call("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
+
+    def copy(self, origin: str, name: str) -> None:
+        """A database with all that the one at the URL ``origin`` has."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        dump = subprocess.run([self._bin / "pg_dump", "-d", origin], capture_output=True, timeout=60, check=True)
+        command = [self._bin / "psql", "-q", "-d", self.url(name), "-v", "ON_ERROR_STOP=1"]
+        subprocess.run(command, input=dump.stdout, stdout=subprocess.DEVNULL, timeout=60, check=True)
+
+    def close(self) -> None:
+        with suppress(AssertionError):  # it may be stopped already
+            self.stop()
+        shutil.rmtree(self._place, ignore_errors=True)
+
+
+# --- a disk of the test's own, which it may fill ---
+
+
+class SmallDisk:
+    """A disk in memory, mounted at a folder. Skips the test where nothing may be mounted."""
+
+    def __init__(self, place: Path, size: int) -> None:
+        place.mkdir(parents=True, exist_ok=True)
+        mount = shutil.which("mount")
+        options = ["-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+        if mount is None or subprocess.run([mount, *options], capture_output=True, check=False).returncode:
+            pytest.skip("needs to mount a small disk, which only root may")
+        self._place = place
+
+    def fill(self, leave: int) -> None:
+        """Take all room but about ``leave`` bytes (whole pages)."""
+        status = os.statvfs(self._place)
+        size = status.f_bavail * status.f_frsize - leave
+        with (self._place / "ballast").open("wb") as ballast:
+            while size > 0:  # others take some of it meanwhile
+                with suppress(OSError):
+                    os.posix_fallocate(ballast.fileno(), 0, size)
+                    break
+                size -= 2**12
+
+    def make_room(self) -> None:
+        (self._place / "ballast").unlink()
+
+    def close(self) -> None:
+        subprocess.run(["umount", "-l", str(self._place)], capture_output=True, check=True)

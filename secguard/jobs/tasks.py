@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from celery import signals
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from secguard.celery import SWEEP_SECONDS, app
 from secguard.jobs import services
@@ -38,7 +38,7 @@ def _sweep_for_ever() -> None:
     while not stopping:
         try:
             services.sweep()
-        except DatabaseError:
+        except Error:
             log.warning("The sweep could not read the jobs; trying again.", exc_info=True)
         finally:
             connection.close()

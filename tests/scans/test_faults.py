@@ -9,16 +9,27 @@ import fcntl
 import json
 import os
 import random
+import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fixtures_installations import Installation, Origin, StallingRegistry, own_database
+from tests.fixtures_installations import (
+    Cluster,
+    Installation,
+    Origin,
+    OwnRedis,
+    SmallDisk,
+    StallingRegistry,
+    own_database,
+)
 from tests.fixtures_registries import RunningRegistry
 from tests.imagebuilding import compressed, image_of, index_of, sha256, tar_of
 
@@ -72,7 +83,7 @@ def origin(stalling: StallingRegistry, tmp_path_factory: pytest.TempPathFactory)
         first.run(ASK, host=stalling.host, images=[TAG])
         if first.is_sqlite:
             first.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        yield Origin(folder, name, stalling)
+        yield Origin(folder, url, name, stalling)
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +185,7 @@ def _write(name: str, table: str, when: str, event: str = "UPDATE") -> Step:
 RESOLVING = Step("resolving", _resolving)
 PULLING = Step("pulling", _pulling)
 LISTING = Step("listing packages", _listing)
+TAKING_IN = _write("in the middle of the take-in", "findings_finding", "1 = 1", "INSERT")
 TO_THE_REPORT = [
     RESOLVING,
     _write("divided into platforms", "jobs_job", "NEW.status = 'succeeded' AND OLD.kind = 'scans.look'"),
@@ -189,7 +201,7 @@ TO_THE_REPORT = [
 ]
 FROM_THE_REPORT = [
     _write("report kept", "scans_scan", "OLD.report_id IS NOT NULL AND NEW.started_at <> OLD.started_at"),
-    _write("in the middle of the take-in", "findings_finding", "1 = 1", "INSERT"),
+    TAKING_IN,
     _write("at the end of the take-in", "scans_scan", "NEW.status = 'finished' AND OLD.parent_id IS NOT NULL"),
     _write("taken in, the index not", "scans_scan", "NEW.status = 'finished' AND OLD.parent_id IS NULL"),
     _write("all but the job's end", "jobs_job", "NEW.status = 'succeeded' AND OLD.kind = 'scans.look'"),
@@ -269,3 +281,175 @@ def test_a_worker_that_comes_back_after_its_lease_counts_for_nothing(installatio
     )
     ends_undisturbed(installation, undisturbed)
     assert late.poll() is None, "it goes on working"
+
+
+# --- the broker forgets ---
+
+
+class Spool:
+    """The embedded broker."""
+
+    def __init__(self, at: Installation) -> None:
+        self._messages = at.data / "spool" / "messages"
+
+    def flush(self) -> None:
+        for path in self._messages.glob("*"):
+            path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        return
+
+
+@pytest.fixture(params=["redis", "embedded"])
+def broker(request: pytest.FixtureRequest, installation: Installation, tmp_path: Path) -> Iterator[OwnRedis | Spool]:
+    opened = OwnRedis(tmp_path) if request.param == "redis" else Spool(installation)
+    if isinstance(opened, OwnRedis):
+        installation.settings["SECGUARD_BROKER_URL"] = opened.url
+    yield opened
+    installation.close()
+    opened.close()
+
+
+def test_a_broker_that_forgets_everything_costs_time_alone(installation, undisturbed, broker):
+    """The scan that is there at the beginning has no message at all: it was asked for before there was this broker."""
+    for step in (RESOLVING, PULLING):  # while scans run, and others wait
+        is_there = step.reach(installation)
+        if not installation.workers:
+            installation.worker()
+        installation.until(is_there)
+        broker.flush()
+        installation.registry.go_on()
+    ends_undisturbed(installation, undisturbed)
+    broker.flush()  # while the worker has nothing to do, and waits for a message
+    installation.execute(
+        "UPDATE jobs_job SET status = 'queued', attempts = 0, finished_at = NULL, run_after = created_at "
+        "WHERE kind = 'scans.look'"
+    )
+    ends_undisturbed(installation, undisturbed)
+
+
+# --- the database is away ---
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    if not os.environ.get("SECGUARD_DATABASE_URL", "").startswith("postgres"):
+        pytest.skip("SECGUARD_DATABASE_URL names no PostgreSQL: this run is on SQLite")
+    opened = Cluster(tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_a_database_that_is_restarted_costs_time_alone(origin, undisturbed, cluster, tmp_path):
+    (tmp_path / "data").mkdir()
+    cluster.copy(origin.url, "faults")
+    installation = Installation(tmp_path, cluster.url("faults"), origin.registry)
+    try:
+        installation.worker()
+        for step in (RESOLVING, PULLING, LISTING, TAKING_IN):
+            is_there = step.reach(installation)
+            installation.until(is_there)
+            cluster.stop()
+            installation.registry.go_on()
+            time.sleep(2)  # the server is away for some seconds
+            cluster.start()
+            if step.table:
+                installation.go_on(step.table)
+        ends_undisturbed(installation, undisturbed)
+        (attempts,) = installation.rows("SELECT max(attempts) FROM jobs_job WHERE kind = 'scans.look'")[0]
+        assert attempts <= 3, "a transfer does not begin again because its progress could not be written"
+    finally:
+        installation.close()
+
+
+def test_a_database_that_is_locked_for_longer_than_writers_wait_costs_time_alone(installation, undisturbed):
+    if not installation.is_sqlite:
+        pytest.skip("SQLite alone is locked as a whole")
+    hasty = "from secguard.settings import *\nDATABASES['default']['OPTIONS']['timeout'] = 1"
+    (installation.folder / "hasty.py").write_text(hasty)
+    installation.settings |= {
+        "DJANGO_SETTINGS_MODULE": "hasty",
+        "PYTHONPATH": f"{installation.env['PYTHONPATH']}{os.pathsep}{installation.folder}",
+    }
+    is_there = PULLING.reach(installation)
+    installation.worker()
+    installation.until(is_there)
+    log = installation.folder / "worker-0.log"
+    with installation.connected() as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        installation.registry.go_on()
+        installation.until(lambda: "outcome could not be written" in log.read_text())
+    ends_undisturbed(installation, undisturbed)
+
+
+# --- the disk is full ---
+
+
+@pytest.fixture
+def disk(installation: Installation) -> Iterator[SmallDisk]:
+    opened = SmallDisk(installation.data, 2**24)
+    for path in ("spool/messages", "spool/control"):
+        (installation.data / path).mkdir(parents=True)
+    yield opened
+    installation.close()
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("stalled", "leave", "expected"),
+    [
+        pytest.param(LARGE_BLOB, 2**20, "The disk under the store of layers", id="in the pull"),
+        # It still has room for the last blob, which is small, but not to unpack the layers.
+        pytest.param(
+            sha256(compressed(APPLICATION)), 2**13, "could not be unpacked: No space left on device", id="unpacking"
+        ),
+    ],
+)
+def test_a_full_disk_is_said_and_the_scan_ends_once_there_is_room(
+    installation, undisturbed, disk, stalled, leave, expected
+):
+    installation.registry.stall(f"/blobs/{stalled}")
+    installation.worker()
+    installation.until(installation.registry.stalled.is_set)
+    disk.fill(leave)
+    installation.registry.go_on()
+    installation.until(lambda: said(installation))
+    for words, is_later in said(installation):
+        assert expected in words
+        assert is_later, "it is tried again, and not at once"
+    installation.until(lambda: not installation.rows("SELECT 1 FROM jobs_job WHERE status = 'running'"))
+    assert not installation.is_over()
+    assert not list((installation.data / "work").glob("*")), "nothing half-written stays"
+    disk.make_room()
+    installation.execute("UPDATE jobs_job SET run_after = created_at WHERE error <> ''")
+    ends_undisturbed(installation, undisturbed)
+
+
+def said(installation: Installation) -> list[tuple[str, bool]]:
+    """What jobs that wait to be tried again say, and whether they wait."""
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    rows = f"SELECT error, run_after > '{now}' FROM jobs_job WHERE status = 'queued' AND error <> ''"
+    return [(words, bool(is_later)) for words, is_later in installation.rows(rows)]
+
+
+def test_a_full_disk_under_the_database_costs_time_alone(origin, undisturbed, tmp_path):
+    if origin.name:
+        pytest.skip("PostgreSQL's disk is its own")
+    with origin.copied(tmp_path) as installation, ExitStack() as stack:
+        stack.callback(installation.close)
+        place = tmp_path / "small"
+        disk = SmallDisk(place, 2**24)
+        stack.callback(disk.close)
+        stack.callback(installation.close)
+        shutil.move(tmp_path / "db.sqlite3", place)
+        installation.database_url = f"sqlite:///{place / 'db.sqlite3'}"
+        installation.registry.stall(f"/blobs/{LARGE_BLOB}")
+        installation.worker()
+        installation.until(installation.registry.stalled.is_set)
+        disk.fill(0)
+        installation.registry.go_on()
+        log = installation.folder / "worker-0.log"
+        installation.until(lambda: "disk is full" in log.read_text())
+        installation.until(lambda: "outcome could not be written" in log.read_text())
+        disk.make_room()
+        ends_undisturbed(installation, undisturbed)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -22,6 +24,7 @@ from secguard.jobs.services.running import JobRun, LeaseLost, held, keep_lease
 log = structlog.get_logger(__name__)
 
 WORK_SECONDS = 10.0
+WRITE_AGAIN_SECONDS = 1.0
 
 _stopping = threading.Event()
 
@@ -89,24 +92,51 @@ def run_job(run: JobRun) -> Status:
     Never raises for what the handler raises. A process that is told to exit gives the job back first.
     """
     with structlog.contextvars.bound_contextvars(job=run.job_id, kind=run.job.kind):
+        return _write(_do(run))
+
+
+def _do(run: JobRun) -> Callable[[], Status]:
+    """Has the handler do the job; returns what writes the outcome."""
+    try:
+        handler = registry.handler(run.job.kind)
+        with keep_lease(run):
+            result = handler.work(run)
+    except LeaseLost:
+        log.info("The job is no longer this worker's; its result is dropped.")
+        return partial(_status, run)
+    except Unavailable as error:
+        wait = max(timedelta(seconds=error.retry_after), delay(run.attempt))
+        return partial(try_again, run, error.detail, error.code, wait)
+    except SecGuardError as error:
+        return partial(_fail, run.job, error.detail, error.code, owner=run.owner)
+    except Exception as error:
+        log.exception("The job's handler failed.", attempt=run.attempt)
+        return partial(try_again, run, _words(run.job, error), "internal", delay(run.attempt))
+    except BaseException:
+        _give_back(run.job, owner=run.owner)
+        raise
+    return partial(_succeed, run, dict(result or {}))
+
+
+def _write(outcome: Callable[[], Status]) -> Status:
+    """Writes an outcome; while the database does not take it, again, for as long as the lease may still be ours.
+
+    After that the sweep gives the job to whoever is there.
+    """
+    until = time.monotonic() + LEASE.total_seconds()
+    while True:
         try:
-            handler = registry.handler(run.job.kind)
-            with keep_lease(run):
-                result = handler.work(run)
-        except LeaseLost:
-            log.info("The job is no longer this worker's; its result is dropped.")
-            return Status(Job.objects.values_list("status", flat=True).get(pk=run.job_id))
-        except Unavailable as error:
-            return try_again(run, error.detail, error.code, timedelta(seconds=error.retry_after))
-        except SecGuardError as error:
-            return _fail(run.job, error.detail, error.code, owner=run.owner)
-        except Exception as error:
-            log.exception("The job's handler failed.", attempt=run.attempt)
-            return try_again(run, _words(run.job, error), "internal", delay(run.attempt))
-        except BaseException:
-            _give_back(run.job, owner=run.owner)
-            raise
-        return _succeed(run, dict(result or {}))
+            return outcome()
+        except (OperationalError, InterfaceError):
+            if connection.in_atomic_block or time.monotonic() > until:
+                raise
+            log.warning("The job's outcome could not be written; trying again.", exc_info=True)
+            connection.close()  # it may be broken for good
+            time.sleep(WRITE_AGAIN_SECONDS)
+
+
+def _status(run: JobRun) -> Status:
+    return Status(Job.objects.values_list("status", flat=True).get(pk=run.job_id))
 
 
 def _words(job: Job, error: Exception) -> str:
@@ -129,7 +159,7 @@ def _succeed(run: JobRun, result: dict[str, Any]) -> Status:
         return Status.SUCCEEDED
     # Asked for again while it ran: once more, with all attempts.
     mine.update(status=Status.QUEUED, attempts=0, run_after=timezone.now(), lease_owner="", lease_until=None)
-    return Status(Job.objects.values_list("status", flat=True).get(pk=run.job_id))
+    return _status(run)
 
 
 def try_again(run: JobRun, words: str, code: str, wait: timedelta) -> Status:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.utils import timezone
 
 from secguard.jobs.lifecycle import LEASE, RENEW_EVERY, Status
@@ -72,7 +72,14 @@ class JobRun:
         if _depth() > self._outer_depth or now - self._written_at < PROGRESS_EVERY_SECONDS:
             return
         self._written_at = now
-        self.renew(progress_text=text[:255], progress_done=done, progress_total=total)
+        try:
+            self.renew(progress_text=text[:255], progress_done=done, progress_total=total)
+        except Error:
+            if _depth():
+                raise
+            # A database that is away for a moment costs no work; whether the lease held, the next renewal says.
+            log.warning("Progress could not be written; going on.", job=self.job_id, exc_info=True)
+            connection.close()
         if self.lost.is_set():
             raise LeaseLost
 
@@ -105,7 +112,8 @@ def _renew_until(run: JobRun, done: threading.Event) -> None:
         while not done.wait(RENEW_EVERY.total_seconds()) and not run.lost.is_set():
             try:
                 run.renew()
-            except DatabaseError:
+            except Error:
                 log.warning("The lease could not be renewed; trying again.", job=run.job_id, exc_info=True)
+                connection.close()  # it may be broken for good; the next renewal gets a new one
     finally:
         connection.close()

@@ -13,35 +13,47 @@ from django.utils import timezone
 from secguard import bulk
 from secguard.accounts.models import Application, Membership, Team, User
 from secguard.advisories.models import Alias, Vulnerability
+from secguard.decisions import services as decisions
+from secguard.decisions.queries import find_scope
 from secguard.findings.identity import FindingKind, risk_key
 from secguard.findings.models import OPEN, Exposure, Finding, Observation, Risk
 from secguard.findings.severity import Severity
 from secguard.images.models import Component, Image, ImageRepository, Registry, Repository, Tag
 from secguard.policies.facts import Gate
 from secguard.policies.services import judge
+from secguard.scans.models import Scan
+from secguard.workloads.models import Cluster, Workload
 
 REPOSITORIES = 100
 OF_IMAGE = 1_000
 RISKS = 20_000
 TEAMS = 10
 JUDGED = 20
+SCANS_OF_IMAGE = 20
+DECISIONS = 400
+SCAN_BLANKS = ("scanner_version", "format", "platform", "archive", "examines", "content")
 
 
-def seed(findings: int) -> User:
-    """Make the estate in the database that stands; returns an administrator."""
+def seed(findings: int) -> dict[str, User]:
+    """Make the estate in the database that stands; returns its people by role, each in the whole organisation."""
     now = timezone.now()
-    user = User.objects.create(username=f"bench{now.timestamp():.0f}")
-    Membership.objects.create(user=user, role="administrator")
+    people = {}
+    for role in ("administrator", "developer", "security-reviewer"):
+        people[role] = User.objects.create(username=f"bench-{role}-{now.timestamp():.0f}")
+        Membership.objects.create(user=people[role], role=role)
     with transaction.atomic():
         repositories = _repositories(now)
         risks, components = _risks(now)
         newest = [image for _, image in _images(repositories, risks, components, max(1, findings // OF_IMAGE), now)]
         _exposures(repositories, risks, now)
+        _scans(people["developer"], now)
+        _workloads(repositories, newest)
+    _decisions(people["developer"], people["security-reviewer"], repositories, risks, now)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
     for image in Image.objects.filter(pk__in=newest[-JUDGED:]):
         judge(image, list(Gate), now)
-    return user
+    return people
 
 
 def _repositories(now: datetime) -> list[Repository]:
@@ -149,3 +161,56 @@ def _exposures(repositories: list[Repository], risks: list[int], now: datetime) 
             for n in ((lineage * 190 + k) % RISKS for k in range(OF_IMAGE - 50))
         )
         bulk.insert(Exposure, (*columns, "fix_available", "since", "due_at", "resolved_at"), rows)
+
+
+def _scans(user: User, now: datetime) -> None:
+    """Several of each image; all but the last of an image lie in its past."""
+    images = list(Image.objects.values_list("pk", "digest", "first_seen_at"))
+    columns = (
+        "image_id",
+        "reference",
+        "scanner",
+        "status",
+        "dedup_key",
+        "named",
+        "requested_by_id",
+        "origin",
+        "trigger",
+    )
+    columns = (*columns, "trigger", "is_complete", "is_renamed", "covers", "counts", "warnings")
+    columns = (*columns, "created_at", "finished_at")
+    rows = (
+        (
+            *(pk, f"large.example/app@{digest}", f"scanner{n % 3}", "finished", f"{digest[-40:]}{n:04}", "", user.pk),
+            *("report", "", True, False, ["vulnerability"], {"found": OF_IMAGE}, []),
+            *(at + timedelta(minutes=n), at + timedelta(minutes=n, seconds=9)),
+        )
+        for pk, digest, at in images
+        for n in range(SCANS_OF_IMAGE)
+    )
+    with transaction.atomic():
+        bulk.insert(Scan, (*columns, *SCAN_BLANKS), ((*row, *[""] * len(SCAN_BLANKS)) for row in rows))
+
+
+def _workloads(repositories: list[Repository], newest: list[int]) -> None:
+    cluster = Cluster.objects.create(name="bench")
+    made = [
+        Workload(cluster=cluster, namespace="large", name=f"app{n}", application=r.application)
+        for n, r in enumerate(repositories)
+    ]
+    for workload, image in zip(Workload.objects.bulk_create(made), newest, strict=True):
+        workload.images.add(image)
+
+
+def _decisions(
+    developer: User, reviewer: User, repositories: list[Repository], risks: list[int], now: datetime
+) -> None:
+    """Through the services, so that approvals, audit entries and notices are theirs: half waits, half is approved."""
+    for n in range(DECISIONS):
+        lineage = n % len(repositories)
+        scope = find_scope(developer, "repository", repositories[lineage].name)
+        risk = risks[(lineage * 190 + n) % RISKS]
+        ask = decisions.Ask(risk, "accept", scope, "The flawed function is not called.", now + timedelta(days=6))
+        asked = decisions.request_decision(ask, actor=developer)
+        if n % 2:
+            decisions.approve(asked.pk, actor=reviewer, comment="seen")

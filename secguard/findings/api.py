@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from secguard.findings.identity import FindingKind
 from secguard.findings.models import CLOSED, OPEN, Exposure, Finding, Observation, Risk
-from secguard.findings.queries import compare_images, open_counts, search_risks
+from secguard.findings.queries import compare_images, open_counts, search_findings, search_risks
 from secguard.findings.severity import LABELS, Severity, from_word
 from secguard.images.queries import find_image
 from secguard.web.parameters import choice_of, flag_of, number_of, text_of, time_of
@@ -153,7 +153,7 @@ _FILTERS = [
     OpenApiParameter("severity", str, enum=list(LABELS), description="Exactly this severity."),
     OpenApiParameter("kind", str, enum=list(KINDS), description="Exactly this kind of finding."),
     OpenApiParameter("risk", int, description="The id of a risk."),
-    OpenApiParameter("search", str, description="Part of a vulnerability's id, a rule or a purl."),
+    OpenApiParameter("search", str, description="Part of a name of the vulnerability, a rule, a title or a purl."),
 ]
 
 
@@ -169,11 +169,7 @@ def filtered(rows: QuerySet[Finding], request: Request) -> QuerySet[Finding]:
     if (risk := number_of(request, "risk", least=1, most=MAX_ID)) is not None:
         rows = rows.filter(risk_id=risk)
     if text := text_of(request, "search"):
-        rows = rows.filter(
-            Q(risk__vulnerability__name__icontains=text)
-            | Q(risk__rule__icontains=text)
-            | Q(component__purl__icontains=text)
-        )
+        rows = search_findings(rows, text)
     return rows
 
 

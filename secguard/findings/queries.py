@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,11 +12,12 @@ from secguard.accounts.models import User
 from secguard.advisories.models import Alias
 from secguard.findings.models import OPEN, Finding, Risk
 from secguard.images.base import Rebuilding, Standing, rebuilding
-from secguard.images.models import Image, ImageComponent
+from secguard.images.models import Component, Image, ImageComponent
 from secguard.images.queries import layer_names, newest_of_kind, previous_in_lineage
 
 COUNT_BOUND = 1000
 DIFFERENCE_BOUND = 1000
+FEW = 5000
 
 
 def open_counts(risk_ids: Sequence[int], user: User) -> dict[int, int]:
@@ -25,7 +27,12 @@ def open_counts(risk_ids: Sequence[int], user: User) -> dict[int, int]:
 
 
 def search_risks(risks: QuerySet[Risk], text: str) -> QuerySet[Risk]:
-    """Risks by a part of their flaw's names, rule, package, target or title."""
+    """Risks by a part of their flaw's names, rule, package, target or title; by the beginning of a name alone where the
+    text is the beginning of a CVE or GHSA, which an index answers."""
+    if match := _ID.match(text.strip()):
+        begins = match[1].upper() + (match[2].upper() if match[1].lower() == "cve" else match[2].lower())
+        flaws = Alias.objects.filter(name__startswith=begins).values("vulnerability_id")
+        return risks.filter(vulnerability__in=flaws)
     names = Alias.objects.filter(vulnerability=OuterRef("vulnerability_id"), name__icontains=text)
     return risks.filter(
         Q(Exists(names))
@@ -34,6 +41,25 @@ def search_risks(risks: QuerySet[Risk], text: str) -> QuerySet[Risk]:
         | Q(target__icontains=text)
         | Q(title__icontains=text)
     )
+
+
+_ID = re.compile(r"(cve|ghsa)(-[0-9a-z][0-9a-z-]*)\Z", re.IGNORECASE)
+
+
+def search_findings(findings: QuerySet[Finding], text: str) -> QuerySet[Finding]:
+    """Findings by their risk (``search_risks``), or by a part of their component's purl.
+
+    Where few risks and components fit, they are named to the database, which then goes by its indexes; where many do,
+    it meets the first of them soon in any order.
+    """
+    risks = search_risks(Risk.objects.order_by(), text).values_list("pk", flat=True)
+    components = Component.objects.order_by().filter(purl__icontains=text).values_list("pk", flat=True)
+    if _ID.match(text.strip()):
+        components = components.none()
+    first = [list(ids[: FEW + 1]) for ids in (risks, components)]
+    if max(map(len, first)) <= FEW:
+        return findings.filter(Q(risk__in=first[0]) | Q(component__in=first[1]))
+    return findings.filter(Q(risk__in=risks) | Q(component__in=components))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +80,12 @@ def compare_images(image: Image, against: Image | None, user: User) -> Differenc
     By risk: a package that moved to another version and kept its flaw carries the flaw over.
     """
     other = against or previous_in_lineage(image, user)
-    mine = Finding.objects.filter(image=image, status=OPEN)
+    rows = Finding.objects.select_related("risk__vulnerability").defer("risk__vulnerability__description")
+    mine = rows.filter(image=image, status=OPEN)
     if other is None:
         none = Finding.objects.none()
         return Difference(None, mine.order_by("-severity", "id")[:DIFFERENCE_BOUND], none, mine.count(), 0, 0)
-    theirs = Finding.objects.filter(image=other, status=OPEN)
+    theirs = rows.filter(image=other, status=OPEN)
     in_other = Exists(theirs.filter(risk=OuterRef("risk_id")))
     in_mine = Exists(mine.filter(risk=OuterRef("risk_id")))
     introduced, fixed = mine.filter(~in_other), theirs.filter(~in_mine)

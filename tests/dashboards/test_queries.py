@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from tests.fixtures_reports import digest
+from tests.fixtures_reports import digest, flaw, report
 
 pytestmark = pytest.mark.django_db
 
@@ -94,6 +94,22 @@ def test_csv_asks_the_same_number_of_queries_at_any_size(organisation: Any, appl
         )
     ]
     assert_constant_queries(made.grow, urls, client.get)
+
+
+def test_an_images_page_asks_the_same_whatever_it_has(organisation: Any, application: Any, post: Any) -> None:
+    """However many findings it has, and however many are new in it."""
+    image = {"reference": "reg.example/shop/one:1", "digest": digest(901)}
+    post(report(flaw("CVE-2026-9000"), image=image), application=application.slug)
+    urls = []
+    for number, count in ((902, 3), (903, 30)):
+        image = {"reference": f"reg.example/shop/one:{number}", "digest": digest(number)}
+        flaws = [flaw(f"CVE-2026-{number}{n:02}", f"package{n}", severity="critical") for n in range(count)]
+        post(report(*flaws, image=image), application=application.slug)
+        urls.append(f"/images/{digest(number)}/")
+    organisation.run_jobs()
+    client = organisation.people["reviewer"].client
+    few, many = ([_queries(url, client.get) for url in urls * 2])[2:]
+    assert len(few) == len(many), _new(few, many)
 
 
 class _Grown:

@@ -43,6 +43,34 @@ def test_lists_narrow_and_sort(three: None, developer: Person, what: str, query:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        ("CVE-2026-77", True),
+        ("cve-2026-7700", True),
+        ("GHSA-AB", True),
+        ("ghsa-ab12-cd34-ef56", True),
+        ("CVE-2026-78", False),
+        ("VE-2026-7700", True),
+        ("libsearch", True),
+        ("deb/debian/libsearch@1.2", True),
+        ("1.2.3-search", True),
+        ("1.2.4", False),
+    ],
+)
+def test_findings_and_risks_are_found_by_their_names_and_parts(
+    post: Any, developer: Person, application: Any, text: str, is_found: bool
+) -> None:
+    version = "1.2.3-search"
+    found = flaw("CVE-2026-7700", "libsearch", version=version, aliases=["GHSA-ab12-cd34-ef56"])
+    post(report(found, flaw("CVE-2026-7900", "other")), developer, application=application.slug)
+    expected = ["CVE-2026-7700"] if is_found else []
+    assert names(developer, f"/api/v1/findings/?search={text}") == expected
+    if "@" not in text and "1.2" not in text:
+        assert names(developer, f"/api/v1/risks/?search={text}") == expected
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("what", ["findings", "risks", "exposures"])
 def test_a_stranger_sees_none_of_it_in_lists_counts_or_alone(
     three: None, developer: Person, stranger: Person, what: str

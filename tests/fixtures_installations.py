@@ -120,7 +120,8 @@ class Installation:
 
     folder: Path
     database_url: str
-    registry: StallingRegistry
+    registry: Any = None
+    """Where its images are: a ``StallingRegistry``, if any."""
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     """More of the environment."""
@@ -291,7 +292,8 @@ class Installation:
         return found
 
     def close(self) -> None:
-        self.registry.go_on()
+        if self.registry is not None:
+            self.registry.go_on()
         for worker in self.workers:
             if worker.poll() is None:
                 worker.send_signal(signal.SIGCONT)

@@ -400,9 +400,7 @@ def disk(installation: Installation) -> Iterator[SmallDisk]:
     [
         pytest.param(LARGE_BLOB, 2**20, "The disk under the store of layers", id="in the pull"),
         # It still has room for the last blob, which is small, but not to unpack the layers.
-        pytest.param(
-            sha256(compressed(APPLICATION)), 2**13, "could not be unpacked: No space left on device", id="unpacking"
-        ),
+        pytest.param(sha256(compressed(APPLICATION)), 2**13, "No space left on device. Give the disk", id="unpacking"),
     ],
 )
 def test_a_full_disk_is_said_and_the_scan_ends_once_there_is_room(

@@ -109,7 +109,8 @@ def packages(
     try:
         return _packages({layer.diff_id: layer for layer in layers}, release, folder, bounds, check)
     except OSError as error:
-        raise Unavailable(f"The layers could not be unpacked: {error.strerror or error}.", code="no-room") from error
+        words = f"The layers could not be unpacked: {error.strerror or error}. Give the disk under {work} more room."
+        raise Unavailable(words, retry_after=60, code="no-room") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -300,7 +300,11 @@ def server_error(request: HttpRequest) -> HttpResponse:
         "SecGuard made a mistake and did not finish this request. It is in the server's log under the request id; "
         "try again, and report it with that id if it stays."
     )
-    return respond(request, Problem(500, "internal_error", detail, title="Something went wrong here"))
+    problem = Problem(500, "internal_error", detail, title="Something went wrong here")
+    try:
+        return respond(request, problem)
+    except Exception:  # noqa: BLE001 - the page may be what is broken, and an answer there must be
+        return JsonResponse(problem.document(request), content_type=PROBLEM_TYPE, status=500)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -145,6 +145,16 @@ def test_people_get_a_page_that_says_what_to_do(browser: Client, name: str) -> N
     assert "10.0.0.3" not in text
 
 
+def test_an_answer_is_there_even_where_pages_cannot_be_made(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_args: object) -> str:
+        raise ValueError("There is no static file of that name: a secret detail")
+
+    monkeypatch.setattr("django.contrib.staticfiles.storage.StaticFilesStorage.url", broken)
+    response = browser.get("/page/unforeseen/")
+    assert (response.status_code, json.loads(response.content)["code"]) == (500, "internal_error")
+    assert "secret detail" not in response.content.decode()
+
+
 def test_htmx_gets_a_message_in_the_flash_area(browser: Client) -> None:
     response = browser.get("/page/conflict/", headers={"hx-request": "true"})
     assert response.status_code == 409

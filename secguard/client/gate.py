@@ -120,15 +120,18 @@ def gate(
         scan = post_report(server, report, deadline, progress, image=image, **about)
         digest = str(scan.get("digest") or digest_of(server, image, deadline))
     progress("Asking for the verdict", 0, 0)
-    return verdict_on(server, digest, deadline, stage)
+    return verdict_on(server, digest, deadline, stage, called=image)
 
 
-def verdict_on(server: Server, digest: str, deadline: Deadline, stage: str) -> verdict.Verdict:
-    """The verdict on a digest at a stage, with what its reasons name."""
+def verdict_on(server: Server, digest: str, deadline: Deadline, stage: str, *, called: str = "") -> verdict.Verdict:
+    """The verdict on a digest at a stage, with what its reasons name; the image is named as it was ``called``.
+
+    One digest has many names; what a pipeline asked about is the one it knows. A bare digest is named by the server.
+    """
     document = server.get(f"/api/v1/images/{digest}/verdict/", deadline, stage=stage)
     named = verdict.finding_ids(document)
     details = _details(server, digest, named, deadline) if named else {}
-    return verdict.read(document, server.url, details)
+    return verdict.read(document, server.url, details, called="" if called == digest else called)
 
 
 def digest_of(server: Server, image: str, deadline: Deadline) -> str:

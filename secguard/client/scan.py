@@ -44,7 +44,11 @@ def scan(
     ended = wait_for(server, asked, deadline, progress)
     found = [ended] if not ended.get("platforms") else [_get(server, pk, deadline) for pk in ended["platforms"]]
     progress("Asking for the verdict", 0, 0)
-    verdicts = [(str(s.get("platform") or ""), verdict_on(server, str(s["digest"]), deadline, stage)) for s in found]
+    called = str(ended.get("image") or "").partition("@")[0]
+    verdicts = [
+        (str(s.get("platform") or ""), verdict_on(server, str(s["digest"]), deadline, stage, called=called))
+        for s in found
+    ]
     return Outcome(ended, tuple(verdicts))
 
 

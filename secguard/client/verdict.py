@@ -86,13 +86,22 @@ class Verdict:
         return tuple(reason for reason in self.reasons if reason.effect == "block")
 
 
-def read(document: Mapping[str, Any], server: str, details: Mapping[str, Mapping[str, Any]] | None = None) -> Verdict:
-    """Reads a verdict document; ``details`` are finding documents by id, for a server that names findings by id."""
+def read(
+    document: Mapping[str, Any],
+    server: str,
+    details: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    called: str = "",
+) -> Verdict:
+    """Reads a verdict document; ``details`` are finding documents by id, for a server that names findings by id.
+
+    ``called``: how the image was named by whoever asked; without it, as the server names it.
+    """
     policy = document.get("policy") or {}
     named = policy if isinstance(policy, Mapping) else {"name": policy}
     about = [("image", str(document["image"]))] if document.get("image") else []
     return Verdict(
-        image=str(document.get("reference") or document.get("image") or ""),
+        image=called or str(document.get("reference") or document.get("image") or ""),
         stage=str(document.get("stage", "")),
         verdict=str(document.get("verdict", "")),
         reasons=tuple(_reason(r, server, details or {}, about) for r in document.get("reasons") or []),

@@ -284,7 +284,9 @@ class _Judgement:
         values: dict[str, Any] = {**self._image, "stage": facts.stage.value, "reference": facts.image.reference}
         if fired.rule.each is Each.FINDING:
             values |= _finding_placeholders(fired.findings)
-        values["reference"] = values["reference"] or facts.image.digest
+        if not facts.image.reference:
+            # It lies with several owners (or nowhere): what is said to all of them names none.
+            values |= {"reference": facts.image.digest, "application": "", "registry": "", "team": ""}
         return fired.rule.message.format_map({n: _shown(value) for n, value in values.items()})
 
     def _covered(self) -> tuple[Covered, ...]:

@@ -47,8 +47,9 @@ def _image_fact(image: Image) -> ImageFact:
     first = places[0].repository if places else None
     application = next((p.repository.application for p in places if p.repository.application), None)
     named = next((name for repository, name in tags if first and repository == first.pk), "")
-    # One verdict is read by every team that has the image: it names no team's place to another.
-    owners = {p.repository.application.team_id for p in places if p.repository.application}
+    # One verdict is read by every team that has the image: it names no team's place to another, nor to any team one
+    # that no application owns, which is the organisation's.
+    owners = {p.repository.application.team_id if p.repository.application else None for p in places}
     reference = (f"{first.name}:{named}" if named else first.name) if first and len(owners) < 2 else ""
     return ImageFact(
         digest=image.digest,

@@ -54,6 +54,12 @@ def test_without_the_findings_the_verdict_is_the_same(server, script, known, dea
     assert verdict.reasons[0].findings[0].title == "finding 7"
 
 
+def test_an_image_is_called_as_it_was_asked_for(server, script, known, deadline):
+    known["reference"] = "another.example/name:2"
+    assert gates.gate(server, IMAGE, deadline(), quiet).image == IMAGE
+    assert gates.gate(server, DIGEST, deadline(), quiet).image == "another.example/name:2"
+
+
 @pytest.mark.parametrize("image", [DIGEST, f"registry.example.org/team/app@{DIGEST}"])
 def test_a_digest_is_the_identity_and_is_not_looked_up(server, script, known, deadline, image):
     gates.gate(server, image, deadline(), quiet, stage="promote")

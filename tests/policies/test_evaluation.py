@@ -241,6 +241,12 @@ def test_an_image_without_a_name_is_called_by_its_digest():
     assert found.reasons[0].message == "sha256:bb 1.5"
 
 
+def test_an_image_of_several_owners_names_none_of_them_in_words():
+    shared = ImageFact(digest="sha256:bb", reference="", application="shop", team="sellers", registry="their.example")
+    policy = one_rule('image.team == "sellers"', each="image", message="{reference}|{application}|{team}|{registry}")
+    assert judge(facts(image=shared), policy).reasons[0].message == "sha256:bb|||"
+
+
 def test_text_from_a_report_is_never_read_as_a_placeholder():
     found = judge(facts(finding(name="{stage.__class__}")), one_rule("finding.fix_available", message="{packages}"))
     assert found.reasons[0].message == "{stage.__class__} 1.1.1n"

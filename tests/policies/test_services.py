@@ -74,6 +74,19 @@ def verdict(image: Any, stage: str = "build", now: Any = None) -> Any:
     return verdict_of(image, Gate(stage), now)
 
 
+@pytest.mark.django_db
+def test_a_verdict_names_no_place_that_only_some_of_its_readers_see(
+    post: Any, image: Any, developer: Person, application: Any
+) -> None:
+    where = f"/api/v1/images/{image.digest}/verdict/"
+    assert developer.api.get(where).json()["reference"] == "reg.example/shop/web:1"
+    # The same digest, in a repository that no application owns: the organisation's.
+    post(report(flaw("CVE-2026-1", severity="critical"), image={"reference": "a.example/x:1", "digest": image.digest}))
+    answer = developer.api.get(where)
+    assert answer.status_code == 200
+    assert "a.example" not in answer.content.decode()
+
+
 # --- policies and their versions ---
 
 

@@ -94,7 +94,8 @@ def _file_of(source: str, show: Progress) -> Iterator[tuple[Path, str]]:
 
 def _zip(folder: Path, into: Path, show: Progress) -> None:
     count = 0
-    with zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    # Files of reproducible archives are often dated 1970, before what a ZIP can say; the date is of no use here.
+    with zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False) as archive:
         for root, _, names in os.walk(folder):
             for name in sorted(names):
                 if name.endswith(ENDINGS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 
 import httpx
@@ -47,6 +48,7 @@ def test_a_folder_is_packed_without_what_is_no_advisory(tmp_path):
     (folder / "a.json").write_bytes(b"{}")
     (folder / "deep" / "b.yaml").write_bytes(b"id: b")
     (folder / "README.md").write_bytes(b"words")
+    os.utime(folder / "a.json", (0, 0))
     fake = Fake({"status": "finished"})
     go(fake, folder)
     ((query, raw, _),) = fake.sent

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 
 def open_installation() -> None:
-    """Sets Django up on this machine's installation, with the key that ``secguard up`` keeps."""
+    """Sets Django up on this machine's installation, with the key and the address that ``secguard up`` keeps."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "secguard.settings")
     local.make_folders(local.data_dir(os.environ))
     local.make_key(os.environ)
+    local.use_kept_address(os.environ)
     django.setup()
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from secguard import environment
 
 KEY = "SECGUARD_SECRET_KEY"
+ADDRESS = "SECGUARD_PUBLIC_URL"
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -55,6 +56,21 @@ def make_key(env: MutableMapping[str, str]) -> None:
     if not env.get(KEY, "").strip() and not path.exists():
         _write_once(path, secrets.token_urlsafe(48))
     use_kept_key(env)
+
+
+def keep_address(folder: Path, url: str) -> None:
+    """Keeps the address that ``secguard up`` serves, for ``use_kept_address``."""
+    (folder / "address").write_text(f"{url}\n", encoding="utf-8")
+
+
+def use_kept_address(env: MutableMapping[str, str]) -> None:
+    """Makes the address last served the public one, where ``env`` names none.
+
+    Whoever makes a link in a second terminal has not set PORT there; it must lead to the server all the same.
+    """
+    path = data_dir(env) / "address"
+    if not any(env.get(name, "").strip() for name in ("PORT", ADDRESS)) and path.exists():
+        env[ADDRESS] = path.read_text(encoding="utf-8").strip()
 
 
 def key_path(folder: Path) -> Path:

@@ -68,6 +68,7 @@ def up(env: dict[str, str], write: Callable[[str], None]) -> int:
         local.make_key(env)
         os.environ.update(env)
         link = prepare(write)
+        local.keep_address(folder, settings.PUBLIC_URL)
         announcement = _Announcement(_reachable(hosts[0]), link, write)
         children = list(_children(wanted, hosts, folder))
         return Supervisor(children, dict(os.environ), write, announcement.when_ready).run()

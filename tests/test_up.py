@@ -105,6 +105,9 @@ def test_a_first_run_serves_and_a_second_one_keeps_everything(server):
     assert made.stdout == f"{token}\n", "the token alone, for a script"
     signed = {"Authorization": f"Bearer {token}"}
     assert httpx.get(f"{server.url}/api/v1/images/", headers=signed).json()["results"] == []
+    # A second terminal, in which nobody has set PORT.
+    elsewhere = server.run("user", "create", "ann", "--role", "viewer", PORT="")
+    assert elsewhere.stdout.startswith(f"{server.url}/sign-in/link/"), elsewhere.stderr
     key = (server.folder / "data" / "secret-key").read_text()
 
     assert server.stop(signal.SIGINT) == 0

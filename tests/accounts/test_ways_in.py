@@ -42,7 +42,8 @@ def enter(name: str, password: str, address: str = HERE) -> User:
 def test_a_first_run_makes_an_owner_who_administers_and_reviews() -> None:
     secret = secret_of(services.create_owner())
     owner = User.objects.get()
-    assert {role.value for role, team in owner.grants() if team is None} == {"administrator", "security-reviewer"}
+    everywhere = {role.value for role, team in owner.grants() if team is None}
+    assert everywhere == {"administrator", "security-reviewer", "developer"}
     assert secret not in str(list(SignInLink.objects.values()))
     assert services.use_sign_in_link(secret) == owner
 

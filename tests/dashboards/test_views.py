@@ -128,6 +128,21 @@ def test_the_token_of_the_first_steps_works_and_is_shown_once(developer: Any, cl
     assert token[1] not in text_of(developer.client.get("/begin/"))
 
 
+def test_the_first_token_says_where_it_can_do_more_than_a_pipeline_needs(developer: Any, reviewer: Any) -> None:
+    assert "It posts reports and asks for decisions" in text_of(developer.client.get("/begin/"))
+    assert "It carries your role security-reviewer" in text_of(reviewer.client.get("/begin/"))
+
+
+def test_the_owner_of_an_installation_gets_a_developers_token(client: Any, db: None) -> None:
+    from secguard.accounts.models import ApiToken, User
+    from secguard.accounts.services import create_owner
+
+    create_owner()
+    client.force_login(User.objects.get(username="owner"))
+    client.post("/begin/")
+    assert ApiToken.objects.get().role == "developer"
+
+
 def test_a_viewer_cannot_make_a_token_of_the_first_steps(viewer: Any) -> None:
     assert "sgt_" not in text_of(viewer.client.post("/begin/"))
 

@@ -49,13 +49,14 @@ def create_owner() -> str | None:
 
 
 def _owner() -> User:
-    """The owner's account, locked, with both roles."""
+    """The owner's account, locked, with its roles."""
     unset = {"username": OWNER, "display_name": "Owner", "password": make_password(None)}
     found, is_new = User.objects.get_or_create(username__iexact=OWNER, defaults=unset)
     owner = User.objects.select_for_update().get(pk=found.pk)
     if is_new:
         _record(Action.USER_CREATE, owner, None)
-    for role in (Role.ADMINISTRATOR, Role.SECURITY_REVIEWER):
+    # The developer's role adds nothing but this: a token for a first pipeline that can neither approve nor administer.
+    for role in (Role.ADMINISTRATOR, Role.SECURITY_REVIEWER, Role.DEVELOPER):
         _, is_granted = Membership.objects.get_or_create(user=owner, team=None, role=role.value)
         if is_granted:
             _record(Action.MEMBERSHIP_GRANT, owner, None, role=role.value)

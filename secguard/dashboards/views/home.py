@@ -177,6 +177,7 @@ def begin(request: HttpRequest) -> HttpResponse:
         _, token = create_token(user.pk, role, actor=user, name="first pipeline", team=wanted)
     context = {
         "token": token,
+        "role": role.value if role else "",
         "url": settings.PUBLIC_URL,
         "may_post": role is not None and user.can(Permission.REPORT_POST),
         "may_sample": user.can(Permission.SAMPLE_LOAD),

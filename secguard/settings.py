@@ -32,6 +32,9 @@ try:
     MAX_REPORT_BYTES = environment.integer(
         os.environ, "SECGUARD_MAX_REPORT_BYTES", 64 * 2**20, least=2**10, most=2 * 2**30
     )
+    MAX_REVIEW_BYTES = environment.integer(
+        os.environ, "SECGUARD_MAX_REVIEW_BYTES", 8 * 2**20, least=2**16, most=64 * 2**20
+    )
     MAX_FEED_BYTES = environment.integer(os.environ, "SECGUARD_MAX_FEED_BYTES", 2 * 2**30, least=2**10, most=2**40)
     MAX_FEED_UNPACKED_BYTES = environment.integer(
         os.environ, "SECGUARD_MAX_FEED_UNPACKED_BYTES", 32 * 2**30, least=2**10, most=2**42
@@ -75,6 +78,7 @@ APPLICATIONS = (
     "scans",
     "decisions",
     "policies",
+    "admission",
     "dashboards",
     "sample",
 )

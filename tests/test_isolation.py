@@ -20,7 +20,7 @@ from secguard.accounts.roles import Role
 from secguard.audit import services as audit
 from secguard.audit.actions import Action
 from tests.fixtures_people import MakePerson, Person
-from tests.test_permissions import ROWS, decided, estate, fill, judged, told, world  # noqa: F401 - fixtures
+from tests.test_permissions import ROWS, asked_about, decided, estate, fill, judged, told, world  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.django_db
 

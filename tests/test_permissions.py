@@ -144,6 +144,24 @@ def judged(decided: dict[str, Any], application: Application, developer: Person)
 
 
 @pytest.fixture
+def asked_about(judged: dict[str, Any]) -> dict[str, Any]:
+    """The cluster where the image runs may ask, and was refused it once."""
+    from secguard.admission.models import AdmissionDecision, ClusterGate
+    from secguard.images.models import Image
+    from secguard.workloads.models import Cluster
+
+    cluster, now = Cluster.objects.get(name="here"), timezone.now()
+    image = Image.objects.get(digest=judged["digest"])
+    gate = ClusterGate.objects.create(cluster=cluster)
+    kept = AdmissionDecision.objects.create(
+        key="0" * 64, cluster=cluster, namespace="shop", workload_kind="Deployment", workload_name="api",
+        reference=f"registry.example.org/shop/api@{image.digest}", digest=image.digest, image=image, outcome="denied",
+        mode="enforce", reason="1 flaw.", evaluation_id=judged["evaluation"], first_at=now, last_at=now,
+    )  # fmt: skip
+    return {"gate": gate.pk, "admitted": kept.pk}
+
+
+@pytest.fixture
 def told(developer: Person, application: Application) -> int:
     """What the developer, and nobody else, is told of the first team's things."""
     from secguard.notifications import services
@@ -167,6 +185,7 @@ def world(
     estate: dict[str, Any],
     decided: dict[str, Any],
     judged: dict[str, Any],
+    asked_about: dict[str, Any],
     told: int,
 ) -> dict[str, Any]:
     """What ``{name}`` in a row stands for: all of it belongs to the first team or to the organisation."""
@@ -174,6 +193,7 @@ def world(
         estate
         | decided
         | judged
+        | asked_about
         | {
             "team": application.team.slug,
             "team_id": application.team_id,

@@ -206,11 +206,33 @@ def _data(operator: Person, developer: Person, application: Any) -> dict[str, in
         name="f", title="F", kind="osv", url="https://f.example/a"
     )
     return {
+        **_asked_about(),
         "advisories": Advisory.objects.create(source="osv", name="X-1", content_hash="0" * 32).pk,
         "feeds": feed.pk,
         "imports": Import.objects.create(name="feed.json").pk,
         "notifications": developer.notices.order_by("pk")[0].pk,
     }
+
+
+def _asked_about() -> dict[str, int]:
+    """A cluster that asks, and what it was answered."""
+    from django.utils import timezone
+
+    from secguard.admission.models import AdmissionDecision, ClusterGate
+    from secguard.images.models import Image
+    from secguard.workloads.models import Cluster
+
+    gate, now = ClusterGate.objects.create(cluster=Cluster.objects.get(name="here")), timezone.now()
+    kept = AdmissionDecision.objects.create(
+        key="k",
+        cluster=gate.cluster,
+        image=Image.objects.get(),
+        outcome="denied",
+        mode="enforce",
+        first_at=now,
+        last_at=now,
+    )
+    return {"clusters": gate.pk, "admission-decisions": kept.pk}
 
 
 def in_days(days: int) -> str:

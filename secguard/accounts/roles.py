@@ -23,6 +23,7 @@ class Permission(StrEnum):
     APPLICATION_EDIT = "application:edit"
     APPLICATION_READ = "application:read"
     AUDIT_READ = "audit:read"
+    CLUSTER_EDIT = "cluster:edit"
     COMPLIANCE_READ = "compliance:read"
     DECISION_APPROVE = "decision:approve"
     DECISION_READ = "decision:read"
@@ -72,7 +73,8 @@ PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
     Role.DEVELOPER: _READS | _ASKS,
     Role.OPERATOR: _READS
     | _ASKS
-    | {P.APPLICATION_EDIT, P.AUDIT_READ, P.FEED_EDIT, P.PROMOTION_REQUEST, P.REGISTRY_EDIT, P.WORKLOAD_EDIT},
+    | {P.APPLICATION_EDIT, P.AUDIT_READ, P.CLUSTER_EDIT, P.FEED_EDIT}
+    | {P.PROMOTION_REQUEST, P.REGISTRY_EDIT, P.WORKLOAD_EDIT},
     Role.SECURITY_REVIEWER: _READS
     | _ASKS
     | {P.AUDIT_READ, P.DECISION_APPROVE, P.DECISION_REVOKE, P.FEED_EDIT, P.POLICY_ACTIVATE, P.POLICY_EDIT},

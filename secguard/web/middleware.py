@@ -49,8 +49,9 @@ LARGE_BODIES = re.compile(r"/api/v1/(reports|vex|sample|images/[^/]+/(vex|sbom|a
 STREAMED_BODIES = {
     re.compile(r"/(api/v1/scans/archive|scans/upload)/"): "MAX_ARCHIVE_BYTES",
     re.compile(r"/(api/v1/advisories/import|feeds/upload)/"): "MAX_FEED_BYTES",
+    re.compile(r"/admission/v1/"): "MAX_REVIEW_BYTES",
 }
-"""What is written to disk as it comes, with a bound of its own."""
+"""What the views read themselves, with a bound of its own."""
 DRAIN_CHUNK = 1 << 16
 DRAIN_SECONDS = 10.0
 

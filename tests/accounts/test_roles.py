@@ -37,6 +37,7 @@ def test_a_viewer_changes_nothing_but_their_own_tokens():
         ("user:manage", {"administrator"}),
         ("token:manage", {"administrator"}),
         ("promotion:request", {"operator", "administrator"}),
+        ("cluster:edit", {"operator", "administrator"}),
     ],
 )
 def test_who_may(permission, roles):

@@ -52,6 +52,22 @@ class Organisation:
         cluster, _ = Cluster.objects.get_or_create(name="production")
         made = Workload.objects.create(cluster=cluster, namespace="shop", name=f"service-{n}", application=application)
         made.images.add(Image.objects.get(digest=image))
+        self._admit(cluster, made.images.get(), n)
+
+    def _admit(self, cluster: Any, image: Any, n: int) -> None:
+        """One cluster more that asks, and two answers about the image."""
+        from django.utils import timezone
+
+        from secguard.admission.models import AdmissionDecision, ClusterGate
+        from secguard.workloads.models import Cluster
+
+        ClusterGate.objects.create(cluster=Cluster.objects.create(name=f"cluster-{n}"))
+        now = timezone.now()
+        for outcome in ("denied", "allowed"):
+            AdmissionDecision.objects.create(
+                key=f"{outcome}{n}", cluster=cluster, namespace="shop", reference=f"reg.example/shop/service-{n}:2",
+                digest=image.digest, image=image, outcome=outcome, mode="enforce", first_at=now, last_at=now,
+            )  # fmt: skip
 
     def _decide(self, repository: str, n: int) -> None:
         """One request that waits, one that is approved and ends within the month, one that was rejected."""

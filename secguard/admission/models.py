@@ -1,0 +1,105 @@
+"""How each cluster is answered, and what was answered."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from secguard.accounts.models import User
+from secguard.admission.answer import Mode, Outcome, Rules
+from secguard.images.models import Image, ImageRepository
+from secguard.policies.models import Evaluation
+from secguard.workloads.models import Cluster
+
+MODE_CHOICES = [(m.value, m.value) for m in Mode]
+OUTCOME_CHOICES = [(o.value, o.value.replace("-", " ")) for o in Outcome]
+
+
+class ClusterGate(models.Model):
+    """One cluster's settings at the gate ``admit``, and the token by which it is known."""
+
+    cluster = models.OneToOneField(Cluster, models.CASCADE, related_name="gate")
+    mode = models.CharField(max_length=8, default=Mode.ENFORCE.value, choices=MODE_CHOICES)
+    namespaces = models.JSONField(default=dict, help_text="namespace, or the beginning of one and *, to mode")
+    effects = models.JSONField(default=dict, help_text="what pods ask for, to block, warn or off")
+    paths = models.JSONField(default=dict, help_text="group/Kind to paths of pod specs or image references")
+    requires_digest = models.BooleanField(default=True, help_text="tags are refused: a node may pull something else")
+    token_hash = models.CharField(
+        max_length=64, null=True, blank=True, unique=True, help_text="SHA-256 of what its webhooks show"
+    )
+    token_made_at = models.DateTimeField(null=True, blank=True)
+    heard_at = models.DateTimeField(null=True, blank=True, help_text="when it last asked, to the minute")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["cluster__name"]
+        constraints = [
+            models.CheckConstraint(condition=Q(mode__in=[m.value for m in Mode]), name="clustergate_mode_known")
+        ]
+
+    def __str__(self) -> str:
+        return f"gate of {self.cluster_id}"
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(Mode(self.mode), self.namespaces, self.effects, self.requires_digest)
+
+
+class AdmissionDecisionQuerySet(models.QuerySet["AdmissionDecision"]):
+    def visible_to(self, user: User) -> AdmissionDecisionQuerySet:
+        """Those on images that lie with the user's teams; what names no image known here, to who sees everything."""
+        if user.sees_everything:
+            return self
+        places = ImageRepository.objects.filter(
+            image=OuterRef("image_id"), repository__application__team_id__in=user.team_ids
+        )
+        return self.filter(Exists(places))
+
+
+class AdmissionDecision(models.Model):
+    """One answer about one image (or about what a pod asks for), however often it was given: counted, not repeated.
+
+    Kept for everything but what was simply allowed, of which the first in each namespace is. The evaluation holds the
+    verdict with all that it was made from (DESIGN rule 7); mode, digest and reason are as they were answered.
+    """
+
+    key = models.CharField(max_length=64, unique=True, help_text="SHA-256 of what makes two answers the same")
+    cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="admission_decisions")
+    namespace = models.CharField(max_length=253, blank=True)
+    workload_kind = models.CharField(max_length=63, blank=True)
+    workload_name = models.CharField(max_length=253, blank=True)
+    reference = models.CharField(max_length=700, blank=True, help_text="as written; empty: about what the pod asks for")
+    digest = models.CharField(max_length=135, blank=True, help_text="what the reference named then")
+    image = models.ForeignKey(Image, models.CASCADE, null=True, blank=True, related_name="admission_decisions")
+    outcome = models.CharField(max_length=12, choices=OUTCOME_CHOICES)
+    mode = models.CharField(max_length=8, choices=MODE_CHOICES)
+    reason = models.TextField(blank=True)
+    grace_until = models.DateTimeField(null=True, blank=True)
+    evaluation = models.ForeignKey(Evaluation, models.PROTECT, null=True, blank=True, related_name="+")
+    requested_by = models.CharField(max_length=200, blank=True, help_text="who asked the cluster, the last time")
+    uid = models.CharField(
+        max_length=200, blank=True, help_text="of the last review: the cluster's own audit log has it"
+    )
+    count = models.PositiveBigIntegerField(default=1)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    objects = AdmissionDecisionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-last_at", "-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(outcome__in=[o.value for o in Outcome]), name="admissiondecision_outcome_known"
+            )
+        ]
+        indexes = [
+            # The list, newest first; the same of one outcome; what an image's page shows.
+            models.Index(fields=["-last_at", "-id"], name="admissiondecision_newest"),
+            models.Index(fields=["outcome", "-last_at", "-id"], name="admissiondecision_outcome"),
+            models.Index(fields=["image", "-last_at", "-id"], name="admissiondecision_image"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.outcome} {self.reference or 'pod'} in {self.cluster_id}"

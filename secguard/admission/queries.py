@@ -1,0 +1,150 @@
+"""What is known here of the images that a review names, in a fixed number of queries however many they are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F, Q, QuerySet
+
+from secguard.accounts.models import User
+from secguard.admission.answer import Knowledge
+from secguard.admission.models import AdmissionDecision
+from secguard.decisions.lifecycle import DecisionStatus
+from secguard.decisions.models import Decision
+from secguard.errors import Invalid
+from secguard.images.models import Image, ImageRepository, IndexImage, Registry, Tag
+from secguard.images.reference import Reference, parse
+from secguard.policies.facts import Gate
+from secguard.policies.models import Verdict
+from secguard.workloads.models import Workload
+
+MAX_ENDED = 5
+"""Ended decisions that an answer names."""
+
+
+@dataclass
+class Named:
+    """What the references of one review name here."""
+
+    references: dict[str, Reference] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    """The digest that each image, as it is written, names; nothing for a tag that nobody knows."""
+    members: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    """(id, digest) of the images behind each digest: one, or an index's platforms."""
+
+    def images_of(self, image: str) -> list[tuple[int, str]]:
+        return self.members.get(self.digests.get(image, ""), [])
+
+    @property
+    def image_ids(self) -> set[int]:
+        return {pk for several in self.members.values() for pk, _ in several}
+
+
+def name(images: Iterable[str]) -> Named:
+    """Three queries: tags, images, indexes."""
+    found = Named()
+    for image in images:
+        try:
+            found.references[image] = parse(image)
+        except Invalid:
+            continue
+    found.digests = _digests(found.references)
+    wanted = set(found.digests.values())
+    if wanted:
+        for digest, pk in Image.objects.filter(digest__in=wanted).values_list("digest", "pk"):
+            found.members[digest] = [(pk, digest)]
+        rows = IndexImage.objects.filter(index__digest__in=wanted).order_by("image_id")
+        for index, pk, digest in rows.values_list("index__digest", "image_id", "image__digest").distinct():
+            found.members.setdefault(index, []).append((pk, digest))
+    return found
+
+
+def _digests(references: Mapping[str, Reference]) -> dict[str, str]:
+    """A digest names itself, whatever tag stands beside it; a tag names what it points to here."""
+    found = {image: r.digest for image, r in references.items() if r.digest}
+    tagged = {image: (r.repository, r.tag or "latest") for image, r in references.items() if not r.digest}
+    if tagged:
+        places, names = {p for p, _ in tagged.values()}, {n for _, n in tagged.values()}
+        rows = Tag.objects.filter(repository__name__in=places, name__in=names)
+        columns = rows.values_list("repository__name", "name", "index__digest", "image__digest")
+        pointed = {(place, tag): index or image for place, tag, index, image in columns}
+        found |= {image: pointed[at] for image, at in tagged.items() if at in pointed}
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A verdict of the gate ``admit``: its document, and the evaluation that holds what it was made from."""
+
+    document: Mapping[str, Any]
+    evaluation_id: int | None
+
+
+def stored_verdicts(image_ids: Collection[int], now: datetime) -> dict[int, Stored]:
+    """The answers that hold at ``now``, given by the policy that gates. One query."""
+    rows = Verdict.objects.filter(
+        image_id__in=image_ids,
+        stage=Gate.ADMIT,
+        valid_until__gt=now,
+        evaluation__policy_version__policy__is_gating=True,
+        evaluation__policy_version__policy__active_version=F("evaluation__policy_version"),
+    ).select_related("evaluation")
+    return {v.image_id: Stored(v.evaluation.kept_document, v.evaluation_id) for v in rows}
+
+
+def preferred_hosts(hosts: Collection[str]) -> set[str]:
+    return set(Registry.objects.filter(host__in=hosts, is_preferred=True).values_list("host", flat=True))
+
+
+def running_in(cluster_id: int, namespace: str, image_ids: Collection[int]) -> set[int]:
+    """Those of the images that run in the namespace now, as the inventory says. One query."""
+    rows = Workload.objects.running().filter(cluster_id=cluster_id, namespace=namespace, images__in=image_ids)
+    return set(rows.values_list("images", flat=True))
+
+
+def ended_decisions(knowledge: Iterable[Knowledge], now: datetime) -> dict[int, tuple[str, ...]]:
+    """Image id to the decisions, in words, that let what blocks it now pass and ended. Two queries."""
+    risks = {
+        k.image_id: {f["risk"] for r in k.document["reasons"] if r["effect"] == "block" for f in r["findings"]}
+        for k in knowledge
+        if k.image_id is not None and k.document is not None and k.document["verdict"] == "block"
+    }
+    wanted = set().union(*risks.values()) if risks else set()
+    if not wanted:
+        return {}
+    places: dict[int, set[int]] = {}
+    owners: dict[int, set[int | None]] = {}
+    rows = ImageRepository.objects.filter(image_id__in=risks)
+    for image, place, owner in rows.values_list("image_id", "repository_id", "repository__application_id"):
+        places.setdefault(image, set()).add(place)
+        owners.setdefault(image, set()).add(owner)
+    over = Q(status=DecisionStatus.APPROVED, expires_at__lte=now)
+    over |= Q(status__in=(DecisionStatus.ENDED, DecisionStatus.REVOKED), decided_at__isnull=False)
+    ended = list(Decision.objects.filter(over, risk_id__in=wanted).order_by("-id")[:500])
+    return {
+        image: tuple(_ended_words(d) for d in ended if d.risk_id in about and _covers(d, image, places, owners))[
+            :MAX_ENDED
+        ]
+        for image, about in risks.items()
+    }
+
+
+def _covers(d: Decision, image: int, places: Mapping[int, set[int]], owners: Mapping[int, set[int | None]]) -> bool:
+    if d.scope_kind == "image":
+        return d.image_id == image
+    if d.scope_kind == "repository":
+        return d.repository_id in places.get(image, ())
+    return d.scope_kind == "organisation" or d.application_id in owners.get(image, ())
+
+
+def _ended_words(d: Decision) -> str:
+    when = d.ended_at or d.expires_at
+    why = f": {d.end_reason.rstrip('.')}" if d.end_reason else ""
+    return f"Decision {d.pk} ({d.kind.replace('_', ' ')}) let it pass until {when:%Y-%m-%d %H:%M} UTC{why}."
+
+
+def decisions(user: User) -> QuerySet[AdmissionDecision]:
+    return AdmissionDecision.objects.visible_to(user).select_related("cluster", "image")

@@ -70,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     _pipeline_commands(commands)
     _decision_commands(commands)
     _advisory_commands(commands)
+    _key_commands(commands)
     _server_commands(commands)
     return top
 
@@ -195,6 +196,59 @@ def _advisory_commands(commands: Any) -> None:
     listing.add_argument("--ecosystem", default="", help="as OSV writes it, like PyPI or Debian:12")
     listing.add_argument("--package", default="", help="a package of that ecosystem")
     _listing(listing)
+
+
+def _key_commands(commands: Any) -> None:
+    group = commands.add_parser("keys", help="The keys that sign, and whose signatures count besides.")
+    verbs = group.add_subparsers(title="what to do", required=True, metavar="VERB")
+    listing = _add(verbs, "list", client_commands.keys_list, "List the keys that sign and those that did.")
+    listing.add_argument("--trusted", action="store_true", help="other people's keys instead")
+    _listing(listing)
+    create = _add(verbs, "create", client_commands.keys_create, "Make or import a key.")
+    create.add_argument("name", help="of the line of keys, like production")
+    _key_origin(create)
+    rotate = _add(verbs, "rotate", client_commands.keys_rotate, "Put a new key in the place of one that signs.")
+    rotate.add_argument("name", help="the key's name or id")
+    rotate.add_argument(
+        "--overlap", type=int, default=90, metavar="DAYS", help="how long what the old one signed counts (default 90)"
+    )
+    _key_origin(rotate)
+    for verb, words in (
+        ("retire", "What a key signed counts no more, without a word against it."),
+        ("revoke", "Nothing that a key ever signed counts, at once and for good."),
+    ):
+        act = _add(verbs, verb, client_commands.keys_end, words)
+        act.set_defaults(verb=verb)
+        act.add_argument("name", help="the key's name or id")
+        act.add_argument("--reason", default="", required=verb == "revoke", help="what the log and others read")
+        _waiting(act, 30)
+    public = _add(verbs, "public", client_commands.keys_public, "Print a key's public part as PEM.")
+    public.add_argument("name", help="the key's name or id")
+    _waiting(public, 30)
+    trust = _add(verbs, "trust", client_commands.keys_trust, "Let what somebody else's key signed count.")
+    trust.add_argument("name", help="whose key it is")
+    trust.add_argument("--key", required=True, metavar="FILE", help="the public key, PEM; - for the standard input")
+    trust.add_argument("--repositories", required=True, metavar="PATTERN", help="registry.example/shop/*")
+    trust.add_argument("--until", help="when the trust ends: a time with its zone (default: when it is withdrawn)")
+    _waiting(trust, 30)
+    distrust = _add(verbs, "distrust", client_commands.keys_distrust, "Withdraw the trust in somebody else's key.")
+    distrust.add_argument("id")
+    distrust.add_argument("--reason", required=True, help="what the log and others read")
+    _waiting(distrust, 30)
+
+
+def _key_origin(command: argparse.ArgumentParser) -> None:
+    where = command.add_mutually_exclusive_group()
+    where.add_argument(
+        "--import",
+        dest="import_file",
+        default="",
+        metavar="FILE",
+        help="a private key, PEM; - for the standard input; its password in SECGUARD_KEY_PASSWORD",
+    )
+    where.add_argument("--pkcs11", action="store_true", help="make it in the server's PKCS #11 token")
+    where.add_argument("--label", default="", help="take the key of that label, which is in the token already")
+    _waiting(command, 30)
 
 
 def _json_object(text: str) -> dict[str, Any]:

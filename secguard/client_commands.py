@@ -12,6 +12,7 @@ from typing import Any
 from secguard.client import advisories as advisory_calls
 from secguard.client import decisions as decision_calls
 from secguard.client import gate as gates
+from secguard.client import keys as key_calls
 from secguard.client import scan as scans
 from secguard.client.formats import FORMATS
 from secguard.client.formats.cleaning import line
@@ -21,6 +22,8 @@ from secguard.client.verdict import Exit
 
 DECISION_COLUMNS = ("id", "status", "kind", "risk", "scope", "requested_by", "expires_at")
 ADVISORY_COLUMNS = ("name", "flaws", "severity", "modified_at", "withdrawn_at", "summary")
+KEY_COLUMNS = ("id", "name", "status", "provider", "fingerprint", "counts_until")
+TRUSTED_COLUMNS = ("id", "name", "status", "repositories", "fingerprint", "valid_until")
 IMAGE_COLUMNS = ("digest", "name", "open_findings", "last_scanned_at")
 FINDING_COLUMNS = ("id", "severity", "kind", "name", "purl", "fixed_versions", "path", "risk")
 
@@ -167,6 +170,54 @@ def advisories_list(args: argparse.Namespace) -> int:
     query = {"search": args.search, "ecosystem": args.ecosystem, "package": args.package}
     rows = connect().pages("/api/v1/advisories/", Deadline(args.wait), most=args.limit, **query)
     return _rows(rows, ADVISORY_COLUMNS, args)
+
+
+def keys_list(args: argparse.Namespace) -> int:
+    path, columns = (key_calls.TRUSTED, TRUSTED_COLUMNS) if args.trusted else (key_calls.KEYS, KEY_COLUMNS)
+    return _rows(connect().pages(path, Deadline(args.wait), most=args.limit), columns, args)
+
+
+def keys_create(args: argparse.Namespace) -> int:
+    return _key(key_calls.create(connect(), Deadline(args.wait), args.name, _origin(args)))
+
+
+def keys_rotate(args: argparse.Namespace) -> int:
+    return _key(key_calls.rotate(connect(), Deadline(args.wait), args.name, args.overlap, _origin(args)))
+
+
+def keys_end(args: argparse.Namespace) -> int:
+    return _key(key_calls.end(connect(), Deadline(args.wait), args.verb, args.name, args.reason))
+
+
+def keys_public(args: argparse.Namespace) -> int:
+    """Prints the PEM alone, for a file or a pipe."""
+    sys.stdout.write(str(key_calls.find(connect(), Deadline(args.wait), args.name).get("public_pem", "")))
+    return 0
+
+
+def keys_trust(args: argparse.Namespace) -> int:
+    made = key_calls.trust(connect(), Deadline(args.wait), args.name, args.key, args.repositories, args.until)
+    return _key(made)
+
+
+def keys_distrust(args: argparse.Namespace) -> int:
+    return _key(key_calls.distrust(connect(), Deadline(args.wait), args.id, args.reason))
+
+
+def _origin(args: argparse.Namespace) -> dict[str, Any]:
+    """Where a new key comes from: a file, a PKCS #11 token, or (empty) wherever the server makes one."""
+    if args.import_file:
+        # A password on the command line is in the list of processes and in the shell's history.
+        password = os.environ.get("SECGUARD_KEY_PASSWORD", "")
+        return {"provider": "local", "private_key": key_calls.read(args.import_file), "password": password}
+    if args.pkcs11 or args.label:
+        return {"provider": "pkcs11", "label": args.label}
+    return {}
+
+
+def _key(row: dict[str, Any]) -> int:
+    columns = dict.fromkeys((*KEY_COLUMNS, *TRUSTED_COLUMNS, "reason"))
+    return _document({name: row[name] for name in columns if row.get(name) not in (None, "")})
 
 
 def sample(args: argparse.Namespace) -> int:

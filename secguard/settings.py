@@ -52,6 +52,9 @@ try:
     MAIL_FROM = environment.mail_sender(os.environ, "SECGUARD_MAIL_FROM", SMTP)
     LOG_LEVEL = environment.choice(os.environ, "SECGUARD_LOG_LEVEL", "info", environment.LOG_LEVELS)
     LOG_FORMAT = environment.choice(os.environ, "SECGUARD_LOG_FORMAT", "text", ("text", "json"))
+    PKCS11_MODULE = environment.text(os.environ, "SECGUARD_PKCS11_MODULE", "")
+    PKCS11_TOKEN = environment.text(os.environ, "SECGUARD_PKCS11_TOKEN", "")
+    PKCS11_PIN = environment.text(os.environ, "SECGUARD_PKCS11_PIN", "")
     METRICS_TOKEN = environment.text(os.environ, "SECGUARD_METRICS_TOKEN", "")
     BEHIND_PROXY = environment.flag(os.environ, "SECGUARD_BEHIND_PROXY", default=False)
     DEBUG = environment.flag(os.environ, "SECGUARD_DEBUG", default=False)
@@ -77,6 +80,7 @@ APPLICATIONS = (
     "workloads",
     "scans",
     "decisions",
+    "signing",
     "policies",
     "admission",
     "dashboards",

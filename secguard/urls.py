@@ -30,6 +30,7 @@ from secguard.sample.api import SampleView
 from secguard.sample.views import sample
 from secguard.scans.api import AffectedList, ReportView, ScanViewSet, WatchView
 from secguard.scans.views import registry_hook
+from secguard.signing.api import SigningKeyViewSet, TrustedKeyViewSet
 from secguard.web import health
 from secguard.workloads.api import WorkloadViewSet
 
@@ -52,6 +53,8 @@ router.register("evaluations", EvaluationViewSet, "evaluation")
 router.register("workloads", WorkloadViewSet, "workload")
 router.register("clusters", ClusterViewSet, "cluster")
 router.register("admission-decisions", AdmissionDecisionViewSet, "admission-decision")
+router.register("signing-keys", SigningKeyViewSet, "signing-key")
+router.register("trusted-keys", TrustedKeyViewSet, "trusted-key")
 router.register("users", UserViewSet, "user")
 router.register("memberships", MembershipViewSet, "membership")
 router.register("teams", TeamViewSet, "team")
@@ -138,6 +141,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("secguard.decisions.urls")),
     path("", include("secguard.images.urls")),
     path("", include("secguard.notifications.urls")),
+    path("", include("secguard.signing.urls")),
     path("", include(page_patterns)),
     path("", include((image_patterns, "images"))),
     path("", include((repository_patterns, "repositories"))),

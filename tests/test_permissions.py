@@ -74,7 +74,19 @@ def estate(db: None) -> dict[str, Any]:
     """What stands in the database beside people."""
     with transaction.atomic():
         entry = audit.record("team:create", actor=None, subject_type="team", subject_id=1, subject="Payments")
-    return {"audit": entry.sequence} | vulnerability_data()
+    return {"audit": entry.sequence} | vulnerability_data() | keys()
+
+
+def keys() -> dict[str, Any]:
+    """A key that signs and one that is trusted, with the public part of a third."""
+    from secguard.signing import ecdsa, services
+
+    trust = services.Trust("Base images", ecdsa.generate().public.pem, "reg.example/base/*")
+    return {
+        "key": services.create_key("production", services.NewKey(), actor=None).pk,
+        "trusted": services.trust_key(trust, actor=None).pk,
+        "public_key": ecdsa.generate().public.pem.replace("\n", "\\n"),
+    }
 
 
 def vulnerability_data() -> dict[str, Any]:

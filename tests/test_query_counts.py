@@ -16,7 +16,7 @@ IMAGE = digest(12)
 LISTS = (
     "images/", "repositories/", "findings/", "risks/", "scans/", "decisions/", "policies/", "policy-versions/",
     "workloads/", "users/", "memberships/", "teams/", "applications/", "tokens/", "audit/", "appetite/",
-    "registries/", "feeds/", "imports/", "advisories/", "exposures/", "evaluations/",
+    "registries/", "signing-keys/", "trusted-keys/", "feeds/", "imports/", "advisories/", "exposures/", "evaluations/",
     f"images/{IMAGE}/", f"images/{IMAGE}/findings/", f"images/{IMAGE}/components/", f"images/{IMAGE}/difference/",
     f"images/{IMAGE}/verdict/", "images/?search=service", "risks/?search=openssl",
     "notifications/", "advisories/PYSEC-2026-1/affected/", "clusters/", "admission-decisions/",

@@ -205,13 +205,23 @@ def _data(operator: Person, developer: Person, application: Any) -> dict[str, in
     feed = Feed.objects.order_by("pk").first() or Feed.objects.create(
         name="f", title="F", kind="osv", url="https://f.example/a"
     )
+    key, trusted = _keys()
     return {
+        "signing-keys": key,
+        "trusted-keys": trusted,
         **_asked_about(),
         "advisories": Advisory.objects.create(source="osv", name="X-1", content_hash="0" * 32).pk,
         "feeds": feed.pk,
         "imports": Import.objects.create(name="feed.json").pk,
         "notifications": developer.notices.order_by("pk")[0].pk,
     }
+
+
+def _keys() -> tuple[int, int]:
+    from secguard.signing import ecdsa, services
+
+    trust = services.Trust("Base images", ecdsa.generate().public.pem, "reg.example/base/*")
+    return services.create_key("production", services.NewKey(), actor=None).pk, services.trust_key(trust, actor=None).pk
 
 
 def _asked_about() -> dict[str, int]:

@@ -43,6 +43,8 @@ class Permission(StrEnum):
     SAMPLE_LOAD = "sample:load"
     SCAN_REQUEST = "scan:request"
     SETTINGS_EDIT = "settings:edit"
+    SIGNING_KEY_MANAGE = "signing-key:manage"
+    SIGNING_KEY_READ = "signing-key:read"
     TEAM_MANAGE = "team:manage"
     TOKEN_MANAGE = "token:manage"  # noqa: S105
     USER_MANAGE = "user:manage"
@@ -63,6 +65,7 @@ _READS: Final = frozenset(
         P.IMAGE_READ,
         P.OWN_TOKEN_MANAGE,
         P.POLICY_READ,
+        P.SIGNING_KEY_READ,
         P.WORKLOAD_READ,
     }
 )

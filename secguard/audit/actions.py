@@ -45,6 +45,10 @@ class Action(StrEnum):
     SAMPLE_REMOVE = "sample:remove"
     SCANNER_EDIT = "scanner:edit"
     SCAN_REQUEST = "scan:request"
+    SIGNING_KEY_CREATE = "signing-key:create"
+    SIGNING_KEY_RETIRE = "signing-key:retire"
+    SIGNING_KEY_REVOKE = "signing-key:revoke"
+    SIGNING_KEY_ROTATE = "signing-key:rotate"
     SIGN_IN_LINK_CREATE = "sign-in-link:create"
     SIGN_IN_LINK_USE = "sign-in-link:use"
     TEAM_CREATE = "team:create"
@@ -53,6 +57,8 @@ class Action(StrEnum):
     TOKEN_CREATE = "token:create"  # noqa: S105
     TOKEN_REVOKE = "token:revoke"  # noqa: S105
     TOKEN_ROTATE = "token:rotate"  # noqa: S105
+    TRUSTED_KEY_CREATE = "trusted-key:create"
+    TRUSTED_KEY_WITHDRAW = "trusted-key:withdraw"
     USER_CREATE = "user:create"
     USER_DEACTIVATE = "user:deactivate"
     USER_EDIT = "user:edit"

@@ -73,7 +73,14 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
             Item("Audit log", "audit:list", "list-details", "audit:read"),
         ),
     ),
-    ("", (Item("Settings", "settings:home", "settings", section=("settings:", "registries:")),)),
+    (
+        "",
+        (
+            Item(
+                "Settings", "settings:home", "settings", section=("settings:", "registries:", "keys:", "trusted-keys:")
+            ),
+        ),
+    ),
 )
 
 _badges: dict[str, Badge] = {}

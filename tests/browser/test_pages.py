@@ -62,6 +62,16 @@ PAGES = {
     "registries:list": "/settings/registries/",
     "registries:new": "/settings/registries/new/",
     "registries:detail": "/settings/registries/{registry}/",
+    "keys:list": "/settings/keys/",
+    "keys:new": "/settings/keys/new/",
+    "keys:detail": "/settings/keys/{key}/",
+    "keys:rotate": "/settings/keys/{key}/rotate/",
+    "keys:retire": "/settings/keys/{key}/retire/",
+    "keys:revoke": "/settings/keys/{key}/revoke/",
+    "trusted-keys:list": "/settings/trusted-keys/",
+    "trusted-keys:new": "/settings/trusted-keys/new/",
+    "trusted-keys:detail": "/settings/trusted-keys/{trusted}/",
+    "trusted-keys:withdraw": "/settings/trusted-keys/{trusted}/withdraw/",
     "audit:list": "/audit/",
     "audit:detail": "/audit/1/",
     "settings:home": "/settings/",
@@ -82,6 +92,7 @@ SIGNED_OUT = {"login": "/sign-in/"}
 NOT_PAGES = {
     "healthz", "readyz", "metrics", "schema", "logout", "sign-in-link", "sample",  # no page, or an act
     "docs",  # Swagger's own page
+    "public-key",  # PEM
     "decisions:vote", "decisions:appetite-activate", "policies:activate",  # POST alone
     "feeds:schedule", "feeds:upload", "feeds:fetch",
     "registry-hook", "registries:webhook-token", "scans:cancel", "scans:again", "scans:upload",
@@ -121,7 +132,18 @@ def estate(installation: Installation, buster: Path) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     scans = made.api("GET", "scans/", token=developer).json()["results"]
     users = made.api("GET", "users/").json()["results"]
+    key = made.api("POST", "signing-keys/", json={"name": "production"})
+    assert key.status_code == 201, key.text
+    trust = {
+        "name": "Base images",
+        "repositories": "registry.example.org/base/*",
+        "public_key": key.json()["public_pem"],
+    }
+    trusted = made.api("POST", "trusted-keys/", json=trust)
+    assert trusted.status_code == 201, trusted.text
     return {
+        "key": key.json()["id"],
+        "trusted": trusted.json()["id"],
         "feed": made.api("GET", "feeds/").json()["results"][0]["id"],
         "registry": made.api("GET", "registries/").json()["results"][0]["id"],
         "risk": critical,

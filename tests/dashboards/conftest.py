@@ -32,6 +32,7 @@ class Organisation:
         self._decide(f"{reference}-{n}", n)
         self._settle(n, application)
         self._advise(n)
+        self._sign(n)
         self.run_jobs()
 
     def _post(self, reference: str, number: int, n: int, application: Any) -> None:
@@ -92,6 +93,15 @@ class Organisation:
             )
             if act is not None:
                 act(asked.pk, actor=reviewer, comment="seen")
+
+    def _sign(self, n: int) -> None:
+        """Another key of ours, and another that is trusted."""
+        from secguard.signing import ecdsa, services
+
+        administrator = self.people["administrator"]
+        services.create_key(f"key-{n}", services.NewKey(), actor=administrator)
+        trust = services.Trust(f"Vendor {n}", ecdsa.generate().public.pem, "reg.example/**")
+        services.trust_key(trust, actor=administrator)
 
     def _advise(self, n: int) -> None:
         """A feed's file with one advisory, and a registry."""

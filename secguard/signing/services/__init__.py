@@ -1,0 +1,25 @@
+"""Keys: made, rotated, retired, revoked; others' trusted and withdrawn; and signing with ours."""
+
+from secguard.signing.services.keys import (
+    OVERLAP_DAYS,
+    NewKey,
+    create_key,
+    retire_key,
+    revoke_key,
+    rotate_key,
+    sign,
+)
+from secguard.signing.services.trust import Trust, trust_key, withdraw_trust
+
+__all__ = [
+    "OVERLAP_DAYS",
+    "NewKey",
+    "Trust",
+    "create_key",
+    "retire_key",
+    "revoke_key",
+    "rotate_key",
+    "sign",
+    "trust_key",
+    "withdraw_trust",
+]

@@ -14,7 +14,7 @@ from secguard.policies.facts import Gate
 from secguard.policies.services import document_of, verdict_of
 from secguard.scans import services
 from secguard.scans.models import BuildMatch, ChangedMatch, LayerResult, NewHit, Scan
-from secguard.scans.services import rematching, tidying
+from secguard.scans.services import matching, rematching, tidying
 from tests.fixtures_reports import digest, report
 
 pytestmark = pytest.mark.django_db
@@ -158,6 +158,21 @@ def test_what_another_scanner_still_says_stays_open(post, bring):
     assert Observation.objects.count() == 2
     bring(advisory(withdrawn="2026-01-02T00:00:00Z", modified="2026-01-02T00:00:00Z"))
     assert words() == [(digest(1), "CVE-2026-10001", "open")]
+
+
+def test_what_could_not_be_matched_is_said_and_counts_as_looked_for_once_it_can(post, bring):
+    first = post(bill(1, OPENSSL))
+    assert first.covers == []
+    assert first.warnings == [matching.NO_ADVISORIES]
+    assert verdict_of(Image.objects.get(), Gate.PROMOTE).verdict == "block"
+    bring(advisory("DEBIAN-CVE-2026-10003", fixed="3.0.1"))
+    # The same content in other bytes, as a pipeline that runs again posts it.
+    again = post(bill(1, OPENSSL) + b"\n")
+    assert again.counts["introduced"] == 0
+    assert again.covers == ["vulnerability"]
+    assert again.warnings == []
+    assert again.database_updated_at is not None
+    assert verdict_of(Image.objects.get(), Gate.PROMOTE).verdict == "pass"
 
 
 def test_the_same_feed_again_writes_nothing(post, bring, row_counts):

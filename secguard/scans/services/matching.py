@@ -226,15 +226,32 @@ def matches_of(image: Image, *, known_builds: int) -> Matched | None:
     if not AffectedRange.objects.exists():
         return None
     entries = entries_of(image, known_builds=known_builds)
-    missing = _without_advisories(image)
-    warnings = [f"There are no advisories for {name}: {count} packages were not matched" for name, count in missing]
+    covers, warnings = coverage(image)
     return Matched(
         entries=entries,
         flaws=known_flaws({e.vulnerability for e in entries.values()}),
-        covers=frozenset() if missing else frozenset({FindingKind.VULNERABILITY.value}),
+        covers=covers,
         warnings=warnings,
         data_at=data_as_of(),
     )
+
+
+def coverage(image: Image) -> tuple[frozenset[str], list[str]]:
+    """(``Matched.covers`` for the image's inventory as it stands, what could not be matched in words)."""
+    if not AffectedRange.objects.exists():
+        return frozenset(), [NO_ADVISORIES]
+    missing = _without_advisories(image)
+    words = [
+        f"There are no advisories for {name}: {count} package{' was' if count == 1 else 's were'} not matched"
+        for name, count in missing
+    ]
+    return frozenset() if missing else frozenset({FindingKind.VULNERABILITY.value}), words
+
+
+NO_ADVISORIES = (
+    "There are no advisories here yet, so no package was matched. Fetch or bring some (Vulnerability data, or: "
+    "secguard advisories import), then scan or post again"
+)
 
 
 def _without_advisories(image: Image) -> list[tuple[str, int]]:

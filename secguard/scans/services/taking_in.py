@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from secguard.advisories import services as advisory_services
 from secguard.advisories.naming import Flaw
+from secguard.advisories.queries import data_as_of
 from secguard.findings import services as finding_services
 from secguard.findings.entries import Inventory, component_purl
 from secguard.findings.identity import GENERIC, FindingKind
@@ -146,6 +147,12 @@ def _repeat(scan: Scan, image: Image, report: Condensed, *, is_placed: bool, now
         if has_changed and (matched := matching.matches_of(image, known_builds=known_builds)) is not None:
             _take_in_matches(scan, image, matched, components, now)
     scan.covers, scan.warnings = before.covers, list(report.head.warnings)
+    if report.head.inventory and report.head.complete:
+        # Advisories may have come for what nothing could be held against before: that is no longer left out.
+        covers, left_out = matching.coverage(image)
+        scan.covers = sorted({kind.value for kind in report.head.covers} | covers)
+        scan.warnings = [*scan.warnings, *left_out]
+        scan.database_updated_at = scan.database_updated_at or data_as_of()
     _conclude(scan, image, report, taken, content, now)
 
 
@@ -208,7 +215,8 @@ def _take_in(
     if matched is not None and scan.scanner != OWN_SCANNER:
         _take_in_matches(scan, image, matched, components, now)
     scan.covers = sorted(covers | (matched.covers if matched else set()))
-    scan.warnings = [*head.warnings, *(matched.warnings if matched else ())]
+    left_out = [matching.NO_ADVISORIES] if matched is None and head.inventory and head.complete else ()
+    scan.warnings = [*head.warnings, *(matched.warnings if matched else left_out)]
     _conclude(scan, image, report, taken, repeating.content_of(report, is_complete=is_complete), now)
 
 

@@ -268,3 +268,10 @@ def test_the_sign_in_page_renders() -> None:
     html = get_template("registration/login.html").render({"form": SignIn()}, page_request())
     assert 'name="username"' in html
     assert "csrfmiddlewaretoken" in html
+
+
+def test_a_digest_behind_a_name_is_shown_in_twelve_digits_and_kept_whole_on_hover() -> None:
+    name = "reg.example:5000/team/app:1.0@sha256:" + "ab" * 32
+    shown = show("{% place name %}", name=name)
+    assert re.sub("<[^>]*>", "", shown) == "reg.example:5000/team/app:1.0@abababababab"
+    assert f'title="{name}"' in shown

@@ -60,10 +60,12 @@ def is_own(decision: Decision, actor: User) -> bool:
 
 def line(decision: Decision, **details: Any) -> dict[str, Any]:
     """The decision as an audit entry's subject."""
+    is_wide = decision.scope_kind == "organisation"
+    where = "the organisation" if is_wide else f"{decision.scope_kind} {decision.scope_label}"
     return {
         "subject_type": "decision",
         "subject_id": decision.pk,
-        "subject": f"{decision.kind} {decision.risk.name} in {decision.scope_kind} {decision.scope_label}",
+        "subject": f"{decision.kind} {decision.risk.name} in {where}",
         "team_id": decision.team_id,
         "details": {"risk": decision.risk_id, "expires_at": decision.expires_at.isoformat(), **details},
     }

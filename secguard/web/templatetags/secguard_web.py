@@ -179,8 +179,13 @@ def plain(value: object) -> SafeString:
 
 @register.simple_tag
 def place(name: str) -> SafeString:
-    """A repository, with its tag or without: the registry's host quietly before it, a line break after any slash."""
+    """A repository, with its tag or without: the registry's host quietly before it, a line break after any slash.
+
+    A digest at its end is shown in twelve digits, as everywhere.
+    """
     host, path = wording.split_host(name)
+    named, at, digest = path.partition("@")
+    path = f"{named}@{wording.short_digest(digest)}" if at else path
     parts = format_html_join(mark_safe("/<wbr>"), "{}", ((part,) for part in path.split("/")))
     quiet = format_html('<span class="place-host">{}/</span><wbr>', host) if host else ""
     return format_html('<span class="place" title="{}">{}{}</span>', name, quiet, parts)

@@ -10,20 +10,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from secguard.errors import Invalid
 from secguard.images import manifest
-from secguard.images.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, ImageIndex, ImageManifest
-from secguard.images.strictjson import Node, loads
+from secguard.images.manifest import OCI_MANIFEST, Descriptor, ImageManifest
+from secguard.images.referrers import EMPTY, EMPTY_DIGEST, EMPTY_TYPE, described, fallback_tag, subject_of, to_json
 from secguard.signing import bundle, dsse, simplesigning
 
-EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
-EMPTY = b"{}"
-EMPTY_DIGEST = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 CONTENT = "dev.sigstore.bundle.content"
 PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"
@@ -42,26 +37,12 @@ class SignedPayload:
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Referrer:
-    """A manifest that refers to an image. ``artifact_type`` is empty where the list did not tell."""
-
-    descriptor: Descriptor
-    artifact_type: str = ""
-
-
 def signature_tag(digest: str) -> str:
     return f"{fallback_tag(digest)}.sig"
 
 
 def attestation_tag(digest: str) -> str:
     return f"{fallback_tag(digest)}.att"
-
-
-def fallback_tag(digest: str) -> str:
-    """``<algorithm>-<hex>``: at most 32 and 64 characters of them (distribution-spec, "Referrers Tag Schema")."""
-    algorithm, _, value = digest.partition(":")
-    return f"{algorithm[:32]}-{value[:64]}"
 
 
 def signature_layer(payload: Descriptor, signature: bytes) -> Descriptor:
@@ -87,40 +68,34 @@ def config_of(layers: Sequence[Descriptor]) -> bytes:
         "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
         "config": {},
     }
-    return _json(document)
+    return to_json(document)
 
 
 def tag_manifest(config: Descriptor, layers: Iterable[Descriptor]) -> bytes:
     """The manifest under a ``.sig`` or ``.att`` tag."""
-    return _json(
+    return to_json(
         {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
-            "config": _descriptor(config),
-            "layers": [_descriptor(layer) for layer in layers],
+            "config": described(config),
+            "layers": [described(layer) for layer in layers],
         }
     )
 
 
 def referrer_manifest(subject: Descriptor, blob: Descriptor, annotations: Mapping[str, str]) -> bytes:
     """The manifest of a bundle that refers to ``subject``."""
-    return _json(
+    return to_json(
         {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
             "artifactType": bundle.MEDIA_TYPE,
             "config": {"mediaType": EMPTY_TYPE, "digest": EMPTY_DIGEST, "size": len(EMPTY)},
-            "layers": [_descriptor(blob)],
+            "layers": [described(blob)],
             "subject": {"mediaType": subject.media_type, "digest": subject.digest, "size": subject.size},
             "annotations": dict(annotations),
         }
     )
-
-
-def fallback_index(known: Iterable[Referrer], added: Referrer) -> bytes:
-    """The index of the fallback tag with one more referrer in it; the same one stands in it once."""
-    kept = {r.descriptor.digest: r for r in [*known, added]}
-    return _json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [_referrer(r) for r in kept.values()]})
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -145,27 +120,6 @@ def signed_payloads(raw: bytes, media_type: str) -> list[SignedPayload]:
 def envelopes(raw: bytes, media_type: str) -> list[Descriptor]:
     """The envelopes under an ``.att`` tag."""
     return [layer for layer in _layers(raw, media_type) if layer.media_type == dsse.MEDIA_TYPE]
-
-
-def referrers(raw: bytes, *, what: str) -> list[Referrer]:
-    """What an index of referrers lists (``what`` names it in refusals)."""
-    # The list is parsed as an index first: the same bounds and the same refusals as for any other.
-    index = manifest.parse(raw, OCI_INDEX)
-    if not isinstance(index, ImageIndex):
-        raise Invalid(f"{what} is a manifest; expected an index.", code="bad-document")
-    nodes = Node(loads(raw, what=what, max_bytes=manifest.MAX_BYTES), what).nodes("manifests", most=10_000)
-    return [
-        # Some writers put the empty type where the artifact's own belongs: that tells nothing.
-        Referrer(d, "" if (kind := n.text("artifactType", most=255)) == EMPTY_TYPE else kind)
-        for d, n in zip(index.manifests, nodes, strict=True)
-    ]
-
-
-def subject_of(raw: bytes) -> str:
-    """The digest that a manifest refers to, or an empty text."""
-    what = "The manifest"
-    subject = Node(loads(raw, what=what, max_bytes=manifest.MAX_BYTES), what).node("subject")
-    return subject.text("digest", most=200) if subject else ""
 
 
 def bundle_layer(raw: bytes, media_type: str, subject: str) -> Descriptor | None:
@@ -194,21 +148,3 @@ def _layers(raw: bytes, media_type: str) -> tuple[Descriptor, ...]:
             code="too-many-signatures",
         )
     return found.layers
-
-
-def _descriptor(descriptor: Descriptor) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "mediaType": descriptor.media_type,
-        "digest": descriptor.digest,
-        "size": descriptor.size,
-    }
-    return document | ({"annotations": dict(descriptor.annotations)} if descriptor.annotations else {})
-
-
-def _referrer(referrer: Referrer) -> dict[str, Any]:
-    kind = {"artifactType": referrer.artifact_type} if referrer.artifact_type else {}
-    return _descriptor(referrer.descriptor) | kind
-
-
-def _json(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()

@@ -8,10 +8,10 @@ import json
 import pytest
 
 from secguard.errors import Invalid
-from secguard.images import manifest
+from secguard.images import manifest, referrers
 from secguard.images.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor
+from secguard.images.referrers import Referrer
 from secguard.signing import attachments, bundle, dsse, simplesigning
-from secguard.signing.attachments import Referrer
 
 
 def described(raw: bytes, kind: str) -> Descriptor:
@@ -26,11 +26,6 @@ BUNDLE = described(b"bundle", bundle.MEDIA_TYPE)
 def test_tags_are_those_of_the_specifications():
     assert attachments.signature_tag("sha256:" + "a" * 64) == f"sha256-{'a' * 64}.sig"
     assert attachments.attestation_tag("sha256:" + "a" * 64) == f"sha256-{'a' * 64}.att"
-    assert attachments.fallback_tag("sha512:" + "b" * 128) == f"sha512-{'b' * 64}"
-
-
-def test_the_empty_blob_is_the_specification_s():
-    assert described(attachments.EMPTY, "").digest == attachments.EMPTY_DIGEST
 
 
 def test_signatures_under_a_tag_are_read_as_they_were_written():
@@ -55,7 +50,7 @@ def test_a_tag_with_too_many_signatures_or_an_index_is_refused():
     with pytest.raises(Invalid, match="at most 200"):
         attachments.signed_payloads(attachments.tag_manifest(PAYLOAD, layers), OCI_MANIFEST)
     with pytest.raises(Invalid, match="holds an index"):
-        attachments.signed_payloads(attachments.fallback_index([], Referrer(IMAGE)), OCI_INDEX)
+        attachments.signed_payloads(referrers.encode([Referrer(IMAGE)]), OCI_INDEX)
 
 
 def test_envelopes_under_a_tag():
@@ -70,7 +65,7 @@ def test_a_bundle_s_manifest_refers_to_its_image():
     read = manifest.parse(raw, OCI_MANIFEST)
     assert isinstance(read, manifest.ImageManifest)
     assert read.artifact_type == bundle.MEDIA_TYPE
-    assert attachments.subject_of(raw) == IMAGE.digest
+    assert referrers.subject_of(raw) == IMAGE.digest
     found = attachments.bundle_layer(raw, OCI_MANIFEST, IMAGE.digest)
     assert found is not None
     assert found.digest == BUNDLE.digest
@@ -85,22 +80,4 @@ def test_a_bundle_that_refers_to_another_image_is_refused():
 def test_another_artifact_is_no_bundle():
     raw = attachments.referrer_manifest(IMAGE, described(b"x", "text/plain"), {})
     assert attachments.bundle_layer(raw, OCI_MANIFEST, IMAGE.digest) is None
-    assert attachments.bundle_layer(attachments.fallback_index([], Referrer(IMAGE)), OCI_INDEX, IMAGE.digest) is None
-
-
-def test_the_fallback_index_grows_and_lists_each_once():
-    first = Referrer(Descriptor(OCI_MANIFEST, PAYLOAD.digest, 7, annotations={"k": "v"}), "a/b")
-    second = Referrer(BUNDLE, bundle.MEDIA_TYPE)
-    raw = attachments.fallback_index([first], second)
-    assert attachments.referrers(raw, what="It") == [first, second]
-    assert attachments.referrers(attachments.fallback_index([first, second], second), what="It") == [first, second]
-
-
-def test_the_empty_type_in_a_list_tells_nothing():
-    raw = attachments.fallback_index([], Referrer(PAYLOAD, attachments.EMPTY_TYPE))
-    assert attachments.referrers(raw, what="It")[0].artifact_type == ""
-
-
-def test_a_list_that_is_a_manifest_is_refused():
-    with pytest.raises(Invalid):
-        attachments.referrers(attachments.referrer_manifest(IMAGE, BUNDLE, {}), what="The list of referrers")
+    assert attachments.bundle_layer(referrers.encode([Referrer(IMAGE)]), OCI_INDEX, IMAGE.digest) is None

@@ -63,6 +63,11 @@ def read_only(scope: str) -> str:
     return " ".join(kept)
 
 
+def is_for_writing(scope: str) -> bool:
+    """Whether a scope of ours asks for more than reading."""
+    return any("push" in item.rpartition(":")[2].split(",") for item in scope.split())
+
+
 def token(raw: bytes) -> Token:
     """The token of a token server's answer. Raises ``Invalid`` where there is none that fits into a header."""
     what = "The token server's answer"

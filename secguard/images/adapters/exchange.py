@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NoReturn, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -23,6 +23,8 @@ from secguard.images.adapters.network import CheckedTransport, Patience
 
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _MOVED = frozenset({301, 302, 303, 307, 308})
+_MOVED_WITH_BODY = frozenset({307, 308})
+"""The others turn a write into a GET (RFC 9110 section 15.4)."""
 _MAX_REDIRECTS = 5
 _MAX_ATTEMPTS = 4
 _MAX_WAIT = 60.0
@@ -31,8 +33,12 @@ _AGENT = "secguard"
 _T = TypeVar("_T")
 
 
+Body = Callable[[], bytes | Iterable[bytes]]
+"""What is sent, made anew for each time that it is sent: after signing in, or to where the registry points."""
+
+
 class Exchange:
-    """Sends safe requests to one registry; connections are kept until ``close``. Threads may share it."""
+    """Sends requests to one registry; connections are kept until ``close``. Threads may share it."""
 
     def __init__(
         self,
@@ -94,6 +100,25 @@ class Exchange:
                 response.status_code, headers=response.headers, content=body, request=response.request
             )
 
+    def write(
+        self, method: str, path: str, scope: str, *, expected: tuple[int, ...], headers: Mapping[str, str], body: Body
+    ) -> httpx.Response:
+        """One attempt to change something: the answer's headers, where its status is an ``expected`` one.
+
+        ``path`` is the API's, or the address that the registry named for an upload. Refusals as errors; it is the
+        caller's to ask again, from the beginning.
+        """
+        url = urljoin(self.access.api, path)
+        response = self._followed(method, url, scope, headers, body)
+        try:
+            if response.status_code == 401:
+                response = self._signed_in(response, method, url, scope, headers, body)
+            if response.status_code not in expected:
+                self._refuse(response, urlsplit(url).path)
+            return response
+        finally:
+            response.close()
+
     def body(self, response: httpx.Response, most: int) -> bytes:
         """The whole body. Raises ``TooLarge`` past ``most`` bytes, told or sent."""
         told = response.headers.get("content-length", "")
@@ -134,13 +159,16 @@ class Exchange:
 
     # Redirects ------------------------------------------------------------------------------------------------------
 
-    def _followed(self, method: str, url: str, scope: str, headers: Mapping[str, str]) -> httpx.Response:
+    def _followed(
+        self, method: str, url: str, scope: str, headers: Mapping[str, str], body: Body | None = None
+    ) -> httpx.Response:
+        moved = _MOVED if body is None else _MOVED_WITH_BODY
         seen = set()
         for _ in range(_MAX_REDIRECTS + 1):
             to = destination(url, self.access)
-            response = self._send(method, url, to, {**headers, **self._authorization(to, scope)})
+            response = self._send(method, url, to, {**headers, **self._authorization(to, scope)}, body)
             location = response.headers.get("location", "")
-            if response.status_code not in _MOVED or not location:
+            if response.status_code not in moved or not location:
                 return response
             response.close()
             seen.add(url)
@@ -162,14 +190,17 @@ class Exchange:
                 code="destination-not-allowed",
             ) from None
 
-    def _send(self, method: str, url: str, to: Destination, headers: Mapping[str, str]) -> httpx.Response:
+    def _send(
+        self, method: str, url: str, to: Destination, headers: Mapping[str, str], body: Body | None = None
+    ) -> httpx.Response:
         transport = self._transports.get(to.origin)
         if transport is None:
             fresh = CheckedTransport(to, self._context, self._patience, self._resolver)
             transport = self._transports.setdefault(to.origin, fresh)
         with self.words(url):
             ours = {"User-Agent": _AGENT, "Accept-Encoding": "identity"}
-            return transport.handle_request(httpx.Request(method, url, headers={**ours, **headers}))
+            content = None if body is None else body()
+            return transport.handle_request(httpx.Request(method, url, headers={**ours, **headers}, content=content))
 
     # Signing in -----------------------------------------------------------------------------------------------------
 
@@ -188,7 +219,13 @@ class Exchange:
         return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
     def _signed_in(
-        self, response: httpx.Response, method: str, url: str, scope: str, headers: Mapping[str, str]
+        self,
+        response: httpx.Response,
+        method: str,
+        url: str,
+        scope: str,
+        headers: Mapping[str, str],
+        body: Body | None = None,
     ) -> httpx.Response:
         response.close()
         if _origin(str(response.url)) != self._home:
@@ -200,7 +237,7 @@ class Exchange:
             self._is_basic = True
         else:
             self._no_entry(response)
-        again = self._followed(method, url, scope, headers)
+        again = self._followed(method, url, scope, headers, body)
         if again.status_code == 401:
             again.close()
             self._tokens.pop(scope, None)
@@ -209,9 +246,11 @@ class Exchange:
 
     def _fetch_token(self, parameters: Mapping[str, str], scope: str) -> None:
         realm = parameters.get("realm", "")
-        asked = {"service": parameters.get("service", "")}
-        asked["scope"] = challenge.read_only(parameters.get("scope", "")) or scope
-        query = urlencode({name: value for name, value in asked.items() if value})
+        # A registry may ask us to ask for more than reading; that is asked for by nobody but who came to write.
+        reading = [challenge.read_only(parameters.get("scope", "")) or scope]
+        scopes = scope.split() if challenge.is_for_writing(scope) else reading
+        asked = [("service", parameters.get("service", "")), *(("scope", one) for one in scopes)]
+        query = urlencode([(name, value) for name, value in asked if value])
         url = f"{realm}{'&' if '?' in realm else '?'}{query}"
         to = destination(url, self.access)
         response = self._send("GET", url, to, self._basic())
@@ -227,11 +266,12 @@ class Exchange:
         self._tokens[scope] = (token.value, time.monotonic() + token.seconds * 0.9)
 
     def _no_entry(self, response: httpx.Response) -> NoReturn:
-        who = f"the user {self.access.username!r}" if self.access.username else "anonymous reading"
+        act, acting = ("read", "reading") if _is_safe(response) else ("write to", "writing")
+        who = f"the user {self.access.username!r}" if self.access.username else f"anonymous {acting}"
         what = "Check the password" if self.access.username else "Enter a user and password"
         raise NotAllowed(
             f"The registry {self.access.host} refuses {who} ({response.status_code}). {what} in the registry's "
-            "settings, that it may read this repository, and that the repository's name is right.",
+            f"settings, that it may {act} this repository, and that the repository's name is right.",
             code="registry-refused",
         )
 
@@ -252,8 +292,11 @@ class Exchange:
             )
         if status in (401, 403):
             self._no_entry(response)
+        expected = "expected 200. Is it a registry (OCI distribution API)?"
+        if not _is_safe(response):
+            expected = "it does not take what was pushed. Is it read-only, or a cache of another registry?"
         raise Invalid(
-            f"{who} answers {status} to {path[:200]}{said}; expected 200. Is it a registry (OCI distribution API)?",
+            f"{who} answers {status} to {path[:200]}{said}; {expected}",
             code="registry-answer",
         )
 
@@ -300,6 +343,10 @@ class Exchange:
             raise NotAllowed(
                 f"The registry {self.access.host} points to {url[:200]!r}: that is no URL ({error})."
             ) from None
+
+
+def _is_safe(response: httpx.Response) -> bool:
+    return response.request.method in ("GET", "HEAD")
 
 
 def _origin(url: str) -> tuple[str, str, int]:

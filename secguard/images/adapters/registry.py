@@ -14,15 +14,17 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import httpx
 
-from secguard.errors import Invalid, TooLarge, Unavailable
-from secguard.images import manifest
+from secguard.errors import Invalid, NotFound, TooLarge, Unavailable
+from secguard.images import manifest, referrers
 from secguard.images.adapters import network
 from secguard.images.adapters.addresses import RegistryAccess
 from secguard.images.adapters.exchange import Exchange
 from secguard.images.adapters.network import Patience
 from secguard.images.adapters.source import Progress, Resolved, digest_of
 from secguard.images.adapters.verified import VerifiedFile
+from secguard.images.manifest import Descriptor
 from secguard.images.reference import is_digest
+from secguard.images.referrers import Referrer
 from secguard.images.strictjson import Node, loads, refused
 
 __all__ = ["Patience", "RegistryAccess", "RegistryClient", "RegistrySource"]
@@ -35,6 +37,9 @@ _CATALOG = "registry:catalog:*"
 _PAGE = 1000
 _MAX_PAGES = 1000
 _MAX_NAMES = 200_000
+_PAGING = ("n", "last", "next_page", "artifactType")
+_MAX_REFERRERS = 10_000
+MAX_SMALL_BLOB = 64 * 2**20
 _MAX_PAGE_BYTES = 8 * 2**20
 _WORTH_ANOTHER_TRY = 2**20
 """Bytes that a transfer which broke off must have brought, for its attempts to be counted anew."""
@@ -73,7 +78,7 @@ class RegistryClient:
 
         Raises ``Invalid`` where the bytes are not what the digest or the registry's own headers say.
         """
-        at = f"{_v2(path)}/manifests/{_reference(reference)}"
+        at = f"{v2(path)}/manifests/{reference_of(reference)}"
         response = self._exchange.get(at, _pull(path), most=manifest.MAX_BYTES, headers=_ACCEPT)
         raw = response.content
         told = response.headers.get("docker-content-digest", "")
@@ -86,7 +91,7 @@ class RegistryClient:
 
         Costs no pull where registries count those. Where the header is missing the manifest is read after all.
         """
-        at = f"{_v2(path)}/manifests/{_reference(tag)}"
+        at = f"{v2(path)}/manifests/{reference_of(tag)}"
         response = self._exchange.head(at, _pull(path), _ACCEPT)
         told: str = response.headers.get("docker-content-digest", "")
         return told if is_digest(told) else self.resolve(path, tag).digest
@@ -96,7 +101,7 @@ class RegistryClient:
 
         Attempts are counted anew whenever one brought a good part.
         """
-        at = f"{_v2(path)}/blobs/{into.descriptor.digest}"
+        at = f"{v2(path)}/blobs/{into.descriptor.digest}"
         is_resumed = into.size > 0
         self._whole(at, _pull(path), into, progress)
         try:
@@ -108,9 +113,65 @@ class RegistryClient:
             self._whole(at, _pull(path), into, progress)
             into.check()
 
+    def small_blob(self, path: str, blob: Descriptor) -> bytes:
+        """A blob of up to ``MAX_SMALL_BLOB`` bytes, checked. Raises ``TooLarge``, ``Invalid`` where it is another."""
+        if blob.size > MAX_SMALL_BLOB:
+            raise TooLarge(f"The blob {blob.digest} has {blob.size:,} bytes; at most {MAX_SMALL_BLOB:,} are read here.")
+        at = f"{v2(path)}/blobs/{blob.digest}"
+        raw = self._exchange.get(at, _pull(path), most=blob.size).content
+        found = digest_of(raw, blob.digest.partition(":")[0])
+        if found != blob.digest:
+            raise Invalid(
+                f"The registry {self.access.host} answers to {at} with bytes whose digest is {found}: they were "
+                "altered or cut off. Nothing of it is used.",
+                code="wrong-blob-digest",
+            )
+        return raw
+
+    def referrers(self, path: str, digest: str) -> list[Referrer]:
+        """What refers to a manifest: by the registry's own list, else by the index under the fallback tag."""
+        listed = self.listed_referrers(path, digest)
+        return self.noted_referrers(path, digest) if listed is None else listed
+
+    def listed_referrers(self, path: str, digest: str) -> list[Referrer] | None:
+        """The registry's own list, all its pages; ``None`` where it keeps none (distribution-spec, end-12a)."""
+        own = f"{v2(path)}/referrers/{reference_of(digest)}"
+        at = own
+        found: dict[str, Referrer] = {}
+        for _ in range(_MAX_PAGES):
+            try:
+                response = self._exchange.get(at, _pull(path), most=manifest.MAX_BYTES, headers=_ACCEPT)
+            except NotFound:
+                return None
+            except Invalid as error:
+                if error.code == "registry-answer":  # 400, 405: registries from before the list
+                    return None
+                raise
+            if response.headers.get("content-type", "").partition(";")[0].strip() != manifest.OCI_INDEX:
+                return None  # a page that says that there is no such address, with 200
+            before = len(found)
+            found.update((r.descriptor.digest, r) for r in referrers.decode(response.content))
+            following = _next_page(response, own)
+            if following is None:
+                return list(found.values())
+            at = following
+            if len(found) == before or len(found) > _MAX_REFERRERS:
+                break
+        raise TooLarge(
+            f"The list of what refers to {digest} in {self.access.host} does not end ({len(found):,} so far).",
+            code="list-without-end",
+        )
+
+    def noted_referrers(self, path: str, digest: str) -> list[Referrer]:
+        """What the index under the fallback tag lists; nothing where there is none."""
+        try:
+            return referrers.decode(self.resolve(path, referrers.fallback_tag(digest)).raw)
+        except NotFound:
+            return []
+
     def tags(self, path: str) -> list[str]:
         """All tags of a repository (distribution-spec, end-8b)."""
-        return self._pages(f"{_v2(path)}/tags/list", "tags", _TAG, _pull(path))
+        return self._pages(f"{v2(path)}/tags/list", "tags", _TAG, _pull(path))
 
     def catalog(self) -> list[str]:
         """All repositories that the registry lists; many registries refuse to (``NotFound`` or ``NotAllowed``)."""
@@ -221,13 +282,15 @@ class RegistrySource:
         self._client.close()
 
 
-def _v2(path: str) -> str:
+def v2(path: str) -> str:
+    """Where the API has a repository. Raises ``Invalid`` for a path that none may have."""
     if not _PATH.fullmatch(path) or len(path) > 255:
         raise Invalid(f"{path[:200]!r} is no repository's path: expected lower-case parts, divided by '/'.")
     return f"/v2/{path}"
 
 
-def _reference(text: str) -> str:
+def reference_of(text: str) -> str:
+    """A tag or digest as it stands in an address. Raises ``Invalid`` for anything else."""
     if not is_digest(text) and not _TAG.fullmatch(text):
         raise Invalid(f"{text[:200]!r} is neither a tag nor a digest.", code="bad-reference")
     return text
@@ -260,5 +323,5 @@ def _next_page(response: httpx.Response, path: str) -> str | None:
     if not link:
         return None
     query = parse_qs(urlsplit(urljoin("https://x/", link)).query)
-    kept: dict[str, Any] = {name: query[name][0] for name in ("n", "last", "next_page") if name in query}
+    kept: dict[str, Any] = {name: query[name][0] for name in _PAGING if name in query}
     return f"{path}?{urlencode(kept)}" if kept else None

@@ -23,6 +23,7 @@ from secguard.images.services.registries import (
     client_of,
     edit_registry,
     password_of,
+    pusher_of,
     renew_webhook_token,
 )
 
@@ -44,6 +45,7 @@ __all__ = [
     "password_of",
     "place",
     "point",
+    "pusher_of",
     "renew_webhook_token",
     "replace_inventory",
 ]

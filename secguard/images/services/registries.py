@@ -19,6 +19,7 @@ from secguard.audit.actions import Action
 from secguard.audit.services import record
 from secguard.errors import Conflict, Invalid, NotFound
 from secguard.images.adapters.addresses import RegistryAccess
+from secguard.images.adapters.pushing import PushingClient
 from secguard.images.adapters.registry import RegistryClient
 from secguard.images.models import (
     Registry,
@@ -159,13 +160,22 @@ def password_of(registry: Registry) -> str:
 
 
 def client_of(registry: Registry) -> RegistryClient:
-    """Speaks to the registry as it was set up. The caller closes it. Raises ``Invalid`` where nobody set it up."""
+    """Reads from the registry as it was set up. The caller closes it. Raises ``Invalid`` where nobody set it up."""
+    return RegistryClient(_access(registry))
+
+
+def pusher_of(registry: Registry) -> PushingClient:
+    """The same, and writes."""
+    return PushingClient(_access(registry))
+
+
+def _access(registry: Registry) -> RegistryAccess:
     if registry.configured_at is None:
         raise Invalid(
-            f"Workers do not pull from {registry.host}: nobody has set that registry up here.",
+            f"Workers do not connect to {registry.host}: nobody has set that registry up here.",
             code="registry-not-set-up",
         )
-    access = RegistryAccess(
+    return RegistryAccess(
         host=registry.host,
         uses_plain_http=registry.uses_plain_http,
         username=registry.username,
@@ -173,4 +183,3 @@ def client_of(registry: Registry) -> RegistryClient:
         ca_certificate=registry.ca_certificate,
         allowed_hosts=tuple(registry.allowed_hosts),
     )
-    return RegistryClient(access)

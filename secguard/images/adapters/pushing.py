@@ -1,0 +1,169 @@
+"""Writing to a registry (distribution-spec 1.1, "Push"): blobs, manifests, and what refers to them.
+
+The same connection, address rules and signing in as for reading. What was written is read back: a registry that took
+something else, or lost it, is found before anything relies on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from urllib.parse import urlencode
+
+import httpx
+
+from secguard.errors import Conflict, Invalid, NotFound
+from secguard.images import referrers
+from secguard.images.adapters.registry import RegistryClient, reference_of, v2
+from secguard.images.adapters.source import Resolved, digest_of
+from secguard.images.manifest import MAX_BYTES, OCI_INDEX, Descriptor
+from secguard.images.referrers import Referrer
+
+Chunks = Callable[[], Iterable[bytes]]
+_SMALL = 2**20
+"""Blobs up to here are read back whole; of larger ones the registry's word on digest and size is asked."""
+_ATTEMPTS = 5
+_BINARY = "application/octet-stream"
+
+
+class PushingClient(RegistryClient):
+    """Reads and writes. Every write may be repeated: it ends in the same state."""
+
+    def has_blob(self, path: str, blob: Descriptor) -> bool:
+        """Whether the repository has it. Raises ``Invalid`` where it has another size under that digest."""
+        try:
+            response = self._exchange.head(f"{v2(path)}/blobs/{blob.digest}", _pull(path), {})
+        except NotFound:
+            return False
+        told = response.headers.get("content-length", "")
+        if told.isdigit() and int(told) != blob.size:
+            raise Invalid(
+                f"The registry {self.access.host} has {int(told):,} bytes as {blob.digest}; expected {blob.size:,}.",
+                code="wrong-blob-size",
+            )
+        return True
+
+    def mount(self, path: str, blob: Descriptor, source: str) -> bool:
+        """Take a blob over from another repository of this registry; False where it does not do that."""
+        query = urlencode({"mount": blob.digest, "from": source})
+        response = self._exchange.again(lambda: self._begin(path, f"?{query}", f"{_push(path)} {_pull(source)}"))
+        # Else an upload was begun instead; nobody goes on with it, and registries clear such away.
+        return response.status_code == 201 and self.has_blob(path, blob)
+
+    def push_blob(self, path: str, blob: Descriptor, chunks: Chunks) -> None:
+        """Write a blob unless it is there. ``chunks`` begins anew with each call: a broken transfer starts over.
+
+        Raises ``Invalid`` where the registry takes the bytes for another blob, or does not have it afterwards.
+        """
+        if self.has_blob(path, blob):
+            return
+        self._exchange.again(lambda: self._upload(path, blob, chunks))
+        if not self.has_blob(path, blob):
+            raise Invalid(f"The registry {self.access.host} took the blob {blob.digest} and does not have it.")
+        if blob.size <= _SMALL:
+            self.small_blob(path, blob)
+
+    def push_bytes(self, path: str, raw: bytes, media_type: str) -> Descriptor:
+        """Write a small blob; returns what describes it."""
+        blob = Descriptor(media_type, digest_of(raw), len(raw))
+        self.push_blob(path, blob, lambda: [raw])
+        return blob
+
+    def push_manifest(self, path: str, raw: bytes, media_type: str, reference: str = "") -> Resolved:
+        """Write a manifest or index byte for byte, under ``reference`` (by default its digest), and read it back.
+
+        Raises ``Invalid`` where the registry then answers with other bytes, and ``Conflict`` where the tag was moved
+        by somebody else in between.
+        """
+        self._put(path, raw, media_type, reference)
+        return self._read_back(path, raw, reference)
+
+    def push_referrer(self, path: str, raw: bytes, media_type: str, artifact_type: str) -> Resolved:
+        """Write a manifest that has a subject, so that it is found from there: by the registry's own list, or by the
+        index under the fallback tag, which is then kept here.
+
+        That index is read, changed and written; who pushes referrers of one image at once stands in line elsewhere.
+        What another writer took out of it in between is put in again. Raises as ``push_manifest``.
+        """
+        subject = referrers.subject_of(raw)
+        if not subject:
+            raise Invalid("The manifest refers to nothing; expected a subject.", code="no-subject")
+        answer = self._put(path, raw, media_type)
+        pushed = self._read_back(path, raw, "")
+        if answer.headers.get("oci-subject", "") != subject and not self._lists_referrers(path, subject):
+            self._note(path, subject, Referrer(Descriptor(media_type, pushed.digest, len(raw)), artifact_type))
+        return pushed
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _lists_referrers(self, path: str, digest: str) -> bool:
+        return self.listed_referrers(path, digest) is not None
+
+    def _note(self, path: str, subject: str, added: Referrer) -> None:
+        tag = referrers.fallback_tag(subject)
+        for _ in range(_ATTEMPTS):
+            known = self.noted_referrers(path, subject)
+            if any(r.descriptor.digest == added.descriptor.digest for r in known):
+                return
+            with suppress(Conflict):
+                self.push_manifest(path, referrers.encode([*known, added]), OCI_INDEX, tag)
+        raise Conflict(
+            f"The list of referrers {tag} in {self.access.host} is changed by somebody else all the time. Try again.",
+            code="referrers-race",
+        )
+
+    def _put(self, path: str, raw: bytes, media_type: str, reference: str = "") -> httpx.Response:
+        if len(raw) > MAX_BYTES:
+            raise Invalid(f"The manifest has {len(raw):,} bytes; registries take {MAX_BYTES:,}.")
+        at = f"{v2(path)}/manifests/{reference_of(reference or digest_of(raw))}"
+        headers = {"Content-Type": media_type, "Content-Length": str(len(raw))}
+        return self._exchange.again(
+            lambda: self._exchange.write("PUT", at, _push(path), expected=(201,), headers=headers, body=lambda: raw)
+        )
+
+    def _read_back(self, path: str, raw: bytes, reference: str) -> Resolved:
+        digest = digest_of(raw)
+        kept = self.resolve(path, digest)
+        if kept.raw != raw:
+            raise Invalid(
+                f"The registry {self.access.host} answers with {len(kept.raw):,} bytes for the manifest {digest} that "
+                f"was just written with {len(raw):,}: they are others. Nothing relies on it.",
+                code="written-otherwise",
+            )
+        if reference and (found := self.resolve(path, reference).digest) != digest:
+            raise Conflict(
+                f"{path}:{reference} in {self.access.host} is {found} though {digest} was just written: somebody else "
+                "moved it.",
+                code="tag-moved",
+            )
+        return kept
+
+    def _begin(self, path: str, query: str, scope: str) -> httpx.Response:
+        return self._exchange.write(
+            "POST",
+            f"{v2(path)}/blobs/uploads/{query}",
+            scope,
+            expected=(201, 202),
+            headers={"Content-Length": "0"},
+            body=bytes,
+        )
+
+    def _upload(self, path: str, blob: Descriptor, chunks: Chunks) -> None:
+        at = self._upload_of(self._begin(path, "", _push(path)))
+        at += f"{'&' if '?' in at else '?'}{urlencode({'digest': blob.digest})}"
+        headers = {"Content-Type": _BINARY, "Content-Length": str(blob.size)}
+        self._exchange.write("PUT", at, _push(path), expected=(201,), headers=headers, body=lambda: iter(chunks()))
+
+    def _upload_of(self, response: httpx.Response) -> str:
+        location: str = response.headers.get("location", "")
+        if not location:
+            raise Invalid(f"The registry {self.access.host} begins an upload and does not say where.")
+        return location
+
+
+def _pull(path: str) -> str:
+    return f"repository:{path}:pull"
+
+
+def _push(path: str) -> str:
+    return f"repository:{path}:pull,push"

@@ -136,6 +136,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="docs",
     ),
     path("", include("secguard.accounts.urls")),
+    path("", include("secguard.admission.urls")),
     path("", include("secguard.advisories.urls")),
     path("", include("secguard.audit.urls")),
     path("", include("secguard.decisions.urls")),

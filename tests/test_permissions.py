@@ -168,6 +168,7 @@ def asked_about(judged: dict[str, Any]) -> dict[str, Any]:
     kept = AdmissionDecision.objects.create(
         key="0" * 64, cluster=cluster, namespace="shop", workload_kind="Deployment", workload_name="api",
         reference=f"registry.example.org/shop/api@{image.digest}", digest=image.digest, image=image, outcome="denied",
+        repository_id=image.places.get().repository_id,
         mode="enforce", reason="1 flaw.", evaluation_id=judged["evaluation"], first_at=now, last_at=now,
     )  # fmt: skip
     return {"gate": gate.pk, "admitted": kept.pk}

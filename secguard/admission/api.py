@@ -18,9 +18,9 @@ from secguard.admission.answer import DEFAULT_EFFECTS, Effect, Mode, Outcome
 from secguard.admission.models import AdmissionDecision, ClusterGate
 from secguard.images.queries import find_image
 from secguard.web.parameters import choice_of, text_of
-from secguard.workloads.models import Cluster
+from secguard.workloads.models import CLUSTER_KINDS
 
-KINDS = [str(value) for value, _ in Cluster._meta.get_field("kind").choices or ()]
+KINDS = [value for value, _ in CLUSTER_KINDS]
 
 
 class ClusterSerializer(serializers.ModelSerializer[ClusterGate]):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from secguard.accounts.models import User
 from secguard.admission.answer import Mode, Outcome, Rules
-from secguard.images.models import Image, ImageRepository
+from secguard.images.models import Image, Repository
 from secguard.policies.models import Evaluation
 from secguard.workloads.models import Cluster
 
@@ -48,13 +48,11 @@ class ClusterGate(models.Model):
 
 class AdmissionDecisionQuerySet(models.QuerySet["AdmissionDecision"]):
     def visible_to(self, user: User) -> AdmissionDecisionQuerySet:
-        """Those on images that lie with the user's teams; what names no image known here, to who sees everything."""
-        if user.sees_everything:
-            return self
-        places = ImageRepository.objects.filter(
-            image=OuterRef("image_id"), repository__application__team_id__in=user.team_ids
-        )
-        return self.filter(Exists(places))
+        """Those that name a repository of the user's teams; all others, to who sees everything.
+
+        Not by the image: the same digest may lie in another team's repository, which the answer would name.
+        """
+        return self if user.sees_everything else self.filter(repository__application__team_id__in=user.team_ids)
 
 
 class AdmissionDecision(models.Model):
@@ -72,6 +70,9 @@ class AdmissionDecision(models.Model):
     reference = models.CharField(max_length=700, blank=True, help_text="as written; empty: about what the pod asks for")
     digest = models.CharField(max_length=135, blank=True, help_text="what the reference named then")
     image = models.ForeignKey(Image, models.CASCADE, null=True, blank=True, related_name="admission_decisions")
+    repository = models.ForeignKey(
+        Repository, models.SET_NULL, null=True, blank=True, related_name="admission_decisions"
+    )
     outcome = models.CharField(max_length=12, choices=OUTCOME_CHOICES)
     mode = models.CharField(max_length=8, choices=MODE_CHOICES)
     reason = models.TextField(blank=True)

@@ -15,8 +15,8 @@ from secguard.admission.models import AdmissionDecision
 from secguard.decisions.lifecycle import DecisionStatus
 from secguard.decisions.models import Decision
 from secguard.errors import Invalid
-from secguard.images.models import Image, ImageRepository, IndexImage, Registry, Tag
-from secguard.images.reference import Reference, parse
+from secguard.images.models import Image, ImageRepository, IndexImage, Registry, Repository, Tag
+from secguard.images.reference import Reference, parse, try_parse
 from secguard.policies.facts import Gate
 from secguard.policies.models import Verdict
 from secguard.workloads.models import Workload
@@ -97,6 +97,13 @@ def stored_verdicts(image_ids: Collection[int], now: datetime) -> dict[int, Stor
 
 def preferred_hosts(hosts: Collection[str]) -> set[str]:
     return set(Registry.objects.filter(host__in=hosts, is_preferred=True).values_list("host", flat=True))
+
+
+def repositories(references: Iterable[str]) -> dict[str, int]:
+    """The repositories that references name, those of them that are known here. One query."""
+    named = {text: found.repository for text in references if (found := try_parse(text)) is not None}
+    known = dict(Repository.objects.filter(name__in=named.values()).values_list("name", "pk"))
+    return {text: known[place] for text, place in named.items() if place in known}
 
 
 def running_in(cluster_id: int, namespace: str, image_ids: Collection[int]) -> set[int]:

@@ -41,7 +41,7 @@ from secguard.images.models import Image
 from secguard.policies.facts import Gate
 from secguard.policies.queries import gating_policy
 from secguard.policies.services import document_of, rules_of, simulate, verdict_of
-from secguard.workloads.models import Cluster
+from secguard.workloads.models import CLUSTER_KINDS, Cluster
 from secguard.workloads.podspec import check_paths
 
 TOKEN_PREFIX = "sgk_"  # noqa: S105 - the public part of every cluster's token
@@ -224,6 +224,9 @@ def _count(rows: Mapping[str, AdmissionDecision], made: Answer, now: datetime) -
         same.update(count=F("count") + 1, last_at=now, uid=about.uid[:200], requested_by=about.user)
     fresh = [row for key, row in rows.items() if key not in known]
     if fresh:
+        places = queries.repositories(row.reference for row in fresh)
+        for row in fresh:
+            row.repository_id = places.get(row.reference)
         # Another process may add the same in this instant: one of the two rows stays, and counts one too few.
         AdmissionDecision.objects.bulk_create(fresh, ignore_conflicts=True)
 
@@ -326,7 +329,7 @@ def edit_gate(gate_id: int, edit: GateEdit, *, actor: User | None) -> ClusterGat
 def _set_kind(cluster: Cluster, edit: GateEdit) -> None:
     if edit.kind is None:
         return
-    kinds = [str(value) for value, _ in Cluster._meta.get_field("kind").choices or ()]
+    kinds = [value for value, _ in CLUSTER_KINDS]
     if edit.kind not in kinds:
         raise Invalid(f"{edit.kind[:40]!r} is no kind of cluster; expected one of {', '.join(kinds)}.", where="kind")
     cluster.kind = edit.kind

@@ -63,6 +63,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
             Item("Decisions", "decisions:list", "gavel"),
         ),
     ),
+    ("Run", (Item("Admission", "admissions:list", "server"),)),
     (
         "Govern",
         (
@@ -77,7 +78,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
         "",
         (
             Item(
-                "Settings", "settings:home", "settings", section=("settings:", "registries:", "keys:", "trusted-keys:")
+                "Settings", "settings:home", "settings", section=("settings:", "clusters:", "registries:", "keys:", "trusted-keys:")
             ),
         ),
     ),

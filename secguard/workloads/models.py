@@ -9,13 +9,15 @@ from django.utils import timezone
 from secguard.accounts.models import Application, User
 from secguard.images.models import Image
 
+CLUSTER_KINDS = [("laptop", "laptop"), ("datacenter", "data centre"), ("cloud", "cloud")]
+
 
 class Cluster(models.Model):
     name = models.CharField(max_length=100, unique=True)
     kind = models.CharField(
         max_length=12,
         default="cloud",
-        choices=[("laptop", "laptop"), ("datacenter", "data centre"), ("cloud", "cloud")],
+        choices=CLUSTER_KINDS,
     )
     is_sample = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now)

@@ -85,7 +85,7 @@ def test_what_was_answered_to_whom_it_concerns(
     ask_pod(GOOD, BAD, UNKNOWN)
     assert {r["outcome"] for r in operator.api.get(KEPT).json()["results"]} == {"allowed", "denied"}
     rows = developer.api.get(KEPT).json()["results"]
-    assert sorted(r["reference"] for r in rows) == sorted([GOOD, BAD])  # nobody's image is nobody's team's
+    assert sorted(r["reference"] for r in rows) == sorted([GOOD, BAD, UNKNOWN])  # all in the team's repository
     assert stranger.api.get(KEPT).json()["results"] == []
     (row,) = developer.api.get(f"{KEPT}?image={digest(2)}&outcome=denied&cluster=prod&namespace=shop").json()["results"]
     assert (row["image"], row["count"], row["requested_by"]) == (digest(2), 1, "ann")

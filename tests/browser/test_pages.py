@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -62,6 +63,11 @@ PAGES = {
     "registries:list": "/settings/registries/",
     "registries:new": "/settings/registries/new/",
     "registries:detail": "/settings/registries/{registry}/",
+    "clusters:list": "/settings/clusters/",
+    "clusters:new": "/settings/clusters/new/",
+    "clusters:detail": "/settings/clusters/{gate}/",
+    "admissions:list": "/admissions/",
+    "admissions:detail": "/admissions/{admitted}/",
     "keys:list": "/settings/keys/",
     "keys:new": "/settings/keys/new/",
     "keys:detail": "/settings/keys/{key}/",
@@ -95,6 +101,7 @@ NOT_PAGES = {
     "public-key",  # PEM
     "decisions:vote", "decisions:appetite-activate", "policies:activate",  # POST alone
     "feeds:schedule", "feeds:upload", "feeds:fetch",
+    "admission-validate", "admission-mutate", "admission-imagereview", "admission-external-data", "clusters:token",
     "registry-hook", "registries:webhook-token", "scans:cancel", "scans:again", "scans:upload",
     "repositories:watch", "notifications:read", "notifications:read-all",
     "images:rebuild",  # needs our own scans: looked at in test_own_eyes
@@ -144,6 +151,7 @@ def estate(installation: Installation, buster: Path) -> dict[str, Any]:
     return {
         "key": key.json()["id"],
         "trusted": trusted.json()["id"],
+        **denied(made),
         "feed": made.api("GET", "feeds/").json()["results"][0]["id"],
         "registry": made.api("GET", "registries/").json()["results"][0]["id"],
         "risk": critical,
@@ -154,6 +162,21 @@ def estate(installation: Installation, buster: Path) -> dict[str, Any]:
         "repository": made.api("GET", "repositories/", token=developer).json()["results"][0]["id"],
         "user": next(u["id"] for u in users if u["username"] == "dora"),
     }
+
+
+def denied(installation: Installation) -> dict[str, int]:
+    """A cluster that asked about an image that nobody knows, and what it was answered."""
+    made = installation.api("POST", "clusters/", json={"name": "production", "namespaces": {"team-*": "warn"}})
+    assert made.status_code == 201, made.text
+    token = installation.api("POST", f"clusters/{made.json()['id']}/token/").json()["token"]
+    pod = {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "web", "image": f"{REPOSITORY}:unknown"}]}}
+    request = {"uid": "1", "operation": "CREATE", "namespace": "shop", "kind": {"kind": "Pod"}, "object": pod}
+    body = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = httpx.post(f"{installation.url}/admission/v1/validate", json=body, headers=headers)
+    assert answer.json()["response"]["allowed"] is False, answer.text
+    (kept,) = installation.api("GET", "admission-decisions/").json()["results"]
+    return {"gate": made.json()["id"], "admitted": kept["id"]}
 
 
 def ask(installation: Installation, token: str, risk: int) -> int:

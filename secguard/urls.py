@@ -14,7 +14,6 @@ from secguard.accounts.api import (
     TokenViewSet,
     UserViewSet,
 )
-from secguard.admission import views as admission_views
 from secguard.admission.api import AdmissionDecisionViewSet, ClusterViewSet
 from secguard.advisories.api import AdvisoryViewSet, FeedViewSet, ImportViewSet
 from secguard.audit.api import AuditViewSet
@@ -124,10 +123,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics_page, name="metrics"),
     path("hooks/registry/", registry_hook, name="registry-hook"),
-    path("admission/v1/validate", admission_views.validate, name="admission-validate"),
-    path("admission/v1/mutate", admission_views.mutate, name="admission-mutate"),
-    path("admission/v1/imagereview", admission_views.image_review, name="admission-imagereview"),
-    path("admission/v1/external-data", admission_views.external_data, name="admission-external-data"),
     path("api/v1/", include((router.urls + api_patterns, "api"))),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path(

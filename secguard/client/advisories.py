@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
+import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +16,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import zstandard
 
 from secguard.client.rest import CouldNotTell, Deadline, Server
 
 CHUNK = 2**20
-ENDINGS = (".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".csv", ".gz", ".zst")
+PACKED = (".gz", ".zst")
+ENDINGS = (".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".csv", *PACKED)
 """What is taken of a folder; everything else in it is no advisory."""
 
 Progress = Callable[[str, int, int], None]
@@ -100,11 +105,31 @@ def _zip(folder: Path, into: Path, show: Progress) -> None:
             for name in sorted(names):
                 if name.endswith(ENDINGS):
                     file = Path(root) / name
-                    archive.write(file, str(file.relative_to(folder)))
+                    _add(archive, file, str(file.relative_to(folder)))
                     count += 1
                     show("Packing", count, 0)
     if not count:
         raise CouldNotTell(f"{folder} holds no file that ends in one of {', '.join(ENDINGS)}.")
+
+
+def _add(archive: zipfile.ZipFile, file: Path, name: str) -> None:
+    """Puts a file into the archive, a packed one unpacked: the server opens no archive inside another."""
+    packed = next((ending for ending in PACKED if name.endswith(ending)), "")
+    if not packed:
+        archive.write(file, name)
+        return
+    try:
+        with _unpacked(file, packed) as plain, archive.open(name.removesuffix(packed), "w", force_zip64=True) as member:
+            shutil.copyfileobj(plain, member, CHUNK)
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+        raise CouldNotTell(f"{file} cannot be unpacked: {error}. Is it whole?") from error
+
+
+def _unpacked(file: Path, packed: str) -> Any:
+    if packed == ".gz":
+        return gzip.open(file)
+    whole = zstandard.ZstdDecompressor(max_window_size=2**27)
+    return whole.stream_reader(file.open("rb"), read_across_frames=True, closefd=True)
 
 
 def _download(url: str, into: Path, show: Progress) -> None:

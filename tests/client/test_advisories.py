@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import zipfile
 
 import httpx
 import pytest
+import zstandard
 
 from secguard.client.advisories import bring
 from secguard.client.rest import CouldNotTell, Deadline, Server
@@ -54,6 +56,34 @@ def test_a_folder_is_packed_without_what_is_no_advisory(tmp_path):
     ((query, raw, _),) = fake.sent
     assert query == {"name": "vulns.zip"}
     assert sorted(zipfile.ZipFile(io.BytesIO(raw)).namelist()) == ["a.json", "deep/b.yaml"]
+
+
+def test_packed_files_of_a_folder_are_unpacked_for_the_server_opens_no_archive_inside_another(tmp_path):
+    lines = b'{"id": "A"}\n' * 1000
+    frames = zstandard.compress(lines) + zstandard.compress(b'{"id": "B"}\n')
+    (tmp_path / "a.jsonl.zst").write_bytes(frames)
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"cve,epss"))
+    fake = Fake({"status": "finished"})
+    go(fake, tmp_path)
+    sent = zipfile.ZipFile(io.BytesIO(fake.sent[0][1]))
+    assert {name: sent.read(name) for name in sent.namelist()} == {
+        "a.jsonl": lines + b'{"id": "B"}\n',
+        "b.csv": b"cve,epss",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv.gz", b"no such thing"),
+        ("a.csv.gz", gzip.compress(b"cve,epss" * 100)[:-12]),
+        ("a.jsonl.zst", b"no such thing"),
+    ],
+)
+def test_a_packed_file_that_is_not_whole_is_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CouldNotTell, match=rf"{name} cannot be unpacked"):
+        go(Fake({"status": "finished"}), tmp_path)
 
 
 @pytest.mark.parametrize(

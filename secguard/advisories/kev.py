@@ -35,6 +35,9 @@ class Catalogue(Struct, frozen=True):
     faults: tuple[str, ...] = ()
     """Why entries were left out; a catalogue with any is not whole, so nothing is taken back by it."""
     released_at: datetime | None = None
+    is_counted: bool = False
+    """It says how many entries it has. The CSV form does not, so one that was cut off looks whole: it takes nothing
+    back."""
 
 
 def is_catalogue(document: Any) -> bool:
@@ -50,7 +53,7 @@ def read(document: Mapping[str, Any]) -> Catalogue:
     count = document.get("count")
     if isinstance(count, int) and count != len(listed):
         faults = (*faults, f"says that it has {count:,} entries and has {len(listed):,}")
-    return Catalogue(entries, faults, moment(document.get("dateReleased")))
+    return Catalogue(entries, faults, moment(document.get("dateReleased")), isinstance(count, int))
 
 
 def read_csv(lines: Iterable[str]) -> Catalogue:

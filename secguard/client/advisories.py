@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
-import shutil
 import tempfile
 import zipfile
 import zlib
@@ -119,17 +118,29 @@ def _add(archive: zipfile.ZipFile, file: Path, name: str) -> None:
         archive.write(file, name)
         return
     try:
-        with _unpacked(file, packed) as plain, archive.open(name.removesuffix(packed), "w", force_zip64=True) as member:
-            shutil.copyfileobj(plain, member, CHUNK)
+        with archive.open(name.removesuffix(packed), "w", force_zip64=True) as member:
+            for part in _unpacked(file, packed):
+                member.write(part)
     except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
         raise CouldNotTell(f"{file} cannot be unpacked: {error}. Is it whole?") from error
 
 
-def _unpacked(file: Path, packed: str) -> Any:
+def _unpacked(file: Path, packed: str) -> Iterator[bytes]:
     if packed == ".gz":
-        return gzip.open(file)
-    whole = zstandard.ZstdDecompressor(max_window_size=2**27)
-    return whole.stream_reader(file.open("rb"), read_across_frames=True, closefd=True)
+        with gzip.open(file) as plain:
+            yield from iter(lambda: plain.read(CHUNK), b"")
+        return
+    frame = None
+    with file.open("rb") as raw:
+        while step := raw.read(2**10):
+            while step:
+                frame = frame or zstandard.ZstdDecompressor(max_window_size=2**27).decompressobj()
+                yield frame.decompress(step)
+                step = frame.unused_data
+                frame = None if frame.eof else frame
+    if frame is not None:
+        # The library says nothing where a file was cut off, and half a feed would pass for all of it.
+        raise EOFError("it ends in the middle")
 
 
 def _download(url: str, into: Path, show: Progress) -> None:

@@ -6,6 +6,7 @@ import gzip
 import json
 
 import pytest
+import zstandard
 
 from secguard.advisories import services
 from secguard.advisories.entry import Malformed
@@ -13,6 +14,7 @@ from secguard.advisories.epss import rows
 from secguard.advisories.kev import read
 from secguard.advisories.models import EpssScore, KnownExploited, Vulnerability
 from secguard.advisories.naming import Named
+from secguard.errors import Invalid
 
 pytestmark = pytest.mark.django_db
 
@@ -79,6 +81,11 @@ def test_a_catalogue_that_is_not_whole_takes_nothing_back(imported):
     imported(catalogue("CVE-2024-0001", "CVE-2024-0002"))
     taken = imported(catalogue("CVE-2024-0001", count=2))
     assert taken.reasons == ["KEV: says that it has 2 entries and has 1"]
+    assert KnownExploited.objects.count() == 2
+    table = b"cveID,vendorProject,dateAdded\r\nCVE-2024-0001,V,2024-01-02\r\n"
+    assert imported(table, "kev.csv").counts["removed"] == 0
+    with pytest.raises(Invalid, match="cut off"):
+        imported(zstandard.compress(table * 50)[:-3], "kev.csv.zst")
     assert KnownExploited.objects.count() == 2
     with pytest.raises(Malformed, match="expected 1 to"):
         read({"catalogVersion": "1", "vulnerabilities": []})

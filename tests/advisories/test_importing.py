@@ -54,6 +54,19 @@ def imported(tmp_path):
     return take
 
 
+def cut(raw, packer):
+    """Packed, and cut off three bytes before its end."""
+    return packer(raw)[:-3]
+
+
+@pytest.mark.parametrize(("packer", "ending"), [(gzip.compress, "gz"), (zstandard.compress, "zst")])
+def test_a_packed_file_that_was_cut_off_is_no_whole_feed(imported, packer, ending):
+    entries = [osv(f"GHSA-{i}", package=f"p{i}") for i in range(3000)]
+    taken = imported(cut(lines(*entries), packer), f"feed.jsonl.{ending}")
+    assert taken.counts["left_out"] == 1
+    assert "read in part" in taken.reasons[0]
+
+
 def counts(taken):
     return {k: v for k, v in taken.counts.items() if v}
 

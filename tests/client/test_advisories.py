@@ -78,6 +78,7 @@ def test_packed_files_of_a_folder_are_unpacked_for_the_server_opens_no_archive_i
         ("a.csv.gz", b"no such thing"),
         ("a.csv.gz", gzip.compress(b"cve,epss" * 100)[:-12]),
         ("a.jsonl.zst", b"no such thing"),
+        ("a.jsonl.zst", zstandard.compress(b"{}\n" * 1000)[:-3]),
     ],
 )
 def test_a_packed_file_that_is_not_whole_is_named(tmp_path, name, content):

@@ -96,7 +96,11 @@ def documents(path: Path, name: str, budget: Budget) -> Iterator[Document]:
             return
         packed = path.stat().st_size
         plain = io.BufferedReader(_Bounded(_unpacked(file, head), budget, packed), 2**18)
-        if plain.peek(512)[257:262] == b"ustar":
+        try:
+            begins = plain.peek(512)
+        except (*UNREADABLE, OSError) as error:
+            raise _broken(name, error) from error
+        if begins[257:262] == b"ustar":
             yield from _tar(plain, name, budget)
         else:
             yield Document(_unpacked_name(name), plain)
@@ -106,8 +110,46 @@ def _unpacked(file: IO[bytes], head: bytes) -> Any:
     if head.startswith(b"\x1f\x8b"):
         return gzip.GzipFile(fileobj=file)  # every member of it (RFC 1952 section 2.2)
     if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(file, read_across_frames=True)
+        return _Frames(file)
     return file
+
+
+class _Frames(io.RawIOBase):
+    """Every frame of a zstd file (RFC 8878), whole.
+
+    The library's own reader ends without a word where a file was cut off; half a feed would then pass for all of it,
+    and what the other half says for withdrawn.
+    """
+
+    # So little is taken in at once, because it comes out whole: at most some 40 MiB of it (blocks of 128 KiB, RLE).
+    STEP = 2**10
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
+        self._file = file
+        self._frame: Any = None
+        self._packed = b""
+        self._plain = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._plain:
+            self._packed = self._packed or self._file.read(self.STEP)
+            if not self._packed:
+                if self._frame is not None:
+                    raise zstandard.ZstdError("it ends in the middle: the file was cut off")
+                return 0
+            if self._frame is None:
+                self._frame = zstandard.ZstdDecompressor(max_window_size=2**27).decompressobj()
+            self._plain = memoryview(self._frame.decompress(self._packed))
+            self._packed = b""
+            if self._frame.eof:
+                self._packed, self._frame = self._frame.unused_data, None
+        count = min(len(buffer), len(self._plain))
+        buffer[:count], self._plain = self._plain[:count], self._plain[count:]
+        return count
 
 
 def _unpacked_name(name: str) -> str:

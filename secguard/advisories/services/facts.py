@@ -22,7 +22,7 @@ def store_catalogue(catalogue: Catalogue) -> dict[str, int]:
     """Make the catalogue ours: ``{read, added, changed, unchanged, removed}``.
 
     What it no longer lists is no longer known to be exploited by it; a scanner's own word stands. A catalogue that
-    could not be read whole takes nothing back.
+    could not be read whole, or does not say how many entries it has, takes nothing back.
     """
     known = {row.name: row for row in KnownExploited.objects.select_for_update()}
     fresh, changed = [], []
@@ -35,7 +35,7 @@ def store_catalogue(catalogue: Catalogue) -> dict[str, int]:
             for c, v in values.items():
                 setattr(row, c, v)
             changed.append(row)
-    gone = [] if catalogue.faults else list(known.values())
+    gone = list(known.values()) if catalogue.is_counted and not catalogue.faults else []
     KnownExploited.objects.bulk_create(fresh, batch_size=500)
     KnownExploited.objects.bulk_update(changed, _KEV_COLUMNS, batch_size=500)
     KnownExploited.objects.filter(pk__in=bulk.among([row.pk for row in gone])).delete()

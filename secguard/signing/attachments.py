@@ -107,7 +107,7 @@ def signed_payloads(raw: bytes, media_type: str) -> list[SignedPayload]:
     Raises ``Invalid`` where the tag holds no manifest, or more than ``MAX_SIGNATURES`` layers.
     """
     found = []
-    for layer in _layers(raw, media_type):
+    for layer in layers_of(raw, media_type):
         if layer.media_type == simplesigning.MEDIA_TYPE:
             try:
                 signature = base64.b64decode(layer.annotations.get(simplesigning.SIGNATURE, ""), validate=True)
@@ -119,7 +119,7 @@ def signed_payloads(raw: bytes, media_type: str) -> list[SignedPayload]:
 
 def envelopes(raw: bytes, media_type: str) -> list[Descriptor]:
     """The envelopes under an ``.att`` tag."""
-    return [layer for layer in _layers(raw, media_type) if layer.media_type == dsse.MEDIA_TYPE]
+    return [layer for layer in layers_of(raw, media_type) if layer.media_type == dsse.MEDIA_TYPE]
 
 
 def bundle_layer(raw: bytes, media_type: str, subject: str) -> Descriptor | None:
@@ -138,7 +138,8 @@ def bundle_layer(raw: bytes, media_type: str, subject: str) -> Descriptor | None
     return layer
 
 
-def _layers(raw: bytes, media_type: str) -> tuple[Descriptor, ...]:
+def layers_of(raw: bytes, media_type: str) -> tuple[Descriptor, ...]:
+    """All layers under a tag of signatures or attestations. Raises as ``signed_payloads``."""
     found = manifest.parse(raw, media_type)
     if not isinstance(found, ImageManifest):
         raise Invalid("The tag of signatures holds an index; expected a manifest.", code="bad-document")

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from secguard.errors import NotFound
 from secguard.signing import ecdsa, patterns
-from secguard.signing.ecdsa import PublicKey
 from secguard.signing.models import SigningKey, TrustedKey
-
-
-@dataclass(frozen=True, slots=True)
-class Party:
-    """Somebody whose signature counts: one of our keys, or a trusted one. Exactly one of the ids is set."""
-
-    name: str
-    key: PublicKey
-    signing_key_id: int | None = None
-    trusted_key_id: int | None = None
-
-    @property
-    def is_ours(self) -> bool:
-        return self.signing_key_id is not None
+from secguard.signing.verification import Party
 
 
 def parties(repository: str, now: datetime) -> list[Party]:

@@ -1,5 +1,6 @@
 """Keys: made, rotated, retired, revoked; others' trusted and withdrawn; and signing with ours."""
 
+from secguard.signing.services.images import attest, look, sign_image
 from secguard.signing.services.keys import (
     OVERLAP_DAYS,
     NewKey,
@@ -15,11 +16,14 @@ __all__ = [
     "OVERLAP_DAYS",
     "NewKey",
     "Trust",
+    "attest",
     "create_key",
+    "look",
     "retire_key",
     "revoke_key",
     "rotate_key",
     "sign",
+    "sign_image",
     "trust_key",
     "withdraw_trust",
 ]

@@ -119,9 +119,7 @@ def sign(key: SigningKey, data: bytes) -> bytes:
 
     Raises ``Conflict`` where the key does not sign any more, and ``Unavailable`` where its private part cannot be had.
     """
-    if key.status_at(timezone.now()) != KeyStatus.ACTIVE:
-        raise Conflict(f"The key {key.name!r} is {key.current_status}; it signs no more.", code="key-state")
-    signature = _signer(key).sign(data)
+    signature = _signer(require_signing(key)).sign(data)
     if not ecdsa.load_public(key.public_pem).verifies(signature, data):
         raise Unavailable(
             f"The signature of the key {key.name!r} does not verify by its own public key: its private part is "
@@ -129,6 +127,14 @@ def sign(key: SigningKey, data: bytes) -> bytes:
             code="key-damaged",
         )
     return signature
+
+
+def require_signing(key: SigningKey) -> SigningKey:
+    """The key's row as it is now; raises ``Conflict`` where it signs no more, whatever the caller's copy says."""
+    now = _existing(key.pk)
+    if now.status != KeyStatus.ACTIVE:
+        raise Conflict(f"The key {now.name!r} is {now.current_status}; it signs no more.", code="key-state")
+    return now
 
 
 def _signer(key: SigningKey) -> Signer:

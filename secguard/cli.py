@@ -70,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     _pipeline_commands(commands)
     _decision_commands(commands)
     _advisory_commands(commands)
+    _workload_commands(commands)
     _key_commands(commands)
     _server_commands(commands)
     return top
@@ -178,6 +179,21 @@ def _decision_commands(commands: Any) -> None:
             needed = verb in ("reject", "revoke")
             act.add_argument("--comment", default="", required=needed, help="what the log and the other side read")
         _waiting(act, 30)
+
+
+def _workload_commands(commands: Any) -> None:
+    group = commands.add_parser("workloads", help="What runs where.")
+    verbs = group.add_subparsers(title="what to do", required=True, metavar="VERB")
+    sync = _add(
+        verbs,
+        "sync",
+        client_commands.workloads_sync,
+        "Bring a cluster's workloads up to date with its pods, as kubectl get pods -A -o json lists them.",
+    )
+    sync.add_argument("file", nargs="?", default="-", metavar="FILE", help="the list; - for the standard input")
+    sync.add_argument("--cluster", required=True, metavar="NAME", help="whose pods they are")
+    sync.add_argument("--namespace", default="", help="the list is of this namespace alone")
+    _waiting(sync, 300)
 
 
 def _advisory_commands(commands: Any) -> None:

@@ -14,6 +14,7 @@ from secguard.client import decisions as decision_calls
 from secguard.client import gate as gates
 from secguard.client import keys as key_calls
 from secguard.client import scan as scans
+from secguard.client import workloads as workload_calls
 from secguard.client.formats import FORMATS
 from secguard.client.formats.cleaning import line
 from secguard.client.rest import CouldNotTell, Deadline, connect
@@ -163,6 +164,16 @@ def advisories_import(args: argparse.Namespace) -> int:
         sys.stdout.write(decision_calls.document_as_text(shown))
         for reason in row.get("reasons") or []:
             print(f"secguard: left out: {line(str(reason), 300)}", file=sys.stderr)  # noqa: T201 - the command line's
+    return 0
+
+
+def workloads_sync(args: argparse.Namespace) -> int:
+    """``secguard workloads sync``: brings a cluster's workloads up to date, and names the images that nobody knows."""
+    server, deadline = connect(), Deadline(args.wait)
+    done = workload_calls.sync(server, args.file, deadline, cluster=args.cluster, namespace=args.namespace)
+    sys.stdout.write(decision_calls.document_as_text({name: done[name] for name in ("running", "new", "gone")}))
+    for image in done.get("unknown") or []:
+        print(f"secguard: not known here: {line(str(image), 700)}", file=sys.stderr)  # noqa: T201 - the command line's
     return 0
 
 

@@ -43,6 +43,7 @@ from secguard.policies.queries import gating_policy
 from secguard.policies.services import document_of, rules_of, simulate, verdict_of
 from secguard.workloads.models import CLUSTER_KINDS, Cluster
 from secguard.workloads.podspec import check_paths
+from secguard.workloads.services import note_admitted
 
 TOKEN_PREFIX = "sgk_"  # noqa: S105 - the public part of every cluster's token
 HEARD_EVERY = timedelta(minutes=1)
@@ -210,12 +211,22 @@ def _keep(made: Answer, gate: ClusterGate, now: datetime) -> None:
         return
     try:
         with transaction.atomic():
-            _count(rows, made, now)
+            if _count(rows, made, now):
+                _note_running(made, gate)
     except DatabaseError:
         log.error("an admission decision cannot be kept", cluster=gate.cluster.name, uid=made.subject.uid)
 
 
-def _count(rows: Mapping[str, AdmissionDecision], made: Answer, now: datetime) -> None:
+def _note_running(made: Answer, gate: ClusterGate) -> None:
+    """A pod that may start belongs to the inventory, where its workload's name stays."""
+    about = made.subject
+    images = [j.known.image_id for j in made.images if j.known.image_id is not None]
+    if made.allowed and about.is_pod and about.owner[0] in LASTING and images:
+        note_admitted(gate.cluster, (about.namespace[:100], *about.owner), images)
+
+
+def _count(rows: Mapping[str, AdmissionDecision], made: Answer, now: datetime) -> bool:
+    """True where something was answered for the first time."""
     known = set(AdmissionDecision.objects.filter(key__in=rows).values_list("key", flat=True))
     counted = [key for key in known if rows[key].outcome in KEPT]
     if counted:
@@ -229,6 +240,7 @@ def _count(rows: Mapping[str, AdmissionDecision], made: Answer, now: datetime) -
             row.repository_id = places.get(row.reference)
         # Another process may add the same in this instant: one of the two rows stays, and counts one too few.
         AdmissionDecision.objects.bulk_create(fresh, ignore_conflicts=True)
+    return bool(fresh)
 
 
 def _row(part: Judged, made: Answer, gate: ClusterGate, now: datetime) -> AdmissionDecision | None:
@@ -238,9 +250,10 @@ def _row(part: Judged, made: Answer, gate: ClusterGate, now: datetime) -> Admiss
     simply = part.outcome is Outcome.ALLOWED
     if simply and not about.is_pod:
         return None
-    same = [gate.cluster_id, about.namespace, part.image, known.digest, part.outcome.value]
+    same = [gate.cluster_id, about.namespace, part.image, known.digest, part.outcome.value, kind]
+    same += [owner if lasting else ""]
     if not simply:
-        same += [kind, owner if lasting else "", made.mode.value, known.evaluation_id, part.reason]
+        same += [made.mode.value, known.evaluation_id, part.reason]
     key = hashlib.sha256(repr(same).encode()).hexdigest()
     return AdmissionDecision(
         key=key,

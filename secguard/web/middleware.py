@@ -45,7 +45,7 @@ HEADERS = {
 }
 
 # Paths whose bodies may be as large as a report; everything else is bounded as a form is.
-LARGE_BODIES = re.compile(r"/api/v1/(reports|vex|sample|images/[^/]+/(vex|sbom|attestations))/|/hooks/")
+LARGE_BODIES = re.compile(r"/api/v1/(reports|workloads/sync|vex|sample|images/[^/]+/(vex|sbom|attestations))/|/hooks/")
 STREAMED_BODIES = {
     re.compile(r"/(api/v1/scans/archive|scans/upload)/"): "MAX_ARCHIVE_BYTES",
     re.compile(r"/(api/v1/advisories/import|feeds/upload)/"): "MAX_FEED_BYTES",

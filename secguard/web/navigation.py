@@ -78,7 +78,10 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
         "",
         (
             Item(
-                "Settings", "settings:home", "settings", section=("settings:", "clusters:", "registries:", "keys:", "trusted-keys:")
+                "Settings",
+                "settings:home",
+                "settings",
+                section=("settings:", "clusters:", "registries:", "keys:", "trusted-keys:"),
             ),
         ),
     ),

@@ -7,13 +7,16 @@ from typing import Any
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, serializers, viewsets
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from secguard.accounts.roles import Permission
+from secguard.accounts.services import require
 from secguard.images.queries import find_image
 from secguard.web.parameters import text_of
 from secguard.workloads.models import Workload
-from secguard.workloads.services import Seen, forget, note
+from secguard.workloads.services import Seen, forget, note, sync
 
 _FILTERS = {"application": "application__slug", "cluster": "cluster__name", "namespace": "namespace"}
 
@@ -36,6 +39,20 @@ class SeenSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=253)
     application = serializers.SlugField(max_length=100)
     images = serializers.ListField(child=serializers.CharField(max_length=700), max_length=200)
+
+
+class PodListSerializer(serializers.Serializer[Any]):
+    """What `kubectl get pods -A -o json` prints; of each pod the owner, the images and what its node tells are read."""
+
+    kind = serializers.CharField(help_text="List or PodList")
+    items = serializers.ListField(child=serializers.DictField())
+
+
+class SyncedSerializer(serializers.Serializer[Any]):
+    running = serializers.IntegerField(help_text="workloads that run now")
+    new = serializers.IntegerField(help_text="those of them that were not known")
+    gone = serializers.IntegerField(help_text="workloads that run no longer")
+    unknown = serializers.ListField(child=serializers.CharField(), help_text="images that run and nobody knows here")
 
 
 @extend_schema_view(
@@ -84,6 +101,23 @@ class WorkloadViewSet(
         user: Any = request.user
         workload = note(Seen(**{**words, "images": tuple(words["images"])}), actor=user)
         return Response(WorkloadSerializer(workload).data, status=201)
+
+    @extend_schema(
+        request=PodListSerializer,
+        parameters=[
+            OpenApiParameter("cluster", str, required=True, description="Whose list it is, by the cluster's name."),
+            OpenApiParameter("namespace", str, description="The list is of this namespace alone; others stay."),
+        ],
+        responses=SyncedSerializer,
+    )
+    @action(detail=False, methods=["post"], filter_backends=[], pagination_class=None)
+    def sync(self, request: Request) -> Response:
+        """Bring a cluster's workloads up to date with its list of pods; what is not in it runs no longer."""
+        user: Any = request.user
+        require(user, Permission.WORKLOAD_EDIT)  # before the body is read
+        cluster, namespace = text_of(request, "cluster"), text_of(request, "namespace")
+        done = sync(cluster, request.data, namespace=namespace, actor=user)
+        return Response(SyncedSerializer(done).data)
 
     def perform_destroy(self, instance: Workload) -> None:
         user: Any = self.request.user

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -11,9 +12,10 @@ from django.utils import timezone
 from secguard.accounts.models import Application, User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
-from secguard.errors import NotFound
-from secguard.images.models import Image
+from secguard.errors import Invalid, NotFound
+from secguard.images.models import Image, ImageRepository, IndexImage, Repository, Tag
 from secguard.images.queries import find_image
+from secguard.workloads import podlist
 from secguard.workloads.models import Cluster, Workload
 
 
@@ -72,3 +74,136 @@ def forget(workload: Workload, *, actor: User) -> None:
     team = workload.application.team_id if workload.application else None
     require(actor, Permission.WORKLOAD_EDIT, team_id=team)
     Workload.objects.filter(pk=workload.pk, gone_at=None).update(gone_at=timezone.now())
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What a list of pods changed: workloads that run now, those of them that are new, and those that are gone."""
+
+    running: int
+    new: int
+    gone: int
+    unknown: tuple[str, ...]
+    """Images that run and that nobody knows here; the first ``MAX_UNKNOWN``."""
+
+
+MAX_UNKNOWN = 100
+
+
+@transaction.atomic
+def sync(cluster_name: str, pods: Any, *, namespace: str = "", actor: User | None) -> Synced:
+    """Bring a cluster's workloads (of one namespace, or all) up to date with its list of pods.
+
+    What is not in the list runs no longer. A workload belongs to the application of the first repository among its
+    images that has one, unless somebody said otherwise before. Needs workload:edit in the whole organisation; raises
+    ``Invalid`` for what is no list of pods, and for an empty one, which is a command without rights more often than a
+    cluster without pods. A fixed number of queries, whatever the list holds.
+    """
+    require(actor, Permission.WORKLOAD_EDIT)
+    runs = [r for r in podlist.read(pods) if not namespace or r.namespace == namespace]
+    name = cluster_name.strip()
+    if not name or len(name) > 100:
+        raise Invalid("A cluster's name has 1 to 100 characters.", where="cluster")
+    if not runs:
+        raise Invalid(
+            "The list holds no running pod"
+            + (f" in namespace {namespace}" if namespace else "")
+            + ", so nothing was changed. Delete single workloads where they are gone indeed.",
+            code="no-pods",
+            where="items",
+        )
+    cluster, _ = Cluster.objects.get_or_create(name=name)
+    Cluster.objects.select_for_update().get(pk=cluster.pk)  # two lists of one cluster stand in line
+    return _written(cluster, namespace, runs)
+
+
+def _written(cluster: Cluster, namespace: str, runs: Sequence[podlist.Runs]) -> Synced:
+    now = timezone.now()
+    known = Workload.objects.running().filter(cluster=cluster)
+    known = known.filter(namespace=namespace) if namespace else known
+    standing = {(w.namespace, w.kind, w.name): w for w in known}
+    wanted = {(r.namespace, r.kind, r.name): r for r in runs}
+    gone = [w.pk for at, w in standing.items() if at not in wanted]
+    Workload.objects.filter(pk__in=gone).update(gone_at=now)
+    owners = _owners(runs)
+    fresh = [
+        Workload(
+            cluster=cluster, namespace=r.namespace, kind=r.kind, name=r.name, application_id=owners.get(at), seen_at=now
+        )
+        for at, r in wanted.items()
+        if at not in standing
+    ]
+    Workload.objects.bulk_create(fresh, batch_size=500)
+    stay = [w for at, w in standing.items() if at in wanted]
+    for w in stay:
+        w.seen_at, w.application_id = now, w.application_id or owners.get((w.namespace, w.kind, w.name))
+    Workload.objects.bulk_update(stay, ["seen_at", "application"], batch_size=500)
+    unknown = _tie([*stay, *fresh], wanted)
+    return Synced(len(wanted), len(fresh), len(gone), unknown)
+
+
+def _owners(runs: Sequence[podlist.Runs]) -> dict[tuple[str, str, str], int]:
+    """Workload to the application of the first of its repositories that has one."""
+    places = {place for r in runs for place in podlist.repositories_of(r)}
+    rows = Repository.objects.filter(name__in=places, application__isnull=False)
+    applications = dict(rows.values_list("name", "application_id"))
+    found = {}
+    for r in runs:
+        owner = next((applications[p] for p in podlist.repositories_of(r) if p in applications), None)
+        if owner is not None:
+            found[r.namespace, r.kind, r.name] = owner
+    return found
+
+
+def _tie(workloads: Sequence[Workload], wanted: Mapping[tuple[str, str, str], podlist.Runs]) -> tuple[str, ...]:
+    """Give every workload the images that it runs; returns those that nobody knows."""
+    digests = {d for r in wanted.values() for d in podlist.digests_of(r)}
+    tags = {pair for r in wanted.values() for pair in podlist.names_of(r)}
+    by_digest = dict(Image.objects.filter(digest__in=digests).values_list("digest", "pk"))
+    members: dict[str, list[int]] = {}
+    for digest, pk in IndexImage.objects.filter(index__digest__in=digests).values_list("index__digest", "image_id"):
+        members.setdefault(digest, []).append(pk)
+    pointed = Tag.objects.filter(repository__name__in={p for p, _ in tags}, name__in={t for _, t in tags})
+    by_tag = {(p, t): pk for p, t, pk in pointed.values_list("repository__name", "name", "image_id")}
+    unknown: dict[str, None] = {}
+    links: set[tuple[int, int]] = set()
+    for w in workloads:
+        runs = wanted[w.namespace, w.kind, w.name]
+        told = {d: [by_digest[d]] if d in by_digest else members.get(d, []) for d in podlist.digests_of(runs)}
+        found = {pk for several in told.values() for pk in several}
+        # What a node told is what runs; a tag only says what it may have been.
+        if not runs.digests:
+            found |= {by_tag[pair] for pair in podlist.names_of(runs) if pair in by_tag}
+        if not found or any(not several for several in told.values()):
+            unknown.update(dict.fromkeys(runs.references))
+        links |= {(w.pk, pk) for pk in found}
+    through = Workload.images.through
+    ids = [w.pk for w in workloads]
+    have = {(link.workload_id, link.image_id): link.pk for link in through.objects.filter(workload_id__in=ids)}
+    through.objects.filter(pk__in=[pk for at, pk in have.items() if at not in links]).delete()
+    new = [through(workload_id=w, image_id=i) for w, i in sorted(links - have.keys())]
+    through.objects.bulk_create(new, batch_size=1000, ignore_conflicts=True)
+    return tuple(sorted(unknown)[:MAX_UNKNOWN])
+
+
+@transaction.atomic
+def note_admitted(cluster: Cluster, at: tuple[str, str, str], image_ids: Sequence[int]) -> None:
+    """A cluster was answered that this workload (namespace, kind, name) may start these images: it runs them now.
+
+    Nothing is taken away: during an update the former image runs beside the new one. ``sync`` tells what is gone.
+    """
+    namespace, kind, name = at
+    place = ImageRepository.objects.filter(image_id__in=image_ids, repository__application__isnull=False)
+    owner = place.order_by("repository__name").values_list("repository__application_id", flat=True).first()
+    now = timezone.now()
+    workload, is_new = Workload.objects.get_or_create(
+        cluster=cluster,
+        namespace=namespace,
+        kind=kind,
+        name=name,
+        gone_at=None,
+        defaults={"application_id": owner, "seen_at": now},
+    )
+    if not is_new:
+        Workload.objects.filter(pk=workload.pk).update(seen_at=now)
+    workload.images.add(*image_ids)

@@ -408,3 +408,25 @@ def test_every_kept_file_is_answered(
                     odd.append((member, path, answer.status_code))
     assert not odd
     assert min(allowed.values()) > 40
+
+
+# --- the inventory ---
+
+
+def test_what_may_start_is_known_to_run(ask: Ask, application: Any) -> None:
+    from secguard.workloads.models import Workload
+
+    obj = pod(GOOD)
+    owner = [{"kind": "StatefulSet", "name": "db", "controller": True}]
+    obj["metadata"] = {"name": "db-0", "ownerReferences": owner}
+    ask("validate", review(obj, dryRun=True))
+    ask("validate", review(pod(GOOD)))  # nobody's: its name will not come again
+    assert not Workload.objects.exists()
+    ask("validate", review(obj))
+    ask("validate", review(obj))
+    workload = Workload.objects.get()
+    assert (str(workload), workload.kind, workload.application) == ("shop/db", "StatefulSet", application)
+    assert [i.digest for i in workload.images.all()] == [digest(1)]
+    obj["spec"]["containers"][0]["image"] = BAD
+    ask("validate", review(obj))
+    assert [i.digest for i in Workload.objects.get().images.all()] == [digest(1)]

@@ -1,0 +1,96 @@
+"""What runs in a cluster, from its list of pods (``kubectl get pods -A -o json``). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from secguard.errors import Invalid
+from secguard.images.reference import is_digest, try_parse
+from secguard.workloads.podspec import images_of, owner_of
+
+ENDED: Final = frozenset({"Succeeded", "Failed"})
+MAX_PODS: Final = 200_000
+STATUSES: Final = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Runs:
+    """One workload: where it is and the images that its pods run, as references and as digests that nodes told."""
+
+    namespace: str
+    kind: str
+    name: str
+    references: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+
+
+def read(body: Any) -> tuple[Runs, ...]:
+    """The workloads behind a list of pods, sorted; pods that have ended run nothing.
+
+    Raises ``Invalid``, with the place, for what is no list of pods.
+    """
+    items = body.get("items") if isinstance(body, Mapping) else None
+    if not isinstance(items, list) or body.get("kind") not in ("List", "PodList"):
+        raise Invalid(
+            "The body is no list of pods; expected what `kubectl get pods -A -o json` prints.",
+            code="no-pod-list",
+            where="body",
+        )
+    if len(items) > MAX_PODS:
+        raise Invalid(f"The list has {len(items):,} pods; at most {MAX_PODS:,} are read.", where="items")
+    found: dict[tuple[str, str, str], tuple[dict[str, None], dict[str, None]]] = {}
+    for index, pod in enumerate(items):
+        _take(pod, f"items[{index}]", found)
+    return tuple(sorted(Runs(*at, tuple(names), tuple(told)) for at, (names, told) in found.items()))
+
+
+def _take(pod: Any, where: str, found: dict[tuple[str, str, str], tuple[dict[str, None], dict[str, None]]]) -> None:
+    if not isinstance(pod, Mapping) or pod.get("kind", "Pod") != "Pod":
+        raise Invalid(f"At {where} there is no pod; expected pods alone.", code="no-pod-list", where=where)
+    try:
+        uses = images_of(pod, "", "Pod", {})
+        kind, name = owner_of(pod)
+    except Invalid as refused:
+        raise Invalid(f"In {where}: {refused.detail}", code="no-pod-list", where=where) from refused
+    status = pod.get("status")
+    if not isinstance(status, Mapping):
+        status = {}
+    if status.get("phase") in ENDED:
+        return
+    meta = pod.get("metadata") or {}
+    namespace = str(meta.get("namespace") or "")[:100]
+    references, digests = found.setdefault((namespace, kind[:50], name), ({}, {}))
+    references.update(dict.fromkeys(use.image[:700] for use in uses))
+    digests.update(dict.fromkeys(_told(status)))
+
+
+def _told(status: Mapping[str, Any]) -> list[str]:
+    """Digests of what nodes pulled: ``imageID`` is ``repository@sha256:…``, behind a scheme with some runtimes."""
+    found = []
+    for field in STATUSES:
+        entries = status.get(field)
+        for entry in entries if isinstance(entries, list) else ():
+            text = entry.get("imageID") if isinstance(entry, Mapping) else None
+            if isinstance(text, str):
+                digest = text.rpartition("@")[2]
+                found += [digest] if is_digest(digest) else []
+    return found
+
+
+def names_of(runs: Runs) -> list[tuple[str, str]]:
+    """(repository, tag) of the references that name no digest."""
+    parsed = [try_parse(text) for text in runs.references]
+    return [(r.repository, r.tag or "latest") for r in parsed if r is not None and not r.digest]
+
+
+def digests_of(runs: Runs) -> set[str]:
+    """Every digest that the workload's pods were told to run, or that their nodes told."""
+    parsed = [try_parse(text) for text in runs.references]
+    return {r.digest for r in parsed if r is not None and r.digest} | set(runs.digests)
+
+
+def repositories_of(runs: Runs) -> list[str]:
+    parsed = [try_parse(text) for text in runs.references]
+    return [r.repository for r in parsed if r is not None]

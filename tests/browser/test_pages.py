@@ -222,6 +222,11 @@ def test_every_page(theme: str, width: int, open_as: OpenAs, estate: dict[str, A
     assert not faults, "\n".join(faults)
 
 
+CUT_HEADS = """[...document.querySelectorAll("main thead th")]
+    .filter(e => e.closest("thead").clientWidth > 1 && e.scrollWidth > e.clientWidth + 1).map(e => e.innerText.trim())"""
+"""The heads of columns that do not fit them; where a narrow screen hides the heads, none."""
+
+
 def faults_of(page: Page, path: str, watched: Watched, name: str) -> list[str]:
     """What is wrong with one page, in words."""
     answer = page.goto(path)
@@ -230,12 +235,14 @@ def faults_of(page: Page, path: str, watched: Watched, name: str) -> list[str]:
     faults = [] if answer.status == wanted else [f"answers {answer.status}"]
     complaints = [c for c in watched.take() if not (wanted >= 400 and f"{wanted}" in c)]
     overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    cut = page.evaluate(CUT_HEADS)
     found = Axe().run(page).response["violations"]
     serious = [v for v in found if v["impact"] in ("serious", "critical")]
     return [
         *faults,
         *(f"the browser says: {c}" for c in complaints),
         *([f"is {overflow} pixels too wide"] if overflow > 0 else []),
+        *(f"the head {head!r} does not fit its column" for head in cut),
         *(f"axe: {v['id']}: {v['nodes'][0]['html'][:200]} {v['nodes'][0]['failureSummary'][:200]}" for v in serious),
     ]
 

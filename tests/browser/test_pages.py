@@ -223,7 +223,8 @@ def test_every_page(theme: str, width: int, open_as: OpenAs, estate: dict[str, A
 
 
 CUT_HEADS = """[...document.querySelectorAll("main thead th")]
-    .filter(e => e.closest("thead").clientWidth > 1 && e.scrollWidth > e.clientWidth + 1).map(e => e.innerText.trim())"""
+    .filter(e => e.closest("thead").clientWidth > 1 && e.scrollWidth > e.clientWidth + 1)
+    .map(e => e.innerText.trim())"""
 """The heads of columns that do not fit them; where a narrow screen hides the heads, none."""
 
 

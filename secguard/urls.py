@@ -14,7 +14,7 @@ from secguard.accounts.api import (
     TokenViewSet,
     UserViewSet,
 )
-from secguard.admission.api import AdmissionDecisionViewSet, ClusterViewSet
+from secguard.admission.api import AdmissionDecisionViewSet, BreakGlassViewSet, ClusterViewSet
 from secguard.advisories.api import AdvisoryViewSet, FeedViewSet, ImportViewSet
 from secguard.audit.api import AuditViewSet
 from secguard.dashboards.views import applications as standing
@@ -50,6 +50,7 @@ router.register("policies", PolicyViewSet, "policy")
 router.register("policy-versions", PolicyVersionViewSet, "policy-version")
 router.register("evaluations", EvaluationViewSet, "evaluation")
 router.register("workloads", WorkloadViewSet, "workload")
+router.register("break-glass", BreakGlassViewSet, "break-glass")
 router.register("clusters", ClusterViewSet, "cluster")
 router.register("admission-decisions", AdmissionDecisionViewSet, "admission-decision")
 router.register("signing-keys", SigningKeyViewSet, "signing-key")

@@ -156,9 +156,9 @@ def judged(decided: dict[str, Any], application: Application, developer: Person)
 
 
 @pytest.fixture
-def asked_about(judged: dict[str, Any]) -> dict[str, Any]:
-    """The cluster where the image runs may ask, and was refused it once."""
-    from secguard.admission.models import AdmissionDecision, ClusterGate
+def asked_about(judged: dict[str, Any], operator: Person) -> dict[str, Any]:
+    """The cluster where the image runs may ask, and was refused it once; the operator asked for a break-glass."""
+    from secguard.admission.models import AdmissionDecision, BreakGlass, ClusterGate
     from secguard.images.models import Image
     from secguard.workloads.models import Cluster
 
@@ -171,7 +171,10 @@ def asked_about(judged: dict[str, Any]) -> dict[str, Any]:
         repository_id=image.places.get().repository_id,
         mode="enforce", reason="1 flaw.", evaluation_id=judged["evaluation"], first_at=now, last_at=now,
     )  # fmt: skip
-    return {"gate": gate.pk, "admitted": kept.pk}
+    glass = BreakGlass.objects.create(
+        cluster=cluster, namespace="shop", digest=image.digest, minutes=5, reason="Why.", requested_by=operator
+    )
+    return {"gate": gate.pk, "admitted": kept.pk, "glass": glass.pk}
 
 
 @pytest.fixture

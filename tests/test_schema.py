@@ -209,7 +209,7 @@ def _data(operator: Person, developer: Person, application: Any) -> dict[str, in
     return {
         "signing-keys": key,
         "trusted-keys": trusted,
-        **_asked_about(),
+        **_asked_about(operator),
         "advisories": Advisory.objects.create(source="osv", name="X-1", content_hash="0" * 32).pk,
         "feeds": feed.pk,
         "imports": Import.objects.create(name="feed.json").pk,
@@ -224,11 +224,11 @@ def _keys() -> tuple[int, int]:
     return services.create_key("production", services.NewKey(), actor=None).pk, services.trust_key(trust, actor=None).pk
 
 
-def _asked_about() -> dict[str, int]:
-    """A cluster that asks, and what it was answered."""
+def _asked_about(operator: Person) -> dict[str, int]:
+    """A cluster that asks, what it was answered, and a break-glass."""
     from django.utils import timezone
 
-    from secguard.admission.models import AdmissionDecision, ClusterGate
+    from secguard.admission.models import AdmissionDecision, BreakGlass, ClusterGate
     from secguard.images.models import Image
     from secguard.workloads.models import Cluster
 
@@ -242,7 +242,10 @@ def _asked_about() -> dict[str, int]:
         first_at=now,
         last_at=now,
     )
-    return {"clusters": gate.pk, "admission-decisions": kept.pk}
+    glass = BreakGlass.objects.create(
+        cluster=gate.cluster, namespace="shop", digest=digest(1), minutes=5, reason="Why.", requested_by=operator
+    )
+    return {"clusters": gate.pk, "admission-decisions": kept.pk, "break-glass": glass.pk}
 
 
 def in_days(days: int) -> str:

@@ -23,6 +23,8 @@ class Permission(StrEnum):
     APPLICATION_EDIT = "application:edit"
     APPLICATION_READ = "application:read"
     AUDIT_READ = "audit:read"
+    BREAK_GLASS_GRANT = "break-glass:grant"
+    BREAK_GLASS_REQUEST = "break-glass:request"
     CLUSTER_EDIT = "cluster:edit"
     COMPLIANCE_READ = "compliance:read"
     DECISION_APPROVE = "decision:approve"
@@ -69,6 +71,8 @@ _READS: Final = frozenset(
         P.WORKLOAD_READ,
     }
 )
+_GLASS: Final = frozenset({P.BREAK_GLASS_GRANT, P.BREAK_GLASS_REQUEST})
+"""Held together: whoever may ask may grant what somebody else asks for."""
 _ASKS: Final = frozenset({P.DECISION_REQUEST, P.DECISION_WITHDRAW, P.REPORT_POST, P.SCAN_REQUEST, P.VEX_IMPORT})
 
 PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
@@ -76,10 +80,12 @@ PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
     Role.DEVELOPER: _READS | _ASKS,
     Role.OPERATOR: _READS
     | _ASKS
+    | _GLASS
     | {P.APPLICATION_EDIT, P.AUDIT_READ, P.CLUSTER_EDIT, P.FEED_EDIT}
     | {P.PROMOTION_REQUEST, P.REGISTRY_EDIT, P.WORKLOAD_EDIT},
     Role.SECURITY_REVIEWER: _READS
     | _ASKS
+    | _GLASS
     | {P.AUDIT_READ, P.DECISION_APPROVE, P.DECISION_REVOKE, P.FEED_EDIT, P.POLICY_ACTIVATE, P.POLICY_EDIT},
     Role.BUSINESS_APPROVER: _READS
     | {P.APPETITE_EDIT, P.AUDIT_READ, P.DECISION_APPROVE, P.DECISION_REVOKE, P.DECISION_WITHDRAW},

@@ -224,7 +224,7 @@ def _judge(image: str, known: Knowledge, standing: bool, rules: Rules, mode: Mod
     if until is not None:
         note = f"It runs here already and may restart and scale until {_moment(until)}."
         return Judged(image, known, Outcome.GRACE, blocks, ways, (note,), until)
-    if known.break_glass is not None:
+    if known.break_glass is not None and mode is Mode.ENFORCE:
         note = f"Let through by break-glass {known.break_glass}."
         return Judged(image, known, Outcome.BROKEN_GLASS, blocks, ways, (note,))
     return Judged(image, known, Outcome.DENIED if mode is Mode.ENFORCE else Outcome.WOULD_DENY, blocks, ways)

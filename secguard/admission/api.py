@@ -15,7 +15,8 @@ from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.admission import queries, services
 from secguard.admission.answer import DEFAULT_EFFECTS, Effect, Mode, Outcome
-from secguard.admission.models import AdmissionDecision, ClusterGate
+from secguard.admission.breakglass import MAX_MINUTES
+from secguard.admission.models import AdmissionDecision, BreakGlass, ClusterGate
 from secguard.images.queries import find_image
 from secguard.web.parameters import choice_of, text_of
 from secguard.workloads.models import CLUSTER_KINDS
@@ -191,3 +192,97 @@ class AdmissionDecisionViewSet(viewsets.ReadOnlyModelViewSet[AdmissionDecision])
             if text := text_of(self.request, name):
                 rows = rows.filter(**{path: text})
         return rows
+
+
+class BreakGlassSerializer(serializers.ModelSerializer[BreakGlass]):
+    cluster = serializers.CharField(source="cluster.name")
+    requested_by = serializers.CharField(source="requested_by.username")
+    decided_by = serializers.CharField(source="decided_by.username", default=None, allow_null=True)
+    reviewed_by = serializers.CharField(source="reviewed_by.username", default=None, allow_null=True)
+
+    class Meta:
+        model = BreakGlass
+        fields = [
+            "id",
+            "cluster",
+            "namespace",
+            "digest",
+            "minutes",
+            "reason",
+            "status",
+            "requested_by",
+            "requested_at",
+            "decided_by",
+            "decided_at",
+            "expires_at",
+            "used_at",
+            "used_for",
+            "reviewed_by",
+            "reviewed_at",
+            "review",
+        ]
+        read_only_fields = fields
+
+
+class GlassRequestSerializer(serializers.Serializer[Any]):
+    cluster = serializers.CharField(max_length=100, help_text="a cluster that asks here, by its name")
+    namespace = serializers.CharField(max_length=63)
+    digest = serializers.CharField(max_length=135, help_text="what is to start: sha256:…")
+    minutes = serializers.IntegerField(default=60, min_value=1, max_value=MAX_MINUTES)
+    reason = serializers.CharField(max_length=5000, help_text="why it cannot wait")
+
+
+class GlassReviewSerializer(serializers.Serializer[Any]):
+    review = serializers.CharField(max_length=5000, help_text="what came of it")
+
+
+@extend_schema_view(create=extend_schema(request=GlassRequestSerializer, responses={201: BreakGlassSerializer}))
+class BreakGlassViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[BreakGlass]):
+    """One start of a digest that is refused otherwise: asked for by one person, granted by another, reviewed after."""
+
+    serializer_class = BreakGlassSerializer
+    queryset = BreakGlass.objects.none()
+    lookup_value_regex = r"[0-9]{1,18}"
+    ordering = "-id"
+
+    def get_queryset(self) -> QuerySet[BreakGlass]:
+        user: Any = self.request.user
+        return queries.glass(user)
+
+    def create(self, request: Request) -> Response:
+        asked = GlassRequestSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        words, user = dict(asked.validated_data), self._user
+        at = (words.pop("cluster"), words.pop("namespace"), words.pop("digest"))
+        return Response(BreakGlassSerializer(services.request_glass(*at, **words, actor=user)).data, status=201)
+
+    @property
+    def _user(self) -> Any:
+        return self.request.user
+
+    @extend_schema(request=None, responses=BreakGlassSerializer)
+    @action(detail=True, methods=["post"])
+    def grant(self, request: Request, pk: str) -> Response:
+        """Let it be used once, from now on for its minutes."""
+        return Response(BreakGlassSerializer(services.grant_glass(int(pk), actor=self._user)).data)
+
+    @extend_schema(request=None, responses=BreakGlassSerializer)
+    @action(detail=True, methods=["post"])
+    def refuse(self, request: Request, pk: str) -> Response:
+        """Say no."""
+        return Response(BreakGlassSerializer(services.refuse_glass(int(pk), actor=self._user)).data)
+
+    @extend_schema(request=None, responses=BreakGlassSerializer)
+    @action(detail=True, methods=["post"])
+    def withdraw(self, request: Request, pk: str) -> Response:
+        """Take it back before it is used."""
+        return Response(BreakGlassSerializer(services.withdraw_glass(int(pk), actor=self._user)).data)
+
+    @extend_schema(request=GlassReviewSerializer, responses=BreakGlassSerializer)
+    @action(detail=True, methods=["post"])
+    def review(self, request: Request, pk: str) -> Response:
+        """Say what came of its use."""
+        asked = GlassReviewSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        done = services.review_glass(int(pk), review=asked.validated_data["review"], actor=self._user)
+        return Response(BreakGlassSerializer(done).data)

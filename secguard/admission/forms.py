@@ -8,6 +8,7 @@ from django import forms
 
 from secguard.accounts.forms import UseCaseForm
 from secguard.admission.answer import DEFAULT_EFFECTS, Effect, Mode
+from secguard.admission.breakglass import MAX_MINUTES
 from secguard.admission.models import ClusterGate
 from secguard.admission.services import GateEdit
 from secguard.errors import Invalid
@@ -94,3 +95,17 @@ def _pairs(text: str, where: str) -> list[tuple[str, str]]:
         if words:
             found.append((words[0], words[1]))
     return found
+
+
+class GlassForm(UseCaseForm):
+    """What is to start, where, for how long, and why it cannot wait."""
+
+    cluster = forms.CharField(max_length=100)
+    namespace = forms.CharField(max_length=63)
+    digest = forms.CharField(max_length=135, help_text="sha256:… as the denial names it. The pod must name it too.")
+    minutes = forms.IntegerField(min_value=1, max_value=MAX_MINUTES, initial=60)
+    reason = forms.CharField(max_length=5000, widget=forms.Textarea(attrs={"rows": 4}), label="Why it cannot wait")
+
+
+class ReviewForm(UseCaseForm):
+    review = forms.CharField(max_length=5000, widget=forms.Textarea(attrs={"rows": 4}), label="What came of it")

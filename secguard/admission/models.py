@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
 from secguard.accounts.models import User
 from secguard.admission.answer import Mode, Outcome, Rules
+from secguard.admission.breakglass import GlassStatus
 from secguard.images.models import Image, Repository
 from secguard.policies.models import Evaluation
 from secguard.workloads.models import Cluster
@@ -104,3 +106,62 @@ class AdmissionDecision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.outcome} {self.reference or 'pod'} in {self.cluster_id}"
+
+
+class BreakGlass(models.Model):
+    """One start of one digest in one namespace that is refused otherwise. The database lets nobody grant or review
+    their own."""
+
+    cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="+")
+    namespace = models.CharField(max_length=63)
+    digest = models.CharField(max_length=135)
+    minutes = models.PositiveSmallIntegerField(help_text="how long it may be used once it is granted")
+    reason = models.TextField()
+    status = models.CharField(
+        max_length=10, default=GlassStatus.REQUESTED.value, choices=[(s.value, s.value) for s in GlassStatus]
+    )
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    requested_at = models.DateTimeField(default=timezone.now)
+    decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
+    decided_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    used_at = models.DateTimeField(null=True, blank=True)
+    used_for = models.CharField(max_length=600, blank=True, help_text="the pod, and who asked the cluster for it")
+    reviewed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
+    reviewed_at = models.DateTimeField(null=True, blank=True)
+    review = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name_plural = "break-glass"
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=[s.value for s in GlassStatus]), name="breakglass_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(decided_by=None) | ~Q(decided_by=models.F("requested_by")), name="breakglass_two_people"
+            ),
+            models.CheckConstraint(
+                condition=Q(reviewed_by=None) | ~Q(reviewed_by=models.F("requested_by")),
+                name="breakglass_other_reviews",
+            ),
+            # Granted, used and reviewed stand on somebody's word and an end; nothing is used twice.
+            models.CheckConstraint(
+                condition=~Q(status__in=["granted", "used", "reviewed"])
+                | Q(decided_by__isnull=False, expires_at__isnull=False),
+                name="breakglass_granted_by_somebody",
+            ),
+            models.UniqueConstraint(
+                fields=["cluster", "namespace", "digest"],
+                condition=Q(status="requested"),
+                name="breakglass_one_open_request",
+            ),
+        ]
+        indexes = [
+            # What a review may use: asked for with every question.
+            models.Index(fields=["cluster", "namespace", "status"], name="breakglass_usable"),
+            models.Index(fields=["status", "-id"], name="breakglass_waiting"),
+        ]
+
+    def __str__(self) -> str:
+        return f"break-glass {self.pk}"

@@ -10,8 +10,11 @@ from typing import Any
 from django.db.models import F, Q, QuerySet
 
 from secguard.accounts.models import User
+from secguard.accounts.roles import Permission
+from secguard.accounts.services import require
 from secguard.admission.answer import Knowledge
-from secguard.admission.models import AdmissionDecision
+from secguard.admission.breakglass import OPEN, GlassStatus
+from secguard.admission.models import AdmissionDecision, BreakGlass
 from secguard.decisions.lifecycle import DecisionStatus
 from secguard.decisions.models import Decision
 from secguard.errors import Invalid
@@ -106,6 +109,18 @@ def repositories(references: Iterable[str]) -> dict[str, int]:
     return {text: known[place] for text, place in named.items() if place in known}
 
 
+def usable_glass(cluster_id: int, namespace: str, digests: Collection[str], now: datetime) -> dict[str, int]:
+    """Digest to the break-glass that lets it start here once. One query."""
+    rows = BreakGlass.objects.filter(
+        cluster_id=cluster_id,
+        namespace=namespace,
+        status=GlassStatus.GRANTED,
+        digest__in=digests,
+        expires_at__gt=now,
+    )
+    return dict(rows.order_by("-pk").values_list("digest", "pk"))
+
+
 def running_in(cluster_id: int, namespace: str, image_ids: Collection[int]) -> set[int]:
     """Those of the images that run in the namespace now, as the inventory says. One query."""
     rows = Workload.objects.running().filter(cluster_id=cluster_id, namespace=namespace, images__in=image_ids)
@@ -155,3 +170,14 @@ def _ended_words(d: Decision) -> str:
 
 def decisions(user: User) -> QuerySet[AdmissionDecision]:
     return AdmissionDecision.objects.visible_to(user).select_related("cluster", "image")
+
+
+def glass(user: User) -> QuerySet[BreakGlass]:
+    """Every break-glass, to who may ask for one; raises ``NotAllowed`` for everybody else."""
+    require(user, Permission.BREAK_GLASS_REQUEST)
+    return BreakGlass.objects.select_related("cluster", "requested_by", "decided_by", "reviewed_by")
+
+
+def waiting_glass() -> int:
+    """How many wait for an answer or a review."""
+    return BreakGlass.objects.filter(status__in=OPEN).count()

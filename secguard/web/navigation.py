@@ -63,7 +63,13 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
             Item("Decisions", "decisions:list", "gavel"),
         ),
     ),
-    ("Run", (Item("Admission", "admissions:list", "server"),)),
+    (
+        "Run",
+        (
+            Item("Admission", "admissions:list", "server"),
+            Item("Break-glass", "break-glass:list", "lock", "break-glass:request"),
+        ),
+    ),
     (
         "Govern",
         (

@@ -38,6 +38,7 @@ def test_a_viewer_changes_nothing_but_their_own_tokens():
         ("token:manage", {"administrator"}),
         ("promotion:request", {"operator", "administrator"}),
         ("cluster:edit", {"operator", "administrator"}),
+        ("break-glass:grant", {"operator", "security-reviewer", "administrator"}),
     ],
 )
 def test_who_may(permission, roles):

@@ -67,6 +67,9 @@ PAGES = {
     "clusters:new": "/settings/clusters/new/",
     "clusters:detail": "/settings/clusters/{gate}/",
     "admissions:list": "/admissions/",
+    "break-glass:list": "/break-glass/",
+    "break-glass:new": "/break-glass/new/",
+    "break-glass:detail": "/break-glass/{glass}/",
     "admissions:detail": "/admissions/{admitted}/",
     "keys:list": "/settings/keys/",
     "keys:new": "/settings/keys/new/",
@@ -102,6 +105,7 @@ NOT_PAGES = {
     "decisions:vote", "decisions:appetite-activate", "policies:activate",  # POST alone
     "feeds:schedule", "feeds:upload", "feeds:fetch",
     "admission-validate", "admission-mutate", "admission-imagereview", "admission-external-data", "clusters:token",
+    "break-glass:act",
     "registry-hook", "registries:webhook-token", "scans:cancel", "scans:again", "scans:upload",
     "repositories:watch", "notifications:read", "notifications:read-all",
     "images:rebuild",  # needs our own scans: looked at in test_own_eyes
@@ -176,7 +180,9 @@ def denied(installation: Installation) -> dict[str, int]:
     answer = httpx.post(f"{installation.url}/admission/v1/validate", json=body, headers=headers)
     assert answer.json()["response"]["allowed"] is False, answer.text
     (kept,) = installation.api("GET", "admission-decisions/").json()["results"]
-    return {"gate": made.json()["id"], "admitted": kept["id"]}
+    words = {"cluster": "production", "namespace": "shop", "digest": NEW, "reason": "The shop is down without it."}
+    glass = installation.api("POST", "break-glass/", json=words).json()["id"]
+    return {"gate": made.json()["id"], "admitted": kept["id"], "glass": glass}
 
 
 def ask(installation: Installation, token: str, risk: int) -> int:

@@ -59,11 +59,15 @@ class Organisation:
         """One cluster more that asks, and two answers about the image."""
         from django.utils import timezone
 
-        from secguard.admission.models import AdmissionDecision, ClusterGate
+        from secguard.admission.models import AdmissionDecision, BreakGlass, ClusterGate
         from secguard.workloads.models import Cluster
 
         ClusterGate.objects.create(cluster=Cluster.objects.create(name=f"cluster-{n}"))
         now = timezone.now()
+        BreakGlass.objects.create(
+            cluster=cluster, namespace=f"n-{n}", digest=image.digest, minutes=5, reason="Why.",
+            requested_by=self.people["developer"],
+        )  # fmt: skip
         for outcome in ("denied", "allowed"):
             AdmissionDecision.objects.create(
                 key=f"{outcome}{n}", cluster=cluster, namespace="shop", reference=f"reg.example/shop/service-{n}:2",

@@ -34,6 +34,7 @@ from secguard.admission.answer import (
 from secguard.admission.models import AdmissionDecision, ClusterGate
 from secguard.admission.queries import Named, Stored
 from secguard.admission.review import Review
+from secguard.admission.services import glass
 from secguard.audit.actions import Action
 from secguard.audit.services import record
 from secguard.errors import Conflict, Invalid, NotAllowed, NotFound
@@ -93,6 +94,10 @@ def admit(review: Review, gate: ClusterGate, *, keep: bool = True) -> Answer:
     now = timezone.now()
     knowledge = known_of(review, gate, now)
     made = answer(review, knowledge, gate.rules, now, settings.PUBLIC_URL)
+    if made.allowed and made.used and made.subject.is_pod and not made.subject.dry_run and not glass.use(made, now):
+        # Somebody else used it up in this instant.
+        knowledge = {image: replace(k, break_glass=None) for image, k in knowledge.items()}
+        made = answer(review, knowledge, gate.rules, now, settings.PUBLIC_URL)
     if not review.subject.dry_run:
         note_heard(gate, now)
         if keep:
@@ -112,8 +117,11 @@ def known_of(review: Review, gate: ClusterGate, now: datetime) -> dict[str, Know
     runs = queries.running_in(gate.cluster_id, review.subject.namespace, named.image_ids) if verdicts else set()
     known = {image: _knowledge(image, named, verdicts, preferred, runs) for image in images}
     ended = queries.ended_decisions(known.values(), now)
+    # By the digest that the image itself names: under a tag a node may pull something else.
+    told = {image: r.digest for image, r in named.references.items() if r.digest}
+    usable = queries.usable_glass(gate.cluster_id, review.subject.namespace, set(told.values()), now) if told else {}
     return {
-        image: replace(k, ended=ended[k.image_id]) if k.image_id is not None and k.image_id in ended else k
+        image: replace(k, ended=ended.get(k.image_id or 0, ()), break_glass=usable.get(told.get(image, "")))
         for image, k in known.items()
     }
 

@@ -331,8 +331,18 @@ class _Fired:
         self.until: datetime | None = None
 
 
+class _Number(int):
+    """A number in a message; ``{count:finding|findings}`` is the word that goes with it."""
+
+    def __format__(self, spec: str) -> str:
+        one, _, many = spec.partition("|")
+        return (one if self == 1 else many) if many else str(int(self))
+
+
 def _shown(value: Any) -> Any:
-    return f"{value:.1f}" if isinstance(value, float) else value
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return _Number(value) if type(value) is int else value
 
 
 def _by_severity(findings: Iterable[FindingFact]) -> dict[str, int]:

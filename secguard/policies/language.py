@@ -97,6 +97,8 @@ PLACEHOLDERS: Final[dict[Each, tuple[str, ...]]] = {
     Each.IMAGE: ("stage", *_IMAGE_PLACEHOLDERS),
 }
 """What a message may hold in braces."""
+NUMBERS: Final = ("count", *(n for n, word in IMAGE.items() if word.type.name == "int"))
+"""Of these, what also gives the word that goes with it: ``{count:finding|findings}``."""
 
 _ID: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
@@ -199,8 +201,9 @@ def _check_message(section: Section, rule: Rule) -> None:
     for _, name, spec, conversion in parts:
         if name is None:
             continue
-        if spec or conversion:
-            section.fault("message", f"rule {rule.id}: {{{name}}} takes no format; write the bare name in braces")
+        if (spec and not (name in NUMBERS and re.fullmatch(r"[^|{}]+\|[^|{}]+", spec))) or conversion:
+            words = f", or words that go with it: {{{name}:finding|findings}}" if name in NUMBERS else ""
+            section.fault("message", f"rule {rule.id}: {{{name}}} takes no format; write the name in braces{words}")
         elif name not in known:
             hint = did_you_mean(name, known)
             listing = ", ".join(known)

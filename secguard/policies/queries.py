@@ -244,3 +244,33 @@ def _stored_answer(teams: int) -> str:
         )
         """.replace("@", ", ".join(["%s"] * teams))
     return statement.format_map(tables)
+
+
+# --- what goes along with an image, for others ---
+
+
+def statements_of(verdict: Verdict, repository: Repository, now: datetime) -> list[Statement]:
+    """What is said of an image in ``repository``: its verdict as a SLSA Verification Summary, the decisions that hold
+    at ``now`` as OpenVEX and, where somebody has listed what is in it, its SBOM. To be signed and put beside it.
+    """
+    image, evaluation = verdict.image, verdict.evaluation
+    subject, version = Subject(image.digest, repository.name), evaluation.policy_version
+    home = settings.PUBLIC_URL.rstrip("/")
+    summary = Summary(
+        verifier=f"{home}/",
+        verifier_version=metadata.version("secguard"),
+        resource=f"{repository.name}@{image.digest}",
+        policy=statements.PolicyRef(f"{home}/policy/{version.pk}/", version.sha256),
+        passed=evaluation.verdict != "block",
+        verified_at=evaluation.evaluated_at,
+        decisions=evaluation.decision_ids,
+        levels=[f"SECGUARD_{evaluation.stage}_{evaluation.verdict}".upper()],
+    )
+    product = Bill(digest=image.digest, at=now, name=repository.name, architecture=image.architecture).purl
+    decided = openvex(product, image.digest, judgements_of(image.pk, now), author=f"{home}/", at=now)
+    told = [statements.verification_summary(subject, summary), statements.vex(subject, decided)]
+    try:
+        listed = json.loads(cyclonedx.document(bill_in(image, repository)))
+    except NotFound:
+        return told
+    return [*told, statements.bill(subject, listed)]

@@ -98,6 +98,14 @@ def test_unscanned_is_not_clean(stage, expected, scans):
     assert "secguard report" in found.reasons[0].remedy.text
 
 
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "1 critical vulnerability with a fix"), (2, "2 critical vulnerabilities with a fix")]
+)
+def test_a_message_says_one_or_many(count, words):
+    (reason,) = judge(facts(*(finding(n) for n in range(1, count + 1)))).reasons
+    assert reason.message.startswith(words)
+
+
 def test_a_critical_with_a_fix_blocks_and_says_how_to_get_past():
     found = judge(facts(finding(1), finding(2, fixed_versions=("1.1.1t",)), finding(3, severity="low")))
     assert found.verdict == "block"

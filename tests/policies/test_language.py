@@ -97,6 +97,12 @@ def changed(before: str, after: str) -> str:
         ("id: one", "id: one\n    grace_days: 0", "line 4, column 17: 'grace_days' is 0; expected a whole number"),
         ("effect: block", "effect: warn\n    grace_days: 3", "line 7, column 17: rule one: grace turns a block"),
         ("{count}", "{cuont}", "line 7, column 14: rule one: unknown placeholder {cuont} (did you mean 'count'?)"),
+        (
+            "{count}",
+            "{count:03}",
+            "rule one: {count} takes no format; write the name in braces, or words that go with it",
+        ),
+        ("{count}", "{examples:a|b}", "rule one: {examples} takes no format; write the name in braces"),
         ("{count}", "{count!r}", "rule one: {count} takes no format"),
         ("{count}", "{count.__class__}", "unknown placeholder {count.__class__}"),
         ("{count}", "{", "write {{ and }} for braces"),

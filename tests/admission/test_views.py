@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -430,3 +432,11 @@ def test_what_may_start_is_known_to_run(ask: Ask, application: Any) -> None:
     obj["spec"]["containers"][0]["image"] = BAD
     ask("validate", review(obj))
     assert [i.digest for i in Workload.objects.get().images.all()] == [digest(1)]
+
+
+def test_the_page_about_admission_ends_with_what_a_denied_pod_is_told(ask_pod: AskPod, settings: Any) -> None:
+    settings.PUBLIC_URL = "https://secguard.example.org"
+    page = (Path(__file__).parents[2] / "docs" / "admission.md").read_text()
+    said = re.sub(r"risk=\d+", "risk=2", ask_pod(BAD)["status"]["message"])
+    told = page.rpartition("```text\n")[2].removesuffix("```\n").rstrip("\n")
+    assert told == f'Error from server: admission webhook "admit.secguard.io" denied the request: {said}'

@@ -123,8 +123,12 @@ class NoticeLine(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["user", "kind", "key"], name="noticeline_told_once")]
-        # A notice's lines, the most pressing first.
-        indexes = [models.Index(fields=["notice", "-weight", "id"], name="noticeline_order")]
+        indexes = [
+            # A notice's lines, the most pressing first.
+            models.Index(fields=["notice", "-weight", "id"], name="noticeline_order"),
+            # Whomever one thing was told: to take it back once it is done.
+            models.Index(fields=["key", "kind"], name="noticeline_thing"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key}"

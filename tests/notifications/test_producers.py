@@ -154,6 +154,29 @@ def test_a_request_waits_for_who_may_approve_it(
         assert told(person, "decision-waiting") == []
 
 
+@pytest.mark.parametrize("verb", ["approve", "reject", "withdraw"])
+def test_a_decided_request_waits_for_nobody(
+    ask: Any, developer: Person, reviewer: Person, make_person: Any, team: Any, verb: str
+) -> None:
+    here = make_person("here", "security-reviewer", team=team)
+    decision = ask()
+    assert Notice.objects.filter(kind="decision-waiting").unread().count() == 2
+    if verb == "withdraw":
+        decisions.withdraw(decision.pk, actor=developer)
+    elif verb == "reject":
+        decisions.reject(decision.pk, comment="Update it.", actor=reviewer)
+    else:
+        decisions.approve(decision.pk, actor=reviewer)
+    assert not Notice.objects.filter(kind="decision-waiting").unread().exists()
+    assert not Notice.objects.pending().filter(kind="decision-waiting").exists()
+    assert told(here, "decision-waiting") == ["Accept CVE-2026-2001"], "what it was is still to be read"
+
+
+def test_a_request_that_ran_out_waits_for_nobody(ask: Any, reviewer: Person) -> None:
+    decisions.end_due(ask().expires_at)
+    assert not Notice.objects.filter(kind="decision-waiting").unread().exists()
+
+
 def test_who_asked_is_told_the_answer(ask: Any, developer: Person, reviewer: Person, stranger: Person) -> None:
     decisions.reject(ask().pk, comment="Update it.", actor=reviewer)
     (row,) = Notice.objects.get(user=developer, kind="decision-rejected").lines.all()

@@ -39,7 +39,7 @@ from secguard.decisions.queries import (
 from secguard.decisions.scope import ScopeKind
 from secguard.decisions.services.appetite import active_appetite
 from secguard.decisions.services.ending import end, is_own, line, locked
-from secguard.decisions.services.telling import tell_waiting
+from secguard.decisions.services.telling import settle, tell_waiting
 from secguard.errors import Conflict, Invalid, NotAllowed, NotFound, SecGuardError
 from secguard.findings.identity import FindingKind
 from secguard.findings.models import Risk
@@ -115,6 +115,7 @@ def withdraw(decision_id: int, *, actor: User, now: datetime | None = None) -> D
         decision.save(update_fields=["status", "ended_at", "ended_by", "end_reason"])
         close([decision.approval_id], now=at)
         record(Action.DECISION_WITHDRAW, actor=actor, **line(decision))
+        settle([decision], now=at)
     return decision
 
 

@@ -101,7 +101,15 @@ def tell_voted(decisions: Sequence[Decision], *, actor: User, comment: str, now:
     tellings = _to_requesters(decisions, DecisionStatus.APPROVED, APPROVED, _until)
     tellings += _to_requesters(decisions, DecisionStatus.REJECTED, REJECTED, lambda _: said)
     notifications.notify_many(tellings, now=now)
+    settle(decisions, now=now)
     tell_waiting(decisions, now=now)
+
+
+def settle(decisions: Sequence[Decision], *, now: datetime) -> None:
+    """Those of ``decisions`` that are requested no longer wait for nobody: they leave every inbox where they did."""
+    over = [f"{d.pk}" for d in decisions if d.status != DecisionStatus.REQUESTED]
+    if over:
+        notifications.settle(WAITING, over, now=now)
 
 
 def _to_requesters(
@@ -140,6 +148,7 @@ def tell_ended(
         telling = Telling(kind, tuple(lines), _team(team))
         tellings += [(user, telling) for user in sorted(told - {actor.pk if actor else 0})]
     notifications.notify_many(tellings, now=now)
+    settle(decisions, now=now)
 
 
 def tell_ending(now: datetime | None = None) -> int:

@@ -3,6 +3,7 @@
 from secguard.notifications.services.delivering import deliver
 from secguard.notifications.services.inbox import edit_preferences, mark_all_read, mark_read, prune
 from secguard.notifications.services.people import ADDRESSEES, Addressee
+from secguard.notifications.services.settling import settle
 from secguard.notifications.services.telling import Telling, notify, notify_many, silence
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "notify",
     "notify_many",
     "prune",
+    "settle",
     "silence",
 ]

@@ -7,9 +7,16 @@ from typing import Any
 from django import template
 
 from secguard.accounts.roles import Permission
+from secguard.sample.organisation import REGISTRY
 from secguard.sample.queries import Standing, open_job, standing
 
 register = template.Library()
+
+
+@register.filter
+def is_sample_host(host: str) -> bool:
+    """Whether images of this registry are the sample's: no host can have that name."""
+    return host == REGISTRY
 
 
 @register.inclusion_tag("sample/_banner.html", takes_context=True)

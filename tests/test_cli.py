@@ -240,6 +240,14 @@ def test_lists_are_aligned_and_free_of_control_characters(api, capsys):
     assert lines == ["ID  STATUS     KIND", "1   requested  accept [31m", "22  approved   fix"]
 
 
+def test_the_scope_of_a_decision_is_said_in_words(api, capsys):
+    scopes = [{"organisation": True}, {"repository": "registry.example/app"}]
+    rows = [{"id": n, "scope": scope} for n, scope in enumerate(scopes)]
+    api["GET", "/api/v1/decisions/"] = {"results": rows, "next": None}
+    assert cli.main(["decisions", "list"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["0   organisation", "1   repository: registry.example/app"]
+
+
 def test_lists_can_be_json_lines(api, capsys):
     assert cli.main(["images", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["digest"] == DIGEST

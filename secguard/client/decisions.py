@@ -71,7 +71,7 @@ def plain(value: Any) -> str:
         for name in ("reference", "name", "username", "purl", "digest", "id"):
             if value.get(name):
                 return plain(value[name])
-        return ", ".join(f"{name}: {plain(part)}" for name, part in value.items())
+        return ", ".join(name if part is True else f"{name}: {plain(part)}" for name, part in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(plain(part) for part in value)
     return "" if value is None else line(str(value), 120)

@@ -166,6 +166,10 @@ def test_what_could_not_be_matched_is_said_and_counts_as_looked_for_once_it_can(
     assert first.warnings == [matching.NO_ADVISORIES]
     assert verdict_of(Image.objects.get(), Gate.PROMOTE).verdict == "block"
     bring(advisory("DEBIAN-CVE-2026-10003", fixed="3.0.1"))
+    # Nobody scanned or posted again, and nothing was found: it could be held against them by now.
+    first.refresh_from_db()
+    assert (first.covers, first.warnings) == (["vulnerability"], [])
+    assert verdict_of(Image.objects.get(), Gate.PROMOTE).verdict == "pass"
     # The same content in other bytes, as a pipeline that runs again posts it.
     again = post(bill(1, OPENSSL) + b"\n")
     assert again.counts["introduced"] == 0
@@ -173,6 +177,24 @@ def test_what_could_not_be_matched_is_said_and_counts_as_looked_for_once_it_can(
     assert again.warnings == []
     assert again.database_updated_at is not None
     assert verdict_of(Image.objects.get(), Gate.PROMOTE).verdict == "pass"
+
+
+def test_only_what_can_all_be_held_against_advisories_counts_as_looked_for(post, bring):
+    lodash = {"purl": "pkg:npm/lodash@4.17.15"}
+    fedora = {"purl": "pkg:rpm/fedora/bash@5.2-1.fc40?distro=fedora-40"}
+    for number, components in ((1, [OPENSSL, lodash]), (2, [OPENSSL, fedora]), (3, [OPENSSL])):
+        post(bill(number, *components))
+    bring(advisory())
+    covers = dict(Scan.objects.values_list("image__digest", "covers"))
+    assert covers == {digest(1): [], digest(2): [], digest(3): ["vulnerability"]}
+    npm = {
+        "id": "GHSA-npm",
+        "modified": "2026-01-01T00:00:00Z",
+        "affected": [{"package": {"ecosystem": "npm", "name": "other"}, "versions": ["1"]}],
+    }
+    bring(npm)
+    covers = dict(Scan.objects.values_list("image__digest", "covers"))
+    assert covers == {digest(1): ["vulnerability"], digest(2): [], digest(3): ["vulnerability"]}
 
 
 def test_the_same_feed_again_writes_nothing(post, bring, row_counts):

@@ -66,9 +66,9 @@ def check_request(request: ScanRequest, *, actor: User | None) -> tuple[Referenc
 def _check_registry(reference: Reference) -> None:
     if not Registry.objects.filter(host=reference.host, configured_at__isnull=False).exists():
         raise Invalid(
-            f"Workers do not pull from {reference.host}: nobody has set that registry up here. Who may registry:edit "
-            "adds it (Settings, Registries; POST /api/v1/registries/). A report of a scanner of your own can be "
-            "posted meanwhile: POST /api/v1/reports/.",
+            f"Workers do not pull from {reference.host}: nobody has set that registry up here. Operators and "
+            "administrators of the whole organisation add it (Settings, Registries; POST /api/v1/registries/). A report "
+            "of a scanner of your own can be posted meanwhile: POST /api/v1/reports/.",
             code="registry-not-set-up",
             where="image",
         )

@@ -242,14 +242,16 @@ def coverage(image: Image) -> tuple[frozenset[str], list[str]]:
         return frozenset(), [NO_ADVISORIES]
     missing = _without_advisories(image)
     words = [
-        f"There are no advisories for {name}: {count} package{' was' if count == 1 else 's were'} not matched"
+        f"{NONE_THERE} for {name}: {count} package{' was' if count == 1 else 's were'} not matched"
         for name, count in missing
     ]
     return frozenset() if missing else frozenset({FindingKind.VULNERABILITY.value}), words
 
 
+NONE_THERE = "There are no advisories"
+"""So begins every warning of packages that were held against nothing; ``covering`` knows it by that."""
 NO_ADVISORIES = (
-    "There are no advisories here yet, so no package was matched. Fetch or bring some (Vulnerability data, or: "
+    f"{NONE_THERE} here yet, so no package was matched. Fetch or bring some (Vulnerability data, or: "
     "secguard advisories import), then scan or post again"
 )
 
@@ -260,12 +262,12 @@ def _without_advisories(image: Image) -> list[tuple[str, int]]:
     rows = ImageComponent.objects.filter(image=image, build__isnull=False).order_by("build__ecosystem")
     counts = rows.values_list("build__ecosystem").annotate(n=Count("pk"))
     found = [(e, n) for e, n in counts if not AffectedRange.objects.filter(ecosystem=e).exists()]
-    nobodys = ImageComponent.objects.filter(image=image, build=None, component__type__in=_DISTRIBUTION_TYPES)
+    nobodys = ImageComponent.objects.filter(image=image, build=None, component__type__in=DISTRIBUTION_TYPES)
     count = nobodys.count()
     return [*found, *([("this distribution, which no ecosystem stands for", count)] if count else [])]
 
 
-_DISTRIBUTION_TYPES = ("alpm", "apk", "deb", "ebuild", "nix", "opkg", "rpm")
+DISTRIBUTION_TYPES = ("alpm", "apk", "deb", "ebuild", "nix", "opkg", "rpm")
 """Package types (purl-types) of systems. A program or an archive that no advisory speaks of counts as none."""
 
 

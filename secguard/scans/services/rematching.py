@@ -30,6 +30,7 @@ from secguard.jobs.registry import Run
 from secguard.scans.models import BuildMatch, ChangedMatch, NewHit
 from secguard.scans.report import OWN_SCANNER
 from secguard.scans.services import inflight
+from secguard.scans.services.covering import cover
 from secguard.scans.services.matching import REMATCH, WORDS, behind, match_builds, note_changes, rematch_soon, said_of
 from secguard.workloads.models import Workload
 
@@ -88,6 +89,7 @@ def rematch(run: Run) -> Mapping[str, Any]:
     _match(run, done)
     while rows := list(ChangedMatch.objects.order_by("pk").values_list("pk", "build_id", "vulnerability_id")[:ROUND]):
         _spread(rows, run, done)
+    done.covered = cover()
     tell()
     return done.as_result()
 
@@ -100,6 +102,8 @@ class Done:
     reopened: int = 0
     closed: int = 0
     changed: int = 0
+    covered: int = 0
+    """Scans that could not be held against any advisories before."""
 
     def as_result(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in self.__slots__}

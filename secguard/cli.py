@@ -215,6 +215,17 @@ def _advisory_commands(commands: Any) -> None:
 
 
 def _key_commands(commands: Any) -> None:
+    sign = _add(commands, "sign", client_commands.sign, "Have a worker sign an image where it lies.")
+    sign.add_argument("image", type=_image, metavar="IMAGE", help="a reference, or a digest (sha256:...)")
+    sign.add_argument("--key", required=True, metavar="NAME", help="the key's name")
+    sign.add_argument("--repository", default="", help="where the image lies, if that is in several places")
+    sign.add_argument("--json", action="store_true", help="the documents themselves, one a line")
+    _waiting(sign, 120)
+    seen = _add(commands, "signatures", client_commands.signatures, "List who signed an image, and what that is worth.")
+    seen.add_argument("image", type=_image, metavar="IMAGE", help="a reference, or a digest (sha256:...)")
+    seen.add_argument("--look", action="store_true", help="have a worker look into the registry first")
+    seen.add_argument("--repository", default="", help="where to look, if the image lies in several places")
+    _listing(seen)
     group = commands.add_parser("keys", help="The keys that sign, and whose signatures count besides.")
     verbs = group.add_subparsers(title="what to do", required=True, metavar="VERB")
     listing = _add(verbs, "list", client_commands.keys_list, "List the keys that sign and those that did.")

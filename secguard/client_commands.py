@@ -14,6 +14,7 @@ from secguard.client import decisions as decision_calls
 from secguard.client import gate as gates
 from secguard.client import keys as key_calls
 from secguard.client import scan as scans
+from secguard.client import signatures as signature_calls
 from secguard.client import workloads as workload_calls
 from secguard.client.formats import FORMATS
 from secguard.client.formats.cleaning import line
@@ -25,6 +26,7 @@ DECISION_COLUMNS = ("id", "status", "kind", "risk", "scope", "requested_by", "ex
 ADVISORY_COLUMNS = ("name", "flaws", "severity", "modified_at", "withdrawn_at", "summary")
 KEY_COLUMNS = ("id", "name", "status", "provider", "fingerprint", "counts_until")
 TRUSTED_COLUMNS = ("id", "name", "status", "repositories", "fingerprint", "valid_until")
+SIGNATURE_COLUMNS = ("standing", "by", "form", "predicate_type", "repository", "verified_at", "problem")
 IMAGE_COLUMNS = ("digest", "name", "open_findings", "last_scanned_at")
 FINDING_COLUMNS = ("id", "severity", "kind", "name", "purl", "fixed_versions", "path", "risk")
 
@@ -181,6 +183,26 @@ def advisories_list(args: argparse.Namespace) -> int:
     query = {"search": args.search, "ecosystem": args.ecosystem, "package": args.package}
     rows = connect().pages("/api/v1/advisories/", Deadline(args.wait), most=args.limit, **query)
     return _rows(rows, ADVISORY_COLUMNS, args)
+
+
+def sign(args: argparse.Namespace) -> int:
+    """``secguard sign``: has a worker sign, waits, and shows every signature that is there."""
+    with progress() as show:
+        rows = signature_calls.sign(
+            connect(), args.image, Deadline(args.wait), show, key=args.key, repository=args.repository
+        )
+    return _rows(rows, SIGNATURE_COLUMNS, args)
+
+
+def signatures(args: argparse.Namespace) -> int:
+    """``secguard signatures``: what was seen; ``--look`` has a worker look again first."""
+    server, deadline = connect(), Deadline(args.wait)
+    if args.look:
+        with progress() as show:
+            rows = signature_calls.sign(server, args.image, deadline, show, key="", repository=args.repository)
+    else:
+        rows = signature_calls.seen(server, args.image, deadline, most=args.limit)
+    return _rows(rows, SIGNATURE_COLUMNS, args)
 
 
 def keys_list(args: argparse.Namespace) -> int:

@@ -29,7 +29,7 @@ from secguard.sample.api import SampleView
 from secguard.sample.views import sample
 from secguard.scans.api import AffectedList, ReportView, ScanViewSet, WatchView
 from secguard.scans.views import registry_hook
-from secguard.signing.api import SigningKeyViewSet, TrustedKeyViewSet
+from secguard.signing.api import ImageSignatures, SigningJob, SigningKeyViewSet, TrustedKeyViewSet
 from secguard.web import health
 from secguard.workloads.api import WorkloadViewSet
 
@@ -75,6 +75,8 @@ api_patterns: list[URLPattern | URLResolver] = [
     re_path(rf"{OF_IMAGE}/components/$", ComponentList.as_view(), name="image-components"),
     re_path(rf"{OF_IMAGE}/sbom/$", ImageSbom.as_view(), name="image-sbom"),
     re_path(rf"{OF_IMAGE}/difference/$", ImageDifference.as_view(), name="image-difference"),
+    re_path(rf"{OF_IMAGE}/signatures/$", ImageSignatures.as_view(), name="image-signatures"),
+    re_path(rf"{OF_IMAGE}/signatures/job/$", SigningJob.as_view(), name="image-signing-job"),
     re_path(rf"{OF_IMAGE}/verdict/$", VerdictView.as_view(), name="image-verdict"),
 ]
 

@@ -126,6 +126,20 @@ def decided(developer: Person, reviewer: Person, application: Application) -> di
     }
 
 
+def signed(image: Any) -> None:
+    """A signature by our key beside the image, and a worker that is to look again."""
+    from secguard.images.models import Repository
+    from secguard.signing import services
+    from secguard.signing.models import Signature, SigningKey
+
+    repository, now = Repository.objects.get(), timezone.now()
+    Signature.objects.create(
+        repository=repository, digest=image.digest, identity="0" * 64, form="tag", place=f"of {repository.name}",
+        docker_reference=repository.name, signing_key=SigningKey.objects.first(), first_seen_at=now, verified_at=now,
+    )  # fmt: skip
+    services.ask(image, services.Ask(repository.name), actor=None)
+
+
 @pytest.fixture
 def judged(decided: dict[str, Any], application: Application, developer: Person) -> dict[str, Any]:
     """The image that the decisions are about: scanned, running, and the policy that judges it."""
@@ -143,6 +157,7 @@ def judged(decided: dict[str, Any], application: Application, developer: Person)
     cluster = Cluster.objects.create(name="here")
     workload = Workload.objects.create(cluster=cluster, name="api", application=application)
     workload.images.add(image)
+    signed(image)
     return {
         "digest": image.digest,
         "finding": Finding.objects.order_by("pk")[0].pk,

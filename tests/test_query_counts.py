@@ -18,7 +18,7 @@ LISTS = (
     "workloads/", "users/", "memberships/", "teams/", "applications/", "tokens/", "audit/", "appetite/",
     "registries/", "signing-keys/", "trusted-keys/", "feeds/", "imports/", "advisories/", "exposures/", "evaluations/",
     f"images/{IMAGE}/", f"images/{IMAGE}/findings/", f"images/{IMAGE}/components/", f"images/{IMAGE}/difference/",
-    f"images/{IMAGE}/verdict/", "images/?search=service", "risks/?search=openssl",
+    f"images/{IMAGE}/verdict/", f"images/{IMAGE}/signatures/", "images/?search=service", "risks/?search=openssl",
     "notifications/", "advisories/PYSEC-2026-1/affected/", "clusters/", "admission-decisions/", "break-glass/",
 )  # fmt: skip
 

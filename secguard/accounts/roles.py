@@ -45,6 +45,7 @@ class Permission(StrEnum):
     SAMPLE_LOAD = "sample:load"
     SCAN_REQUEST = "scan:request"
     SETTINGS_EDIT = "settings:edit"
+    SIGNATURE_REQUEST = "signature:request"
     SIGNING_KEY_MANAGE = "signing-key:manage"
     SIGNING_KEY_READ = "signing-key:read"
     TEAM_MANAGE = "team:manage"
@@ -82,7 +83,7 @@ PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
     | _ASKS
     | _GLASS
     | {P.APPLICATION_EDIT, P.AUDIT_READ, P.CLUSTER_EDIT, P.FEED_EDIT}
-    | {P.PROMOTION_REQUEST, P.REGISTRY_EDIT, P.WORKLOAD_EDIT},
+    | {P.PROMOTION_REQUEST, P.REGISTRY_EDIT, P.SIGNATURE_REQUEST, P.WORKLOAD_EDIT},
     Role.SECURITY_REVIEWER: _READS
     | _ASKS
     | _GLASS

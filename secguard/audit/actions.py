@@ -51,6 +51,7 @@ class Action(StrEnum):
     SAMPLE_REMOVE = "sample:remove"
     SCANNER_EDIT = "scanner:edit"
     SCAN_REQUEST = "scan:request"
+    SIGNATURE_REQUEST = "signature:request"
     SIGNING_KEY_CREATE = "signing-key:create"
     SIGNING_KEY_RETIRE = "signing-key:retire"
     SIGNING_KEY_REVOKE = "signing-key:revoke"

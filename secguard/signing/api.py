@@ -8,19 +8,25 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
+from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
+from secguard.images.queries import find_image
 from secguard.signing import ecdsa
 from secguard.signing.keylife import KeyStatus, Provider
-from secguard.signing.models import SigningKey, TrustedKey
+from secguard.signing.models import Signature, SigningKey, TrustedKey
 from secguard.signing.services import (
     OVERLAP_DAYS,
+    Ask,
     NewKey,
     Trust,
+    ask,
     create_key,
+    latest_job,
     retire_key,
     revoke_key,
     rotate_key,
@@ -240,3 +246,88 @@ class TrustedKeyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
         asked.is_valid(raise_exception=True)
         user: Any = request.user
         return Response(self.get_serializer(withdraw_trust(int(pk), asked.validated_data["reason"], actor=user)).data)
+
+
+class SignatureSerializer(serializers.ModelSerializer[Signature]):
+    """A signature or attestation that was seen beside an image, and what it is worth now."""
+
+    repository = serializers.CharField(source="repository.name")
+    form = serializers.CharField(help_text="tag, attestation-tag or bundle")
+    standing = serializers.CharField(help_text="trusted, unknown or invalid")
+    by = serializers.CharField(help_text="whose key made it, also where that counts no more; empty: nobody known")
+    is_ours = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Signature
+        fields = [
+            "id",
+            "repository",
+            "digest",
+            "form",
+            "standing",
+            "by",
+            "is_ours",
+            "predicate_type",
+            "docker_reference",
+            "place",
+            "problem",
+            "first_seen_at",
+            "verified_at",
+            "gone_at",
+        ]
+        read_only_fields = fields
+
+    def get_is_ours(self, row: Signature) -> bool:
+        return row.signing_key_id is not None
+
+
+class AskForSignatureSerializer(serializers.Serializer[Any]):
+    repository = serializers.CharField(max_length=511, help_text="where the image lies: registry/path")
+    key = serializers.CharField(
+        max_length=63, required=False, allow_blank=True, help_text="the name of the key; empty: only look"
+    )
+
+
+class SigningJobSerializer(serializers.Serializer[Any]):
+    job = serializers.IntegerField(source="pk", default=None, allow_null=True)
+    status = serializers.CharField(default="none", help_text="none, queued, running, succeeded, failed or cancelled")
+    error = serializers.CharField(default="", help_text="why it failed, or is tried again")
+    result = serializers.DictField(default=dict, help_text="how many signatures were seen, and how many are trusted")
+
+
+class ImageSignatures(ListAPIView[Signature]):
+    """What was seen beside an image when it was last looked at; ours and others'."""
+
+    serializer_class = SignatureSerializer
+    queryset = Signature.objects.none()
+    ordering = "-first_seen_at"
+    ordering_fields = ("first_seen_at", "verified_at")
+
+    def get_queryset(self) -> QuerySet[Signature]:
+        user: Any = self.request.user
+        image = find_image(user, self.kwargs["digest"])
+        rows = Signature.objects.visible_to(user).filter(digest=image.digest)
+        return rows.select_related("repository", "signing_key", "trusted_key")
+
+    @extend_schema(request=AskForSignatureSerializer, responses={202: SigningJobSerializer})
+    def post(self, request: Request, digest: str) -> Response:
+        """Have a worker sign the image where it lies, in both forms, and look at what is there."""
+        asked = AskForSignatureSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        user: Any = request.user
+        job = ask(find_image(user, digest), Ask(**asked.validated_data), actor=user)
+        return Response(SigningJobSerializer(job).data, status=202)
+
+
+class SigningJob(APIView):
+    """What became of the latest request to sign an image or to look at its signatures."""
+
+    @extend_schema(
+        parameters=[OpenApiParameter("repository", str, description="Where the image lies; else anywhere.")],
+        responses=SigningJobSerializer,
+    )
+    def get(self, request: Request, digest: str) -> Response:
+        user: Any = request.user
+        image = find_image(user, digest)
+        job = latest_job(image, text_of(request, "repository"), actor=user)
+        return Response(SigningJobSerializer(job or {}).data)

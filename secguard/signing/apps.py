@@ -4,3 +4,9 @@ from django.apps import AppConfig
 class SigningConfig(AppConfig):
     name = "secguard.signing"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from secguard.jobs import registry  # noqa: PLC0415
+        from secguard.signing import services  # noqa: PLC0415 - models are loaded only now
+
+        registry.register(services.WORK, services.work)

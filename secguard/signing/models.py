@@ -1,4 +1,4 @@
-"""Keys: ours, which sign, and other people's, whose signatures count."""
+"""Keys: ours, which sign, and other people's, whose signatures count; and the signatures that were seen."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from secguard.accounts.models import User
+from secguard.accounts.models import User, owner_filter
+from secguard.images.models import Repository
 from secguard.signing import keylife
 from secguard.signing.keylife import KeyStatus, Provider, TrustStatus
+from secguard.signing.verification import Form, Standing
 
 
-def _choices(words: type[KeyStatus] | type[Provider] | type[TrustStatus]) -> list[tuple[str, str]]:
+def _choices(words: type[KeyStatus] | type[Provider] | type[TrustStatus] | type[Form]) -> list[tuple[str, str]]:
     return [(word.value, word.value) for word in words]
 
 
@@ -117,3 +119,68 @@ class TrustedKey(models.Model):
     def current_status(self) -> str:
         ended = self.status == TrustStatus.TRUSTED and not self.trusts_at(timezone.now())
         return "expired" if ended else self.status
+
+
+class SignatureQuerySet(models.QuerySet["Signature"]):
+    def visible_to(self, user: User) -> SignatureQuerySet:
+        """Signatures in repositories of the user's teams."""
+        return self.filter(owner_filter(user, "repository__application"))
+
+
+class Signature(models.Model):
+    """A signature or attestation as it was seen beside a digest, and the key that made it, if one that counted did.
+
+    What it is worth is asked of that key when it is read: a revoked key takes its signatures with it at once.
+    """
+
+    repository = models.ForeignKey(Repository, models.CASCADE, related_name="signatures")
+    digest = models.CharField(max_length=135)
+    identity = models.CharField(max_length=64, help_text="the same for the same signature at the same place")
+    form = models.CharField(max_length=20, choices=_choices(Form))
+    place = models.CharField(max_length=150, help_text="the blob, manifest or tag that holds it")
+    predicate_type = models.CharField(max_length=255, blank=True, help_text="of an attestation")
+    docker_reference = models.CharField(max_length=511, blank=True, help_text="as the signer named the repository")
+    problem = models.CharField(max_length=500, blank=True, help_text="why it says nothing of this image")
+    signing_key = models.ForeignKey(SigningKey, models.PROTECT, null=True, blank=True, related_name="signatures")
+    trusted_key = models.ForeignKey(TrustedKey, models.PROTECT, null=True, blank=True, related_name="signatures")
+    first_seen_at = models.DateTimeField()
+    verified_at = models.DateTimeField(help_text="when it was last looked at")
+    gone_at = models.DateTimeField(null=True, blank=True, help_text="when it was first missing")
+
+    objects = SignatureQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            # Also the look-up of what is beside a digest in a repository.
+            models.UniqueConstraint(fields=["digest", "repository", "identity"], name="signature_once"),
+            models.CheckConstraint(
+                condition=Q(signing_key__isnull=True) | Q(trusted_key__isnull=True), name="signature_one_party"
+            ),
+            models.CheckConstraint(
+                condition=Q(problem="") | Q(signing_key__isnull=True, trusted_key__isnull=True),
+                name="signature_invalid_is_nobodys",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.form} of {self.digest}"
+
+    def standing_at(self, now: datetime) -> Standing:
+        """What it is worth at ``now``; read with its keys selected."""
+        if self.problem:
+            return Standing.INVALID
+        ours, theirs = self.signing_key, self.trusted_key
+        counts = (ours is not None and keylife.counts(KeyStatus(ours.status), ours.counts_until, now)) or (
+            theirs is not None and theirs.trusts_at(now)
+        )
+        return Standing.TRUSTED if counts and self.gone_at is None else Standing.UNKNOWN
+
+    @property
+    def standing(self) -> Standing:
+        return self.standing_at(timezone.now())
+
+    @property
+    def by(self) -> str:
+        """Whose key made it, also where that counts no more; empty for nobody known."""
+        party = self.signing_key or self.trusted_key
+        return party.name if party else ""

@@ -100,12 +100,23 @@ class Organisation:
 
     def _sign(self, n: int) -> None:
         """Another key of ours, and another that is trusted."""
+        from django.utils import timezone
+
+        from secguard.images.models import Repository
         from secguard.signing import ecdsa, services
+        from secguard.signing.models import Signature, SigningKey, TrustedKey
 
         administrator = self.people["administrator"]
         services.create_key(f"key-{n}", services.NewKey(), actor=administrator)
         trust = services.Trust(f"Vendor {n}", ecdsa.generate().public.pem, "reg.example/**")
         services.trust_key(trust, actor=administrator)
+        now, repository = timezone.now(), Repository.objects.order_by("pk")[0]
+        for number, (party, name) in enumerate((("signing_key", f"key-{n}"), ("trusted_key", f"Vendor {n}"))):
+            key = (SigningKey if party == "signing_key" else TrustedKey).objects.get(name=name)
+            Signature.objects.create(
+                repository=repository, digest=digest(12), identity=f"{n}-{number}", form="tag", place="x",
+                first_seen_at=now, verified_at=now, **{party: key},
+            )  # fmt: skip
 
     def _advise(self, n: int) -> None:
         """A feed's file with one advisory, and a registry."""

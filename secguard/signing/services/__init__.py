@@ -1,6 +1,7 @@
 """Keys: made, rotated, retired, revoked; others' trusted and withdrawn; and signing with ours."""
 
 from secguard.signing.services.images import attest, look, sign_image
+from secguard.signing.services.jobs import WORK, Ask, ask, keep, latest_job, work
 from secguard.signing.services.keys import (
     OVERLAP_DAYS,
     NewKey,
@@ -14,10 +15,15 @@ from secguard.signing.services.trust import Trust, trust_key, withdraw_trust
 
 __all__ = [
     "OVERLAP_DAYS",
+    "WORK",
+    "Ask",
     "NewKey",
     "Trust",
+    "ask",
     "attest",
     "create_key",
+    "keep",
+    "latest_job",
     "look",
     "retire_key",
     "revoke_key",
@@ -26,4 +32,5 @@ __all__ = [
     "sign_image",
     "trust_key",
     "withdraw_trust",
+    "work",
 ]

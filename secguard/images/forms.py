@@ -21,7 +21,7 @@ class RegistryForm(UseCaseForm):
         required=False,
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="Kept sealed, never shown. Left empty, the stored one stays.",
+        help_text="Kept sealed, never shown.",
     )
     forget_password = forms.BooleanField(required=False, label="Forget the stored password")
     uses_plain_http = forms.BooleanField(
@@ -57,6 +57,8 @@ class RegistryForm(UseCaseForm):
             del self.fields["host"]
         if registry is None or not registry.sealed_password:
             del self.fields["forget_password"]
+        else:
+            self.fields["password"].help_text = "Kept sealed, never shown. Left empty, the stored one stays."
 
     def edit(self) -> RegistryEdit:
         """What was entered; the form is valid."""

@@ -102,6 +102,7 @@ def test_the_api_never_tells_the_password(operator):
 
 def test_the_page_saves_and_keeps_a_password_that_is_left_empty(operator):
     form = {"username": "pull", "password": PASSWORD, "allowed_hosts": "auth.example\nblobs.example:444"}
+    assert "the stored one stays" not in operator.client.get("/settings/registries/new/").content.decode()
     answer = operator.client.post("/settings/registries/new/", {"host": "reg.example", **form})
     assert answer.status_code == 302
     made = Registry.objects.get()
@@ -111,6 +112,7 @@ def test_the_page_saves_and_keeps_a_password_that_is_left_empty(operator):
     assert made.allowed_hosts == ["auth.example", "blobs.example:444"]
     page = operator.client.get(f"/settings/registries/{made.pk}/").content.decode()
     assert PASSWORD not in page
+    assert "Left empty, the stored one stays." in page
     operator.client.post(f"/settings/registries/{made.pk}/", form | {"password": "", "forget_password": "on"})
     made.refresh_from_db()
     assert password_of(made) == ""

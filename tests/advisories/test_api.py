@@ -106,6 +106,7 @@ def test_the_page_shows_how_feeds_stand_and_what_could_not_be_read(operator, vie
     for words in ("It broke off.", "mine.jsonl line 2", "Bring a file", "/fetch/"):
         assert words in page
     plain = viewer.client.get("/feeds/").text
+    assert "Operators, security reviewers and administrators" in plain
     assert "Bring a file" not in plain
     assert "/fetch/" not in plain
     assert feed.title in plain

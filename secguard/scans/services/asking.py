@@ -67,8 +67,8 @@ def _check_registry(reference: Reference) -> None:
     if not Registry.objects.filter(host=reference.host, configured_at__isnull=False).exists():
         raise Invalid(
             f"Workers do not pull from {reference.host}: nobody has set that registry up here. Operators and "
-            "administrators of the whole organisation add it (Settings, Registries; POST /api/v1/registries/). A report "
-            "of a scanner of your own can be posted meanwhile: POST /api/v1/reports/.",
+            "administrators of the whole organisation add it (Settings, Registries; POST /api/v1/registries/). A "
+            "report of a scanner of your own can be posted meanwhile: POST /api/v1/reports/.",
             code="registry-not-set-up",
             where="image",
         )

@@ -60,8 +60,9 @@ class AdmissionDecisionQuerySet(models.QuerySet["AdmissionDecision"]):
 class AdmissionDecision(models.Model):
     """One answer about one image (or about what a pod asks for), however often it was given: counted, not repeated.
 
-    Kept for everything but what was simply allowed, of which the first in each namespace is. The evaluation holds the
-    verdict with all that it was made from (DESIGN rule 7); mode, digest and reason are as they were answered.
+    Kept for everything but what was simply allowed, of which the first for each workload is. The evaluation holds the
+    verdict with all that it was made from (DESIGN rule 7); mode, digest and reason are as they were answered, and stay
+    where the image itself is removed.
     """
 
     key = models.CharField(max_length=64, unique=True, help_text="SHA-256 of what makes two answers the same")
@@ -71,7 +72,7 @@ class AdmissionDecision(models.Model):
     workload_name = models.CharField(max_length=253, blank=True)
     reference = models.CharField(max_length=700, blank=True, help_text="as written; empty: about what the pod asks for")
     digest = models.CharField(max_length=135, blank=True, help_text="what the reference named then")
-    image = models.ForeignKey(Image, models.CASCADE, null=True, blank=True, related_name="admission_decisions")
+    image = models.ForeignKey(Image, models.SET_NULL, null=True, blank=True, related_name="admission_decisions")
     repository = models.ForeignKey(
         Repository, models.SET_NULL, null=True, blank=True, related_name="admission_decisions"
     )
@@ -79,7 +80,7 @@ class AdmissionDecision(models.Model):
     mode = models.CharField(max_length=8, choices=MODE_CHOICES)
     reason = models.TextField(blank=True)
     grace_until = models.DateTimeField(null=True, blank=True)
-    evaluation = models.ForeignKey(Evaluation, models.PROTECT, null=True, blank=True, related_name="+")
+    evaluation = models.ForeignKey(Evaluation, models.SET_NULL, null=True, blank=True, related_name="+")
     requested_by = models.CharField(max_length=200, blank=True, help_text="who asked the cluster, the last time")
     uid = models.CharField(
         max_length=200, blank=True, help_text="of the last review: the cluster's own audit log has it"

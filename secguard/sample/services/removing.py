@@ -17,6 +17,7 @@ from secguard import bulk
 from secguard.accounts.models import Application, Team, User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
+from secguard.admission.models import BreakGlass
 from secguard.advisories.models import Vulnerability
 from secguard.approvals.models import ApprovalRequest, Vote
 from secguard.audit import services as audit
@@ -170,4 +171,7 @@ _NAMING: Iterable[tuple[type[models.Model], str]] = (
     (Decision, "ended_by"),
     (RiskAppetite, "author"),
     (PolicyVersion, "author"),
+    (BreakGlass, "requested_by"),
+    (BreakGlass, "decided_by"),
+    (BreakGlass, "reviewed_by"),
 )

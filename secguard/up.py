@@ -61,6 +61,7 @@ def up(env: dict[str, str], write: Callable[[str], None]) -> int:
     for an odd setting. A second run keeps everything that the first one made.
     """
     wanted = plan(env)
+    env = log_level_for(env, is_terminal=sys.stdout.isatty())
     folder = local.data_dir(env)
     local.make_folders(folder)
     with _only_one(folder):
@@ -72,6 +73,17 @@ def up(env: dict[str, str], write: Callable[[str], None]) -> int:
         announcement = _Announcement(_reachable(hosts[0]), link, write)
         children = list(_children(wanted, hosts, folder))
         return Supervisor(children, dict(os.environ), write, announcement.when_ready).run()
+
+
+def log_level_for(env: dict[str, str], *, is_terminal: bool) -> dict[str, str]:
+    """``env`` with ``SECGUARD_LOG_LEVEL``: on a terminal ``warning``, unless it is set.
+
+    A line for every request would carry the sign-in link, which is shown once, off the screen in seconds; a log that is
+    collected has them.
+    """
+    if environment.text(env, "SECGUARD_LOG_LEVEL", "") or not is_terminal:
+        return env
+    return {**env, "SECGUARD_LOG_LEVEL": "warning"}
 
 
 def prepare(write: Callable[[str], None]) -> str | None:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from secguard.environment import BadEnvironment
-from secguard.up import plan
+from secguard.up import log_level_for, plan
 
 CHECKOUT = Path(__file__).parent.parent
 SECGUARD = [sys.executable, "-m", "secguard.cli"]
@@ -201,6 +201,19 @@ def test_the_plan_follows_the_database():
     several = plan({"SECGUARD_DATABASE_URL": "postgres://h/d"})
     assert (several.workers, several.web_processes) == (2, 2)
     assert plan({"SECGUARD_DATABASE_URL": "postgres://h/d", "SECGUARD_WORKERS": "5"}).workers == 5
+
+
+@pytest.mark.parametrize(
+    ("given", "is_terminal", "level"),
+    [
+        ({}, True, "warning"),
+        ({"SECGUARD_LOG_LEVEL": ""}, True, "warning"),
+        ({"SECGUARD_LOG_LEVEL": "info"}, True, "info"),
+        ({}, False, None),
+    ],
+)
+def test_a_terminal_is_not_flooded_with_requests_unless_asked(given, is_terminal, level):
+    assert log_level_for(given, is_terminal=is_terminal).get("SECGUARD_LOG_LEVEL") == level
 
 
 @pytest.mark.parametrize("name", ["PORT", "SECGUARD_WORKERS", "SECGUARD_WEB_THREADS", "SECGUARD_WEB_PROCESSES"])

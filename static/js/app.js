@@ -71,11 +71,12 @@
   // --- clicks ---
 
   async function copy(button) {
+    const text = button.dataset.copy ?? document.getElementById(button.dataset.copyOf).textContent;
     try {
-      await navigator.clipboard.writeText(button.dataset.copy);
+      await navigator.clipboard.writeText(text);
     } catch {
       const area = document.createElement("textarea"); // plain http has no clipboard interface
-      area.value = button.dataset.copy;
+      area.value = text;
       area.className = "visually-hidden";
       document.body.append(area);
       area.select();
@@ -93,7 +94,7 @@
   }
 
   document.addEventListener("click", (event) => {
-    const copying = event.target.closest("[data-copy]");
+    const copying = event.target.closest("[data-copy], [data-copy-of]");
     if (copying) copy(copying);
     const dismissing = event.target.closest("[data-dismiss]");
     if (dismissing) dismissing.closest(dismissing.dataset.dismiss)?.remove();

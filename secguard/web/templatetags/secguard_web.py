@@ -143,6 +143,18 @@ def copy(value: str, label: str = "Copy") -> SafeString:
     )
 
 
+@register.simple_tag
+def copy_of(element_id: str, label: str) -> SafeString:
+    """A button that copies the text of the element ``element_id``; hidden where there is no JavaScript."""
+    return format_html(
+        '<button type="button" class="btn-copy js-only" data-copy-of="{}" title="{}" aria-label="{}">{}</button>',
+        element_id,
+        label,
+        label,
+        icon("copy"),
+    )
+
+
 @register.filter
 def filesize(value: int | None) -> str:
     return wording.size(value)

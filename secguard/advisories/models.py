@@ -188,8 +188,6 @@ class Import(models.Model):
         # A feed's latest imports, and everybody's.
         indexes = [
             models.Index(fields=["feed", "-id"], name="import_of_feed"),
-            # How old the data is that verdicts rest on.
-            models.Index(fields=["-data_at"], name="import_by_data_date"),
         ]
         constraints = [
             models.CheckConstraint(condition=models.Q(status__in=list(ImportStatus)), name="import_status_known")
@@ -197,3 +195,13 @@ class Import(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.status})"
+
+
+class EcosystemData(models.Model):
+    """How old the advisories on an ecosystem (``Debian:12``, ``PyPI``) are: the date of the newest file with any."""
+
+    ecosystem = models.CharField(max_length=100, unique=True)
+    data_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.ecosystem} of {self.data_at:%Y-%m-%d}"

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Exists, Max, OuterRef, Prefetch, Q, QuerySet
 from django.db.models.functions import Lower
 
 from secguard.advisories.entry import tidy_name
-from secguard.advisories.feeds import FeedKind, ImportStatus
-from secguard.advisories.models import Advisory, AdvisoryFlaw, AffectedRange, Feed, Import
+from secguard.advisories.models import Advisory, AdvisoryFlaw, AffectedRange, EcosystemData, Feed, Import
 from secguard.advisories.services import ensure_defaults
 from secguard.packagenames import ecosystem as looked_up
 from secguard.packagenames import package as looked_up_package
-
-RANKING = frozenset({FeedKind.KEV.value, FeedKind.EPSS.value})
 
 
 def feeds() -> QuerySet[Feed]:
@@ -29,15 +26,9 @@ def imports() -> QuerySet[Import]:
 
 
 def data_as_of() -> datetime | None:
-    """The newest date that any advisories here say of themselves; ``None`` where there are none yet.
-
-    What only ranks flaws (KEV, EPSS) makes no advisory younger.
-    """
-    latest = Import.objects.filter(data_at__isnull=False, status=ImportStatus.FINISHED).order_by("-data_at")
-    for kinds, at in latest.values_list("kinds", "data_at")[:200]:
-        if not set(kinds) <= RANKING:
-            return at
-    return None
+    """The newest date that any advisories here say of themselves; ``None`` where there are none yet."""
+    newest: datetime | None = EcosystemData.objects.aggregate(at=Max("data_at"))["at"]
+    return newest
 
 
 def advisories(search: str = "", ecosystem: str = "", package: str = "") -> QuerySet[Advisory]:

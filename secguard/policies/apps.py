@@ -16,6 +16,7 @@ class PoliciesConfig(AppConfig):
         from secguard.policies import services  # noqa: PLC0415
         from secguard.scans import services as scans  # noqa: PLC0415
         from secguard.scans import verdicts  # noqa: PLC0415
+        from secguard.signing import services as signing  # noqa: PLC0415
 
         verdicts.register(services.build_verdict)
         scans.SCANNED.append(services.follow_scan)
@@ -23,6 +24,7 @@ class PoliciesConfig(AppConfig):
         findings.RISKS_CHANGED.append(services.follow_risks)
         findings.IMAGES_CHANGED.append(services.follow_images)
         images.REPOSITORY_FOLLOWERS.append(services.follow_repository)
+        signing.STATEMENTS.append(services.statements_for)
         accounts.APPLICATION_FOLLOWERS.append(services.follow_application)
         register(services.JUDGE_REST, services.judge_rest)
         register(services.SETTLE, services.settle)

@@ -6,22 +6,31 @@ import json
 from collections import defaultdict
 from datetime import datetime
 from functools import lru_cache
+from importlib import metadata
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import Min, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from secguard.accounts.models import Application, User
-from secguard.advisories.queries import data_as_of
-from secguard.decisions.queries import applicable_for_image
+from secguard.decisions.queries import applicable_for_image, judgements_of
 from secguard.decisions.scope import ScopedDecision
+from secguard.decisions.vex import openvex
+from secguard.errors import NotFound
 from secguard.findings.models import OPEN, Exposure, Finding, Observation
 from secguard.findings.severity import Severity
+from secguard.images import cyclonedx
+from secguard.images.bill import Bill
 from secguard.images.models import Image, ImageRepository, Repository, Tag
+from secguard.images.queries import bill_in
 from secguard.policies.facts import DecisionFact, Facts, FindingFact, Gate, ImageFact, ScanFact
 from secguard.policies.models import Evaluation, Policy, Verdict
 from secguard.scans.lifecycle import ScanStatus
 from secguard.scans.models import Scan
+from secguard.scans.services.matching import data_of
+from secguard.signing import statements
+from secguard.signing.statements import Statement, Subject, Summary
 
 
 def gating_policy() -> Policy | None:
@@ -177,7 +186,7 @@ def scan_facts(image: Image) -> tuple[ScanFact, ...]:
     for scan in rows.only("id", "scanner", "finished_at", "is_complete", "covers", "database_updated_at")[:200]:
         latest.setdefault(scan.scanner, scan)
     fresh = max((s.pk for s in latest.values() if s.is_complete and s.database_updated_at), default=None)
-    imported = data_as_of() if fresh and image.components.filter(build__isnull=False).exists() else None
+    imported = data_of(image) if fresh else None
     return tuple(
         ScanFact(
             id=s.pk,

@@ -37,8 +37,9 @@ from secguard.policies.facts import Facts, Gate
 from secguard.policies.language import Policy as Rules
 from secguard.policies.language import parse_policy
 from secguard.policies.models import Evaluation, EvaluationInput, Policy, PolicyVersion, Verdict
-from secguard.policies.queries import facts_of, gating_policy, stale_verdicts
+from secguard.policies.queries import facts_of, gating_policy, stale_verdicts, statements_of
 from secguard.scans.models import Scan
+from secguard.signing.statements import Statement
 from secguard.workloads.models import Workload
 
 JUDGE_STALE = "policies.judge-stale"
@@ -238,6 +239,11 @@ def document_of(verdict: Verdict) -> dict[str, Any]:
 def build_verdict(image: Image) -> dict[str, Any]:
     """``scans.verdicts``: the document that a finished scan shows."""
     return document_of(verdict_of(image, Gate.BUILD))
+
+
+def statements_for(image: Image, repository: Repository, now: datetime) -> list[Statement]:
+    """``signing.STATEMENTS``: what goes along with an image in ``repository``, judged for promotion."""
+    return statements_of(verdict_of(image, Gate.PROMOTE, now), repository, now)
 
 
 def simulate(rules: Rules, image: Image, stage: Gate, now: datetime) -> dict[str, Any]:

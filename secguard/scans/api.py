@@ -125,6 +125,9 @@ class ScanSerializer(serializers.ModelSerializer[Scan]):
     problem = serializers.DictField(allow_null=True, help_text="why it failed, as a problem document")
     verdict = serializers.SerializerMethodField(help_text="the verdict document, on a finished scan asked for alone")
     progress = serializers.SerializerMethodField()
+    is_complete = serializers.SerializerMethodField(
+        help_text="it is finished and speaks for the whole image: what it no longer finds is closed"
+    )
     platforms = serializers.SerializerMethodField(help_text="of the scan of an index: the scans of its platforms")
 
     class Meta:
@@ -181,6 +184,10 @@ class ScanSerializer(serializers.ModelSerializer[Scan]):
         if not self.context.get("with_verdict") or scan.index_id is None:
             return None
         return list(scan.children.order_by("pk").values_list("pk", flat=True))
+
+    def get_is_complete(self, scan: Scan) -> bool:
+        """The column speaks of the report; a scan that has not ended well had none."""
+        return scan.is_complete and scan.status == ScanStatus.FINISHED
 
     def get_progress(self, scan: Scan) -> dict[str, Any] | None:
         if scan.status not in OPEN_STATUSES or not self.context.get("with_verdict"):

@@ -17,7 +17,8 @@ from secguard.errors import Invalid, NotAllowed, NotFound, TooLarge, Unavailable
 from secguard.jobs.models import Job
 
 URL = "https://mirror.example/all.jsonl"
-ENTRY = json.dumps({"id": "GHSA-a", "affected": [], "modified": "2024-01-01T00:00:00Z"}).encode()
+AFFECTED = [{"package": {"ecosystem": "PyPI", "name": "a"}, "versions": ["1"]}]
+ENTRY = json.dumps({"id": "GHSA-a", "affected": AFFECTED, "modified": "2024-01-01T00:00:00Z"}).encode()
 
 
 def answers(answer):

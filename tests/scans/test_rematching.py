@@ -102,8 +102,13 @@ def test_a_verdict_says_how_old_its_data_is(post, bring):
     post(bill(1, OPENSSL))
     image = Image.objects.get()
     assert data_of(image) == "2026-01-01T00:00:00Z"
-    # About something else; what makes the verdict anew is another one that hits.
+    # What makes the verdict anew is another one that hits.
     bring(advisory("DEBIAN-CVE-2026-10002", modified="2026-01-03T00:00:00Z"))
+    assert data_of(image) == "2026-01-03T00:00:00Z"
+    # Another ecosystem's data makes that of this one no younger.
+    affected = [{"package": {"ecosystem": "PyPI", "name": "a"}, "versions": ["1"]}]
+    bring({"id": "PYSEC-1", "modified": "2026-01-09T00:00:00Z", "affected": affected})
+    bring(advisory("DEBIAN-CVE-2026-10004", modified="2026-01-02T00:00:00Z"))
     assert data_of(image) == "2026-01-03T00:00:00Z"
 
 

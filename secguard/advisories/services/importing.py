@@ -12,12 +12,13 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from secguard import bulk
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.advisories import kev
 from secguard.advisories.adapters.opening import UNREADABLE, Budget, Document, documents
 from secguard.advisories.feeds import OPEN_IMPORTS, FeedKind, ImportStatus
-from secguard.advisories.models import Feed, Import
+from secguard.advisories.models import EcosystemData, Feed, Import
 from secguard.advisories.reading import Fault, Item, Scores, Statement, items
 from secguard.advisories.services.ahead import reading_ahead
 from secguard.advisories.services.facts import store_catalogue, store_scores
@@ -123,6 +124,7 @@ class Taken:
         self.counts: Counter[str] = Counter()
         self.reasons: list[str] = []
         self.kinds: set[str] = set()
+        self.ecosystems: set[str] = set()
         self.data_at: datetime | None = None
 
     def leave_out(self, place: str, reason: str) -> None:
@@ -186,6 +188,7 @@ def _noted(read: Iterator[Item], taken: Taken) -> Iterator[Statement]:
         if isinstance(part, Statement):
             taken.kinds.add(part.source.partition(":")[0])
             taken.saw(part.entry.modified)
+            taken.ecosystems.update(a.ecosystem[:100] for a in part.entry.affected)
             yield part
         elif isinstance(part, Fault):
             taken.leave_out(*part)
@@ -213,6 +216,8 @@ def finish(row: Import, taken: Taken) -> None:
     row.counts, row.reasons, row.kinds = dict(taken.counts), taken.reasons, sorted(taken.kinds)
     row.data_at = taken.data_at
     row.save(update_fields=["status", "finished_at", "error", "counts", "reasons", "kinds", "data_at"])
+    # A feed that tells no dates (Debian's tracker) is as it stands when it is fetched.
+    _note_ecosystems(taken.ecosystems, taken.data_at or (now if row.feed_id is not None else None))
     if row.feed_id is not None:
         Feed.objects.filter(pk=row.feed_id).update(
             succeeded_at=now,
@@ -222,3 +227,16 @@ def finish(row: Import, taken: Taken) -> None:
             failures=0,
             error="",
         )
+
+
+def _note_ecosystems(ecosystems: set[str], at: datetime | None) -> None:
+    """What was read had something on these, and is of that date."""
+    if at is None:
+        return
+    known = dict(
+        EcosystemData.objects.filter(ecosystem__in=bulk.among(sorted(ecosystems))).values_list("ecosystem", "data_at")
+    )
+    newer = [EcosystemData(ecosystem=e, data_at=at) for e in sorted(ecosystems) if e not in known or known[e] < at]
+    EcosystemData.objects.bulk_create(
+        newer, update_conflicts=True, unique_fields=["ecosystem"], update_fields=["data_at"]
+    )

@@ -17,7 +17,6 @@ from django.views.decorators.http import require_safe
 from secguard.accounts.authentication import person_of
 from secguard.accounts.models import User
 from secguard.accounts.roles import Permission
-from secguard.advisories.queries import data_as_of
 from secguard.dashboards import queries
 from secguard.decisions.queries import applicable_for_image
 from secguard.findings.identity import FindingKind
@@ -31,6 +30,7 @@ from secguard.policies.services import document_of, verdict_of
 from secguard.scans.lifecycle import ScanStatus
 from secguard.scans.models import Scan
 from secguard.scans.queries import shown_references
+from secguard.scans.services.matching import data_of
 from secguard.web import htmx
 from secguard.web.filters import ChipFilter
 from secguard.web.listing import Column, Listing
@@ -280,8 +280,7 @@ def _last_scan(image: Image, user: User) -> dict[str, Any]:
     is_known = shown_references(user, [scan])[scan.pk] == scan.reference
     told = rows.filter(database_updated_at__isnull=False).order_by("-id")
     # What our own matching knows of is held against every advisory that comes, without another scan.
-    is_matched = image.components.filter(build__isnull=False).exists()
-    own = data_as_of() if is_matched else None
+    own = data_of(image)
     return {
         "last_scan": scan,
         "asked_by": scan.requested_by if is_known else None,

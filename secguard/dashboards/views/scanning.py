@@ -144,7 +144,6 @@ def _problem(scan: Scan) -> dict[str, Any]:
 @login_required
 def scan_cancel(request: HttpRequest, pk: int) -> HttpResponse:
     cancel(pk, actor=person_of(request))
-    messages.success(request, "The scan is called off. Nothing was closed or changed.")
     return redirect("scans:detail", pk=pk)
 
 

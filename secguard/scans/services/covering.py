@@ -11,13 +11,12 @@ from django.utils import timezone
 
 from secguard import bulk
 from secguard.advisories.models import AffectedRange
-from secguard.advisories.queries import data_as_of
 from secguard.findings import services as finding_services
 from secguard.findings.identity import FindingKind
 from secguard.images.models import ComponentBuild, Image, ImageComponent
 from secguard.scans.lifecycle import ScanStatus
 from secguard.scans.models import Scan
-from secguard.scans.services.matching import DISTRIBUTION_TYPES, NONE_THERE
+from secguard.scans.services.matching import DISTRIBUTION_TYPES, NONE_THERE, data_of
 
 SCANS = 200
 """Scans in one transaction."""
@@ -42,7 +41,7 @@ def _coverable() -> QuerySet[Scan]:
         status=ScanStatus.FINISHED, image=OuterRef("image_id"), scanner=OuterRef("scanner"), pk__gt=OuterRef("pk")
     )
     said = scans.annotate(said=Cast("warnings", TextField())).filter(said__contains=NONE_THERE)
-    return said.filter(Exists(listed), ~Exists(unmatched), ~Exists(later))
+    return said.select_related("image").filter(Exists(listed), ~Exists(unmatched), ~Exists(later))
 
 
 @transaction.atomic
@@ -51,11 +50,10 @@ def _cover(ids: Sequence[int]) -> None:
     images = sorted({scan.image_id for scan in scans if scan.image_id})
     # Locked first, as by whoever takes a scan in.
     finding_services.lock_images(Image.objects.filter(pk__in=bulk.among(images)))
-    data_at = data_as_of()
     for scan in scans:
         scan.covers = sorted({*scan.covers, FindingKind.VULNERABILITY.value})
         scan.warnings = [words for words in scan.warnings if not words.startswith(NONE_THERE)]
-        scan.database_updated_at = scan.database_updated_at or data_at
+        scan.database_updated_at = scan.database_updated_at or (data_of(scan.image) if scan.image else None)
     Scan.objects.bulk_update(scans, ["covers", "warnings", "database_updated_at"])
     for follow in finding_services.IMAGES_CHANGED if images else ():
         follow(images, timezone.now())

@@ -14,13 +14,12 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import Count, Exists, Max, OuterRef, Q
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q
 from django.utils import timezone
 
 from secguard import bulk, packagenames
-from secguard.advisories.models import AdvisoryFlaw, AffectedRange
+from secguard.advisories.models import AdvisoryFlaw, AffectedRange, EcosystemData
 from secguard.advisories.naming import Flaw
-from secguard.advisories.queries import data_as_of
 from secguard.advisories.services import Changes, known_flaws
 from secguard.findings.changes import Identity, Said
 from secguard.findings.entries import Entry, vulnerability_entry
@@ -232,7 +231,7 @@ def matches_of(image: Image, *, known_builds: int) -> Matched | None:
         flaws=known_flaws({e.vulnerability for e in entries.values()}),
         covers=covers,
         warnings=warnings,
-        data_at=data_as_of(),
+        data_at=data_of(image),
     )
 
 
@@ -254,6 +253,16 @@ NO_ADVISORIES = (
     f"{NONE_THERE} here yet, so no package was matched. Fetch or bring some (Vulnerability data, or: "
     "secguard advisories import), then scan or post again"
 )
+
+
+def data_of(image: Image) -> datetime | None:
+    """How old the advisories are that the image's packages are held against: of its ecosystems that of the oldest.
+
+    ``None`` where nothing in it is held against any, or none of them tells its date. One query.
+    """
+    listed = ImageComponent.objects.filter(image=image, build__isnull=False).values("build__ecosystem")
+    oldest: datetime | None = EcosystemData.objects.filter(ecosystem__in=listed).aggregate(at=Min("data_at"))["at"]
+    return oldest
 
 
 def _without_advisories(image: Image) -> list[tuple[str, int]]:

@@ -12,7 +12,6 @@ from django.utils import timezone
 
 from secguard.advisories import services as advisory_services
 from secguard.advisories.naming import Flaw
-from secguard.advisories.queries import data_as_of
 from secguard.findings import services as finding_services
 from secguard.findings.entries import Inventory, component_purl
 from secguard.findings.identity import GENERIC, FindingKind
@@ -152,7 +151,7 @@ def _repeat(scan: Scan, image: Image, report: Condensed, *, is_placed: bool, now
         covers, left_out = matching.coverage(image)
         scan.covers = sorted({kind.value for kind in report.head.covers} | covers)
         scan.warnings = [*scan.warnings, *left_out]
-        scan.database_updated_at = scan.database_updated_at or data_as_of()
+        scan.database_updated_at = scan.database_updated_at or matching.data_of(image)
     _conclude(scan, image, report, taken, content, now)
 
 

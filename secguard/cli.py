@@ -218,6 +218,9 @@ def _key_commands(commands: Any) -> None:
     sign = _add(commands, "sign", client_commands.sign, "Have a worker sign an image where it lies.")
     sign.add_argument("image", type=_image, metavar="IMAGE", help="a reference, or a digest (sha256:...)")
     sign.add_argument("--key", required=True, metavar="NAME", help="the key's name")
+    sign.add_argument(
+        "--attest", action="store_true", help="put the verdict, the decisions in force and the SBOM beside it too"
+    )
     sign.add_argument("--repository", default="", help="where the image lies, if that is in several places")
     sign.add_argument("--json", action="store_true", help="the documents themselves, one a line")
     _waiting(sign, 120)

@@ -189,7 +189,13 @@ def sign(args: argparse.Namespace) -> int:
     """``secguard sign``: has a worker sign, waits, and shows every signature that is there."""
     with progress() as show:
         rows = signature_calls.sign(
-            connect(), args.image, Deadline(args.wait), show, key=args.key, repository=args.repository
+            connect(),
+            args.image,
+            Deadline(args.wait),
+            show,
+            key=args.key,
+            repository=args.repository,
+            attest=args.attest,
         )
     return _rows(rows, SIGNATURE_COLUMNS, args)
 

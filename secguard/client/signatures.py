@@ -10,13 +10,14 @@ from secguard.client.rest import CouldNotTell, Deadline, Server
 
 
 def sign(
-    server: Server, image: str, deadline: Deadline, show: Progress, *, key: str, repository: str
+    server: Server, image: str, deadline: Deadline, show: Progress, *, key: str, repository: str, attest: bool = False
 ) -> list[dict[str, Any]]:
     """Signs with ``key`` (empty: only looks) and returns every signature that was seen."""
     digest = digest_of(server, image, deadline)
     place = repository or _repository_of(server, image, digest, deadline)
     path = f"/api/v1/images/{digest}/signatures/"
-    job = server.post(path, deadline, {"repository": place} | ({"key": key} if key else {}))
+    asked: dict[str, Any] = {"repository": place} | ({"key": key} if key else {}) | ({"attest": True} if attest else {})
+    job = server.post(path, deadline, asked)
     for _ in deadline.pauses():
         if job.get("status") not in ("queued", "running"):
             break

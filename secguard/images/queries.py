@@ -93,6 +93,15 @@ def previous_in_lineage(image: Image, user: User) -> Image | None:
 
 def bill_of(image: Image, user: User) -> Bill:
     """What is in the image, as ``user`` may see it; ``NotFound`` where nobody has listed that yet."""
+    return _bill(image, Repository.objects.visible_to(user))
+
+
+def bill_in(image: Image, repository: Repository) -> Bill:
+    """What is in the image, as the image of this repository alone: for a document that stays beside it."""
+    return _bill(image, Repository.objects.filter(pk=repository.pk))
+
+
+def _bill(image: Image, repositories: QuerySet[Repository]) -> Bill:
     components = [
         BillComponent(
             c.component.purl, c.purl, c.component.name, c.component.version, c.licenses, c.layer, c.path, c.owner
@@ -105,7 +114,7 @@ def bill_of(image: Image, user: User) -> Bill:
             "lists all packages (trivy --list-all-pkgs).",
             code="no-inventory",
         )
-    place = image.places.filter(repository__in=Repository.objects.visible_to(user)).select_related("repository")
+    place = image.places.filter(repository__in=repositories).select_related("repository")
     named = place.order_by("repository__name").first()
     tags = Tag.objects.filter(image=image, repository=named.repository_id if named else None)
     tag = tags.order_by("-moved_at", "name").values_list("name", flat=True).first()

@@ -286,6 +286,9 @@ class AskForSignatureSerializer(serializers.Serializer[Any]):
     key = serializers.CharField(
         max_length=63, required=False, allow_blank=True, help_text="the name of the key; empty: only look"
     )
+    attest = serializers.BooleanField(
+        default=False, help_text="put the verdict, the decisions in force and the SBOM beside it too, signed"
+    )
 
 
 class SigningJobSerializer(serializers.Serializer[Any]):

@@ -52,6 +52,11 @@ def test_an_image_is_signed_where_it_lies_and_waited_for(fake, capsys):
     assert "production" in capsys.readouterr().out
 
 
+def test_attestations_are_asked_for(fake):
+    assert cli.main(["sign", DIGEST, "--key", "k", "--attest"]) == 0
+    assert fake.asked == [{"repository": "reg.example/shop/api", "key": "k", "attest": True}]
+
+
 def test_of_several_places_the_named_one_is_meant(fake, capsys):
     fake.places = ["other.example/api", "reg.example/shop/api"]
     assert cli.main(["sign", f"reg.example/shop/api@{DIGEST}", "--key", "k"]) == 0

@@ -36,6 +36,7 @@ from secguard.decisions.queries.standing import (
     snapshots_now,
     standings,
 )
+from secguard.decisions.queries.vex import judgements_of
 
 __all__ = [
     "ORGANISATION",
@@ -54,6 +55,7 @@ __all__ = [
     "effective_status",
     "find_scope",
     "find_scope_by_key",
+    "judgements_of",
     "kinds_of_standing",
     "may_ask",
     "occurrences",

@@ -1,7 +1,7 @@
 """Keys: made, rotated, retired, revoked; others' trusted and withdrawn; and signing with ours."""
 
 from secguard.signing.services.images import attest, look, sign_image
-from secguard.signing.services.jobs import WORK, Ask, ask, keep, latest_job, work
+from secguard.signing.services.jobs import STATEMENTS, WORK, Ask, ask, keep, latest_job, work
 from secguard.signing.services.keys import (
     OVERLAP_DAYS,
     NewKey,
@@ -15,6 +15,7 @@ from secguard.signing.services.trust import Trust, trust_key, withdraw_trust
 
 __all__ = [
     "OVERLAP_DAYS",
+    "STATEMENTS",
     "WORK",
     "Ask",
     "NewKey",

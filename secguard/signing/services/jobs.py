@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,20 +23,27 @@ from secguard.jobs.models import Job
 from secguard.jobs.registry import Run
 from secguard.signing.keylife import KeyStatus
 from secguard.signing.models import Signature, SigningKey
-from secguard.signing.services.images import look, sign_image
+from secguard.signing.services.images import attest, look, sign_image
 from secguard.signing.services.keys import require_signing
+from secguard.signing.statements import Statement
 from secguard.signing.verification import Judged
 
 WORK = "signing.work"
 MAX_PLACES = 500
+STATEMENTS: list[Callable[[Image, Repository, datetime], Sequence[Statement]]] = []
+"""What upper apps say of an image in a repository, to be signed and put beside it; they add themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Sign with the key of that name and look at what is there; without a name, only look."""
+    """Sign with the key of that name and look at what is there; without a name, only look.
+
+    ``attest``: put the verdict, the decisions in force and the SBOM beside the image too.
+    """
 
     repository: str
     key: str = ""
+    attest: bool = False
 
 
 @transaction.atomic
@@ -55,7 +62,9 @@ def ask(image: Image, asked: Ask, *, actor: User | None) -> Job:
             where="repository",
         )
     key = _signing_key(asked.key) if asked.key else None
-    args = {"repository": repository.pk, "digest": image.digest, "key": key.pk if key else None}
+    if asked.attest and key is None:
+        raise Invalid("Attestations are signed: name the key.", where="key")
+    args = {"repository": repository.pk, "image": image.pk, "key": key.pk if key else None, "attest": asked.attest}
     job = jobs.enqueue(WORK, args, key=_job_key(repository, image.digest))
     if job.args != args:
         raise Conflict("A worker signs this image with another key, or looks at it, just now. Ask again in a moment.")
@@ -67,7 +76,7 @@ def ask(image: Image, asked: Ask, *, actor: User | None) -> Job:
             subject_id=image.pk,
             subject=f"{repository.name}@{image.digest}",
             team_id=_team(repository),
-            details={"key": key.name, "fingerprint": key.fingerprint},
+            details={"key": key.name, "fingerprint": key.fingerprint, "attestations": asked.attest},
         )
     return job
 
@@ -89,11 +98,17 @@ def latest_job(image: Image, repository_name: str = "", *, actor: User) -> Job |
 def work(run: Run) -> Mapping[str, Any]:
     """The job: sign where a key is named, look at what is there, keep it."""
     repository = Repository.objects.select_related("registry").get(pk=run.args["repository"])
-    digest, key_id = run.args["digest"], run.args["key"]
+    image, key_id = Image.objects.get(pk=run.args["image"]), run.args["key"]
+    digest = image.digest
     with pusher_of(repository.registry) as client:
         if key_id is not None:
             run.progress("Signing")
-            sign_image(client, repository, digest, require_signing(SigningKey.objects.get(pk=key_id)))
+            key = require_signing(SigningKey.objects.get(pk=key_id))
+            sign_image(client, repository, digest, key)
+            if run.args["attest"]:
+                run.progress("Attesting")
+                for statement in (s for say in STATEMENTS for s in say(image, repository, timezone.now())):
+                    attest(client, repository, digest, statement, key)
         run.progress("Looking at the signatures")
         now = timezone.now()
         found = look(client, repository, digest, now)

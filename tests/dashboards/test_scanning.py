@@ -46,9 +46,13 @@ def test_a_scan_is_called_off_by_its_page(developer, application, stranger, view
     scan = Scan.objects.get()
     assert stranger.client.post(f"/scans/{scan.pk}/cancel/").status_code == 404
     assert viewer.client.post(f"/scans/{scan.pk}/cancel/").status_code == 403
+    assert developer.api.get(f"/api/v1/scans/{scan.pk}/").json()["is_complete"] is False
     assert developer.client.post(f"/scans/{scan.pk}/cancel/").status_code == 302
     page = developer.client.get(f"/scans/{scan.pk}/").content.decode()
     assert "It was called off" in page
+    assert page.count("Nothing was closed or changed") == 1
+    told = developer.api.get(f"/api/v1/scans/{scan.pk}/").json()
+    assert (told["status"], told["is_complete"]) == ("cancelled", False)
     assert "every 1s" not in page
     assert f'action="/scans/{scan.pk}/again/"' in page
 

@@ -395,8 +395,23 @@ def _remedy(fired: _Fired, targets: dict[str, tuple[str, bool]]) -> Remedy:
             by_component[finding.purl].append(finding)
     upgrades = tuple(_upgrade(by_component[purl], *targets[purl]) for purl in sorted(by_component))
     risks = tuple(sorted({f.risk for f in fired.findings}))
+    texts = (fired.rule.remedy, _in_part(fired.findings))
     return Remedy(
-        upgrades=upgrades, exception=ExceptionRequest(risks=risks) if risks else UNSET, text=fired.rule.remedy
+        upgrades=upgrades,
+        exception=ExceptionRequest(risks=risks) if risks else UNSET,
+        text=" ".join(text for text in texts if text),
+    )
+
+
+def _in_part(findings: Sequence[FindingFact]) -> str:
+    """Why a decision that somebody knows of lets nothing pass here; it names no other team."""
+    some = [f for f in findings if f.is_decided_in_part]
+    if not some:
+        return ""
+    return (
+        f"{_some(_label(f) for f in some)}: decided by one of the teams that have this very image, but not by each of "
+        "them. One digest has one verdict: each decides for its own repositories, or a decision is asked for on the "
+        "image itself."
     )
 
 

@@ -66,6 +66,8 @@ class FindingFact(Struct, frozen=True, kw_only=True):
     sources: tuple[str, ...] = ()
     """The scanners that report it."""
     decision: DecisionFact | None = None
+    is_decided_in_part: bool = False
+    """Some of the teams that have the image decided it for what is theirs, and others did not: it is not covered."""
 
 
 class ScanFact(Struct, frozen=True, kw_only=True):

@@ -14,7 +14,8 @@ from django.db.models import Min, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from secguard.accounts.models import Application, User
-from secguard.decisions.queries import applicable_for_image, judgements_of
+from secguard.decisions.queries import judgements_of
+from secguard.decisions.queries.covering import standing_for_image
 from secguard.decisions.scope import ScopedDecision
 from secguard.decisions.vex import openvex
 from secguard.errors import NotFound
@@ -102,7 +103,8 @@ _LABELS = {s.value: s.label for s in Severity}
 
 
 def _finding_facts(image: Image, now: datetime) -> tuple[FindingFact, ...]:
-    decisions = {risk: decision_fact(d) for risk, d in applicable_for_image(image.pk, now).items()}
+    standing = standing_for_image(image.pk, now)
+    decisions = {risk: decision_fact(d) for risk, d in standing.chosen.items()}
     sources = _sources(image)
     since, due = _lineage(image)
     facts = []
@@ -136,6 +138,7 @@ def _finding_facts(image: Image, now: datetime) -> tuple[FindingFact, ...]:
                 due_at=due.get(risk),
                 sources=sources.get(pk, ()),
                 decision=decisions.get(risk),
+                is_decided_in_part=risk in standing.in_part,
             )
         )
     return tuple(facts)

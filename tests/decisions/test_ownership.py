@@ -169,6 +169,25 @@ def test_the_verdict_on_a_shared_image_names_nobodys_repository(
         assert elsewhere.name not in said.content.decode()
 
 
+def test_a_verdict_says_why_the_decision_of_one_team_lets_nothing_pass(
+    ask, developer, stranger, reviewer, shared, repository, other_repository
+):
+    scan_of(shared)
+    services.approve(ask(developer, expires_at=timezone.now() + timedelta(days=9)).pk, actor=reviewer, now=NOW)
+    for who, elsewhere in ((developer, other_repository), (stranger, repository)):
+        said = who.api.get(f"/api/v1/images/{shared.digest}/verdict/?stage=build")
+        (reason,) = said.json()["reasons"]
+        assert "decided by one of the teams that have this very image, but not by each" in reason["remedy"]["text"]
+        assert elsewhere.name not in said.content.decode()
+    there = ask(
+        stranger,
+        scope=scope(stranger, "repository", other_repository.name),
+        expires_at=timezone.now() + timedelta(days=9),
+    )
+    services.approve(there.pk, actor=reviewer, now=NOW)
+    assert developer.api.get(f"/api/v1/images/{shared.digest}/verdict/?stage=build").json()["reasons"] == []
+
+
 def scan_of(image):
     Scan.objects.create(
         image=image, reference=image.digest, scanner="trivy", status="finished", covers=["vulnerability"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 from django.db.models import Q
@@ -38,6 +39,20 @@ def applicable_for_image(image_id: int, now: datetime) -> dict[int, ScopedDecisi
     counts once each of them has decided; until then only the image's own scope and the organisation's do. The one named
     is then the first to end, and it does not say where the other teams keep the image.
     """
+    return standing_for_image(image_id, now).chosen
+
+
+class Standing(NamedTuple):
+    """What is decided about an image's risks."""
+
+    chosen: dict[int, ScopedDecision]
+    """As ``applicable_for_image`` says it."""
+    in_part: frozenset[int]
+    """Risks that some of the teams that have the image decided, but not each of them."""
+
+
+def standing_for_image(image_id: int, now: datetime) -> Standing:
+    """``applicable_for_image``, and of what else something is decided. Two queries."""
     columns = ("repository_id", "repository__application_id", "repository__application__team_id")
     places = list(ImageRepository.objects.filter(image_id=image_id).values_list(*columns))
     inside = (
@@ -51,9 +66,11 @@ def applicable_for_image(image_id: int, now: datetime) -> dict[int, ScopedDecisi
     decisions = [scoped(d) for d in rows]
     owners = sorted({t for _, _, t in places if t is not None})
     if len(owners) < 2:
-        return DecisionIndex(decisions, _place(image_id, places), now).chosen()
+        return Standing(DecisionIndex(decisions, _place(image_id, places), now).chosen(), frozenset())
     of_team = [_place(image_id, (p for p in places if p[2] == team)) for team in owners]
-    return _agreed([DecisionIndex(decisions, place, now).chosen() for place in of_team])
+    by_team = [DecisionIndex(decisions, place, now).chosen() for place in of_team]
+    agreed = _agreed(by_team)
+    return Standing(agreed, frozenset().union(*by_team) - agreed.keys())
 
 
 def _place(image_id: int, places: Iterable[tuple[int, int | None, int | None]]) -> Place:

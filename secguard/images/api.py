@@ -54,7 +54,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
     """An image, with the places and tags that the asking person may see."""
 
     repositories = PlaceSerializer(source="seen_places", many=True)
-    tags = TagSerializer(source="seen_tags", many=True)
+    tags = TagSerializer(source="shown_tags", many=True, help_text="of the image, and of the index it is a platform of")
     counts = serializers.DictField(
         source="severity_counts", child=serializers.IntegerField(), help_text="open findings by severity"
     )

@@ -121,6 +121,15 @@ class Image(models.Model):
     def __str__(self) -> str:
         return self.digest
 
+    @property
+    def shown_tags(self) -> list[Tag]:
+        """The tags that name it, or the index that it is a platform of, latest first: of those that
+        ``queries.with_places`` fetched, and so none without it."""
+        found = {tag.pk: tag for tag in getattr(self, "seen_tags", [])}
+        for member in getattr(self, "seen_indexes", []):
+            found |= {tag.pk: tag for tag in member.index.naming_tags}
+        return sorted(found.values(), key=lambda tag: (-tag.moved_at.timestamp(), tag.name, tag.pk))
+
 
 class Layer(models.Model):
     """One layer as registries keep it (compressed); ``diff_id`` is the digest of what is in it."""

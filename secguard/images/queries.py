@@ -11,7 +11,7 @@ from secguard.accounts.models import User
 from secguard.errors import NotFound
 from secguard.images.base import base_of
 from secguard.images.bill import Bill, BillComponent, BillLayer
-from secguard.images.models import Image, ImageComponent, ImageLayer, ImageRepository, Repository, Tag
+from secguard.images.models import Image, ImageComponent, ImageLayer, ImageRepository, IndexImage, Repository, Tag
 from secguard.images.reference import is_digest, try_parse
 
 
@@ -47,7 +47,8 @@ def named(images: QuerySet[Image], user: User, name: str) -> QuerySet[Image]:
 
 
 def with_places(images: QuerySet[Image], user: User) -> QuerySet[Image]:
-    """Each image with the repositories and tags that ``user`` may see (``seen_places``, ``seen_tags``): two queries."""
+    """Each image with the repositories and tags that ``user`` may see (``seen_places``, ``shown_tags``), in a fixed
+    number of queries: a tag of an index names each of its platforms."""
     visible = Repository.objects.visible_to(user)
     places = (
         ImageRepository.objects.filter(repository__in=visible)
@@ -58,6 +59,8 @@ def with_places(images: QuerySet[Image], user: User) -> QuerySet[Image]:
     return images.prefetch_related(
         Prefetch("places", queryset=places, to_attr="seen_places"),
         Prefetch("tags", queryset=tags, to_attr="seen_tags"),
+        Prefetch("indexes", queryset=IndexImage.objects.select_related("index"), to_attr="seen_indexes"),
+        Prefetch("seen_indexes__index__tags", queryset=tags, to_attr="naming_tags"),
     )
 
 

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from secguard.images.models import Image, Index, IndexImage, Repository, Tag
 from tests.fixtures_people import Person
 from tests.fixtures_reports import digest, flaw, report
 
@@ -129,3 +130,19 @@ def test_who_may_not_edit_applications_assigns_nothing(two: None, who: str, requ
     answer = person.api.patch(f"/api/v1/repositories/{Repository.objects.get().pk}/", {"application": None})
     assert answer.status_code == 403
     assert Repository.objects.get().application is not None
+
+
+@pytest.mark.django_db
+def test_a_tag_of_an_index_names_each_of_its_platforms(two: None, developer: Person, stranger: Person) -> None:
+    first, second = (Image.objects.get(digest=digest(n)) for n in (1, 2))
+    index = Index.objects.create(digest=digest(9))
+    for platform, image in (("linux/amd64", first), ("linux/arm64", second)):
+        IndexImage.objects.create(index=index, image=image, platform=platform)
+    repository = Repository.objects.get(name=NAME)
+    Tag.objects.create(repository=repository, name="multi", image=first, index=index)
+    foreign = Repository.objects.create(registry=repository.registry, path="x", name="reg.example/x")
+    Tag.objects.create(repository=foreign, name="hidden", image=first, index=index)
+    tags = {row["digest"]: {t["name"] for t in row["tags"]} for row in found(developer, "/api/v1/images/")}
+    assert tags == {digest(1): {"1", "multi"}, digest(2): {"2", "multi"}}
+    assert len(developer.api.get(f"/api/v1/images/{digest(1)}/").json()["tags"]) == 2, "each tag once"
+    assert "<code>multi</code>" in developer.client.get(f"/images/{digest(2)}/").text

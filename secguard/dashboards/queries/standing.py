@@ -136,7 +136,7 @@ def decisions_on(risk_ids: Iterable[int], user: User) -> QuerySet[Decision]:
 
 def name_of(image: Image) -> str:
     """How people call an image: repository and tag; the digest where it lies nowhere that they may see."""
-    tags: list[Any] = getattr(image, "seen_tags", [])
+    tags = image.shown_tags
     places: list[Any] = getattr(image, "seen_places", [])
     if tags:
         return f"{tags[0].repository.name}:{tags[0].name}"
@@ -165,7 +165,7 @@ def first_name_of(image: Image) -> str:
     if not places:
         return image.digest[:19]
     first = min(places, key=lambda place: (place.first_seen_at, place.pk)).repository
-    tags = [tag.name for tag in getattr(image, "seen_tags", []) if tag.repository_id == first.pk]
+    tags = [tag.name for tag in image.shown_tags if tag.repository_id == first.pk]
     return f"{first.name}:{tags[0]}" if tags else str(first.name)
 
 

@@ -7,6 +7,13 @@
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const tone = (name, index) => css(`--sg-${name || PALETTE[index % PALETTE.length]}`);
 
+  // Good and bad are one colour to a tenth of all men, good and low to others: what is filled with good is hatched.
+  const HATCHED = new Set(["good"]);
+  const hatching = (name, look) =>
+    HATCHED.has(name)
+      ? { symbol: "rect", dashArrayX: [1, 0], dashArrayY: [2, 5], rotation: -Math.PI / 4, color: look.surface }
+      : undefined;
+
   function frame() {
     return {
       text: css("--tblr-body-color"),
@@ -78,7 +85,7 @@
           data: data.labels.map((name, at) => ({
             name,
             value: series.values[at],
-            itemStyle: { color: tone(data.tones[at], at) },
+            itemStyle: { color: tone(data.tones[at], at), decal: hatching(data.tones[at], look) },
             cursor: series.urls[at] ? "pointer" : "default",
           })),
         },
@@ -131,7 +138,7 @@
         showSymbol: data.labels.length < 40,
         lineStyle: { width: 2 },
         areaStyle: data.kind === "area" ? { opacity: 0.35 } : undefined,
-        itemStyle: stacked && !curve ? { borderColor: look.surface, borderWidth: 1 } : undefined,
+        itemStyle: curve ? undefined : { ...(stacked ? { borderColor: look.surface, borderWidth: 1 } : {}), decal: hatching(series.tone, look) },
         emphasis: { disabled: true },
         cursor: series.urls.some(Boolean) ? "pointer" : "default",
       })),

@@ -27,6 +27,13 @@ WORDS = {
     "none": "No deadline",
     "covered": "Covered by a decision",
 }
+DEADLINE_TONES: dict[str, Tone] = {
+    "overdue": "bad",
+    "soon": "warn",
+    "later": "low",
+    "none": "muted",
+    "covered": "good",
+}
 PERIODS = (30, 90, 365)
 
 
@@ -123,13 +130,12 @@ def _value(label: str) -> str:
 
 def _open_chart(found: Figures, team: Team | None) -> Chart:
     labels = list(found.open)
-    tones: dict[str, Tone] = {"overdue": "bad", "soon": "warn", "later": "accent", "none": "muted", "covered": "good"}
     return Chart(
         name="open-risks",
         title="Open risks by severity and deadline",
         kind="stacked-row",
         labels=[label.capitalize() for label in labels],
-        series=[Series(WORDS[w], [found.open[label][w] for label in labels], tones[w]) for w in DEADLINES],
+        series=[Series(WORDS[w], [found.open[label][w] for label in labels], DEADLINE_TONES[w]) for w in DEADLINES],
         urls=[[_url("risks:work", team, severity=_value(label), deadline=w) for label in labels] for w in DEADLINES],
         label_heading="Severity",
     )

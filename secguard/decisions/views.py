@@ -68,7 +68,7 @@ class DecisionListing(Listing):
         "scope_label__icontains",
         "requested_by__username__istartswith",
     )
-    search_hint = "Vulnerability, package, scope or person"
+    search_hint = "Risk, scope, person"
 
 
 @login_required

@@ -60,7 +60,7 @@ class TrustedKeyListing(Listing):
     )
     default_sort = "name"
     search_fields = ("name__icontains", "repositories__icontains", "fingerprint__startswith")
-    search_hint = "Search by name, repository or fingerprint"
+    search_hint = "Name, repository or fingerprint"
 
 
 def _reader(request: HttpRequest) -> tuple[User, bool]:

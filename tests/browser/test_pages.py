@@ -234,6 +234,15 @@ CUT_HEADS = """[...document.querySelectorAll("main thead th")]
 """The heads of columns that do not fit them; where a narrow screen hides the heads, none."""
 
 
+CUT_HINTS = """[...document.querySelectorAll("main input[placeholder]")].filter(e => {
+    const style = getComputedStyle(e), pen = document.createElement("canvas").getContext("2d");
+    pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+    const room = e.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    return e.clientWidth > 1 && pen.measureText(e.placeholder).width > room;
+}).map(e => e.placeholder)"""
+"""What fields say that is to be typed, where the field is too narrow for its words."""
+
+
 def faults_of(page: Page, path: str, watched: Watched, name: str) -> list[str]:
     """What is wrong with one page, in words."""
     answer = page.goto(path)
@@ -243,6 +252,7 @@ def faults_of(page: Page, path: str, watched: Watched, name: str) -> list[str]:
     complaints = [c for c in watched.take() if not (wanted >= 400 and f"{wanted}" in c)]
     overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     cut = page.evaluate(CUT_HEADS)
+    hints = page.evaluate(CUT_HINTS)
     found = Axe().run(page).response["violations"]
     serious = [v for v in found if v["impact"] in ("serious", "critical")]
     return [
@@ -250,6 +260,7 @@ def faults_of(page: Page, path: str, watched: Watched, name: str) -> list[str]:
         *(f"the browser says: {c}" for c in complaints),
         *([f"is {overflow} pixels too wide"] if overflow > 0 else []),
         *(f"the head {head!r} does not fit its column" for head in cut),
+        *(f"the words {hint!r} do not fit their field" for hint in hints),
         *(f"axe: {v['id']}: {v['nodes'][0]['html'][:200]} {v['nodes'][0]['failureSummary'][:200]}" for v in serious),
     ]
 

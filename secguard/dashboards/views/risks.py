@@ -57,7 +57,7 @@ class RiskListing(Listing):
     noun = "risk"
     caption = "Risks in images that you may see"
     default_sort = "-worst"
-    search_hint = "CVE, rule, package or title"
+    search_hint = "CVE, rule, package, title"
     filterset = RiskFilter
     columns = (
         Column(

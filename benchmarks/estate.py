@@ -166,17 +166,7 @@ def _exposures(repositories: list[Repository], risks: list[int], now: datetime) 
 def _scans(user: User, now: datetime) -> None:
     """Several of each image; all but the last of an image lie in its past."""
     images = list(Image.objects.values_list("pk", "digest", "first_seen_at"))
-    columns = (
-        "image_id",
-        "reference",
-        "scanner",
-        "status",
-        "dedup_key",
-        "named",
-        "requested_by_id",
-        "origin",
-        "trigger",
-    )
+    columns = ("image_id", "reference", "scanner", "status", "dedup_key", "named", "requested_by_id", "origin")
     columns = (*columns, "trigger", "is_complete", "is_renamed", "covers", "counts", "warnings")
     columns = (*columns, "created_at", "finished_at")
     rows = (

@@ -116,10 +116,11 @@ class Written:
 
 
 def _settled(read: Callable[[], dict[str, int]]) -> dict[str, int]:
-    """A session tells its counts within a second of its end or its idling; background jobs end meanwhile."""
+    """A session that idles tells its counts within ten seconds (PostgreSQL's cumulative statistics); background jobs end
+    meanwhile."""
     before = read()
     while True:
-        time.sleep(3)
+        time.sleep(11)
         now = read()
         if now == before:
             return now

@@ -116,8 +116,7 @@ class Written:
 
 
 def _settled(read: Callable[[], dict[str, int]]) -> dict[str, int]:
-    """A session that idles tells its counts within ten seconds (PostgreSQL's cumulative statistics); background jobs end
-    meanwhile."""
+    """A session that idles tells its counts within ten seconds (PostgreSQL, "Cumulative Statistics"); jobs end too."""
     before = read()
     while True:
         time.sleep(11)

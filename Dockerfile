@@ -17,7 +17,7 @@ RUN useradd --system --uid 10001 --home-dir /var/lib/secguard --create-home secg
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /srv /srv
 WORKDIR /srv/secguard
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2 \
     SECGUARD_DATA_DIR=/var/lib/secguard SECGUARD_STATIC_DIR=/srv/static SECGUARD_LOG_FORMAT=json
 USER 10001
 EXPOSE 8000

@@ -68,6 +68,8 @@ def up(env: dict[str, str], write: Callable[[str], None]) -> int:
         hosts = _free_addresses(wanted)
         local.make_key(env)
         os.environ.update(env)
+        # A thread's arena keeps what a large report took there (glibc, mallopt(3)): few of them, and it is used again.
+        os.environ.setdefault("MALLOC_ARENA_MAX", "2")
         link = prepare(write)
         local.keep_address(folder, settings.PUBLIC_URL)
         announcement = _Announcement(_reachable(hosts[0]), link, write)

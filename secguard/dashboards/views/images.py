@@ -173,7 +173,7 @@ class FindingListing(Listing):
     noun = "finding"
     caption = "Findings of this image"
     default_sort = "-severity"
-    search_hint = "Vulnerability, rule or package"
+    search_hint = "CVE, rule or package"
     filterset = FindingFilter
     columns = (
         Column(

@@ -60,7 +60,7 @@ class ChangeListing(Listing):
     noun = "finding"
     caption = "What rebuilding on the newest base would change"
     default_sort = "-severity"
-    search_hint = "Vulnerability, rule or package"
+    search_hint = "CVE, rule or package"
     filterset = ChangeFilter
     search_fields = ("risk__vulnerability__name__icontains", "risk__rule__icontains", "component__purl__icontains")
     columns = (

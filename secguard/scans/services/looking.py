@@ -237,8 +237,18 @@ def _end_parent(parent: Scan, children: Sequence[Scan]) -> None:
         parent.problem = {"code": "platforms-failed", "detail": detail[:2000]}
     parent.is_complete = len(good) == len(children)
     parent.save(update_fields=["counts", "status", "finished_at", "problem", "is_complete"])
+    # Who asked for the same index under another name meanwhile has no platforms of its own: it ends alike.
+    followers = list(Scan.objects.filter(same_as=parent, status__in=OPEN_STATUSES).values_list("pk", flat=True))
+    Scan.objects.filter(pk__in=followers).update(
+        counts=parent.counts,
+        status=parent.status,
+        finished_at=parent.finished_at,
+        problem=parent.problem,
+        is_complete=parent.is_complete,
+        index=parent.index,
+    )
     if parent.status == ScanStatus.FAILED:
-        tell_of_failures([parent.pk], parent.finished_at)
+        tell_of_failures([parent.pk, *followers], parent.finished_at)
 
 
 def conclude(image: Image, scan: Scan, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from secguard.images.services import RegistryEdit, add_registry
 from secguard.jobs.models import Job
 from secguard.scans.lifecycle import ScanStatus
 from secguard.scans.models import LayerResult, Scan
-from secguard.scans.services import asking
+from secguard.scans.services import asking, looking
 from secguard.scans.services.asking import ScanRequest, ask
 from tests.fixtures_registries import RunningRegistry
 from tests.imagebuilding import image_of, index_of, tar_of
@@ -150,6 +151,60 @@ def test_an_index_is_scanned_by_platform_and_shown_as_one(registry, administrato
     tag = Tag.objects.get()
     assert (tag.name, tag.image.architecture, tag.index) == ("multi", "amd64", index)
     assert tag.repository.newest_image == tag.image
+
+
+def test_an_index_asked_for_under_many_names_at_once_ends_under_all_of_them(
+    registry, administrator, run_jobs, monkeypatch
+):
+    index = index_of(*(image_of(BASE, architecture=a) for a in ("amd64", "arm64")))
+    places = ("shop/web:a", "shop/web:b", "shop/other:a")
+    for place in places:
+        registry.push(*place.split(":"), index)
+    scans = [wanted(administrator, f"{registry.host}/{place}") for place in places]
+    run_jobs()
+    for scan in scans:
+        scan.refresh_from_db()
+        assert (scan.status, scan.problem, scan.index.digest) == (ScanStatus.FINISHED, None, index.digest)
+        assert [c.platform for c in scan.children.order_by("pk")] == ["linux/amd64", "linux/arm64"]
+    pointed = Tag.objects.values_list("repository__path", "name", "image__architecture", "index__digest")
+    assert sorted(pointed) == sorted((*place.split(":"), "amd64", index.digest) for place in places)
+    assert Image.objects.count() == 2
+    assert LayerResult.objects.filter(analyser__startswith="look-").count() == 1
+
+
+def test_an_index_that_fails_fails_for_all_who_asked(registry, administrator, run_jobs):
+    index = index_of(image_of(BASE), image_of(b"no tar at all" * 100, architecture="arm64"))
+    for tag in ("a", "b"):
+        registry.push("shop/web", tag, index)
+    scans = [wanted(administrator, f"{registry.host}/shop/web:{tag}") for tag in "ab"]
+    run_jobs()
+    for scan in scans:
+        scan.refresh_from_db()
+        assert scan.status == ScanStatus.FAILED
+        assert "1 of 2 platforms" in scan.problem["detail"]
+
+
+def test_an_index_is_split_once_whatever_happens_to_its_worker(registry, administrator, run_jobs):
+    registry.push("shop/web", "multi", index_of(*(image_of(BASE, architecture=a) for a in ("amd64", "arm64"))))
+    scan = wanted(administrator, f"{registry.host}/shop/web:multi")
+    run = SimpleNamespace(args={"scan": scan.pk}, progress=lambda *_: None)
+    looking.look(run)
+    first, _ = scan.children.order_by("pk")
+    looking.look(SimpleNamespace(args={"scan": first.pk}, progress=lambda *_: None))
+    looking.look(run)  # as after a kill, with one platform done
+    assert scan.children.count() == 2
+    run_jobs()
+    scan.refresh_from_db()
+    assert (scan.status, scan.children.count()) == (ScanStatus.FINISHED, 2)
+
+
+def test_a_repository_whose_name_begins_alike_is_another(registry, administrator):
+    image = f"sha256:{'ab' * 32}"
+    other = wanted(administrator, f"{registry.host}/shop/web-admin@{image}")
+    Scan.objects.filter(pk=other.pk).update(examines=image, status=ScanStatus.RUNNING)
+    mine = wanted(administrator, f"{registry.host}/shop/web@{image}")
+    assert mine.pk != other.pk
+    assert wanted(administrator, f"{registry.host}/shop/web-admin:1@{image}").pk == other.pk
 
 
 def test_one_bad_platform_fails_the_whole_and_says_which(registry, administrator, run_jobs):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from secguard.accounts.models import Application, User
@@ -81,9 +82,11 @@ def _application(reference: Reference, request: ScanRequest, actor: User | None)
 
 
 def _standing(reference: Reference) -> Scan | None:
-    """The open look at this very digest: everybody who asks for it meanwhile waits for the same one."""
-    rows = Scan.objects.filter(origin=ScanOrigin.WORKER, examines=reference.digest, status__in=OPEN_STATUSES)
-    return rows.filter(named__startswith=reference.repository).first()
+    """The open look at this very digest in its repository: whoever asks for it meanwhile waits for the same one."""
+    name = reference.repository
+    here = Q(named=name) | Q(named__startswith=f"{name}:") | Q(named__startswith=f"{name}@")
+    this = Q(examines=reference.digest) | Q(index__digest=reference.digest)
+    return Scan.objects.filter(here, this, origin=ScanOrigin.WORKER, status__in=OPEN_STATUSES).first()
 
 
 def record(

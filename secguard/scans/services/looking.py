@@ -80,8 +80,7 @@ def _examine(scan: Scan, run: Run) -> bool:
         resolved = _resolve(source, scan)
         found = resolved.parse()
         if isinstance(found, ImageIndex):
-            if _leads(scan, resolved.digest):
-                _split(scan, resolved, found, images_of(source, found))
+            _split(scan, resolved, found, images_of(source, found))
             return False
         require_image(found)
         if not _leads(scan, resolved.digest):
@@ -174,9 +173,14 @@ def end_followers(leader_id: int) -> None:
 
 
 def _split(scan: Scan, resolved: Resolved, found: ImageIndex, images: Sequence[Descriptor]) -> None:
-    """One scan a platform; the index's own scan ends with the last of them."""
+    """One scan a platform; the index's own scan ends with the last of them.
+
+    Whoever asks for the same index meanwhile has scans of its platforms too: those wait for ours, digest by digest.
+    """
     reference = parse(scan.named)
     with transaction.atomic():
+        if scan.children.exists():
+            return  # the worker that split it was killed before its job ended
         index, _ = Index.objects.get_or_create(digest=resolved.digest, defaults={"media_type": found.media_type})
         Scan.objects.filter(pk=scan.pk).update(index=index)
         for place, image in enumerate(_main_first(images)):
@@ -237,18 +241,8 @@ def _end_parent(parent: Scan, children: Sequence[Scan]) -> None:
         parent.problem = {"code": "platforms-failed", "detail": detail[:2000]}
     parent.is_complete = len(good) == len(children)
     parent.save(update_fields=["counts", "status", "finished_at", "problem", "is_complete"])
-    # Who asked for the same index under another name meanwhile has no platforms of its own: it ends alike.
-    followers = list(Scan.objects.filter(same_as=parent, status__in=OPEN_STATUSES).values_list("pk", flat=True))
-    Scan.objects.filter(pk__in=followers).update(
-        counts=parent.counts,
-        status=parent.status,
-        finished_at=parent.finished_at,
-        problem=parent.problem,
-        is_complete=parent.is_complete,
-        index=parent.index,
-    )
     if parent.status == ScanStatus.FAILED:
-        tell_of_failures([parent.pk, *followers], parent.finished_at)
+        tell_of_failures([parent.pk], parent.finished_at)
 
 
 def conclude(image: Image, scan: Scan, now: datetime) -> None:

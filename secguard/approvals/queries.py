@@ -39,18 +39,32 @@ def grants_now(user_ids: set[int]) -> dict[int, Grants]:
 
 MADE_BY = [Action.MEMBERSHIP_GRANT.value, Action.SIGN_IN_LINK_CREATE.value, Action.USER_CREATE.value]
 """What makes somebody able to vote: an account, a role, a way in."""
+CHOSEN = (
+    "Whoever asked for this has, since then, made your account, given you a role, or made your sign-in link. Somebody "
+    "else has to decide it, or it is asked for again."
+)
 
 
 def made_able_by(requests: Iterable[ApprovalRequest], voter_id: int) -> set[int]:
     """The requests whose requester, after asking, made ``voter_id`` able to vote: their own choice for the purpose, or
     they themselves in another coat. By the audit log, in one query."""
     rows = list(requests)
-    asked = {r.requester_id for r in rows}
-    made = AuditEntry.objects.filter(
-        subject_type="user", subject_id=str(voter_id), action__in=MADE_BY, actor_id__in=asked
-    )
-    latest: dict[int | None, datetime] = dict(made.order_by("sequence").values_list("actor_id", "at"))
+    latest = _made_able_at({r.requester_id for r in rows}, voter_id)
     return {r.pk for r in rows if r.requester_id in latest and latest[r.requester_id] >= r.created_at}
+
+
+def is_made_able_by(requester_id: int, voter_id: int, since: datetime) -> bool:
+    """As ``made_able_by``, for what is asked for elsewhere and granted by one person."""
+    at = _made_able_at({requester_id}, voter_id).get(requester_id)
+    return at is not None and at >= since
+
+
+def _made_able_at(makers: Iterable[int], voter_id: int) -> dict[int | None, datetime]:
+    """{maker: when each of them last made ``voter_id`` able to vote}, of those who ever did."""
+    made = AuditEntry.objects.filter(
+        subject_type="user", subject_id=str(voter_id), action__in=MADE_BY, actor_id__in=set(makers)
+    )
+    return dict(made.order_by("sequence").values_list("actor_id", "at"))
 
 
 def held(grants: Grants, teams: frozenset[int]) -> frozenset[Role]:

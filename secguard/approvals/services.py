@@ -11,7 +11,7 @@ from django.db import transaction
 from secguard.accounts.models import User
 from secguard.accounts.roles import Role
 from secguard.approvals.models import APPROVED, CLOSED, OPEN, REJECTED, ApprovalRequest, Vote
-from secguard.approvals.queries import grants_now, held, made_able_by, outcome_of, votes_of
+from secguard.approvals.queries import CHOSEN, grants_now, held, made_able_by, outcome_of, votes_of
 from secguard.approvals.quorum import Choice, Outcome, Standing, may_vote
 from secguard.errors import Conflict, Invalid, NotAllowed, SecGuardError
 
@@ -131,11 +131,7 @@ def _check(request: ApprovalRequest, actor: User, roles: frozenset[Role], cast: 
 
 def _check_not_chosen(request: ApprovalRequest, chosen: set[int]) -> None:
     if request.pk in chosen:
-        raise NotAllowed(
-            "Whoever asked for this has, since then, made your account, given you a role, or made your sign-in link. "
-            "Somebody else has to decide it, or it is asked for again.",
-            code="chosen-by-requester",
-        )
+        raise NotAllowed(CHOSEN, code="chosen-by-requester")
 
 
 def _settle(results: Mapping[int, Outcome | SecGuardError], now: datetime) -> None:

@@ -10,11 +10,14 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from secguard.accounts import services as accounts
+from secguard.accounts.models import User
+from secguard.accounts.roles import Role
 from secguard.admission import services
 from secguard.admission.breakglass import TRANSITIONS, GlassEvent, GlassStatus, after, check
 from secguard.admission.models import AdmissionDecision, BreakGlass
 from secguard.audit.models import AuditEntry
-from secguard.errors import Conflict, Invalid
+from secguard.errors import Conflict, Invalid, NotAllowed
 from tests.admission.conftest import BAD, UNKNOWN, WEB, Ask, pod, review
 from tests.fixtures_people import MakePerson, Person
 from tests.fixtures_reports import digest
@@ -89,6 +92,29 @@ def test_nobody_grants_their_own(asked: int, operator: Person, reviewer: Person)
 
 
 @pytest.mark.django_db
+@pytest.mark.django_db
+@pytest.mark.parametrize("way", ["account", "role", "link"])
+def test_nobody_grants_whom_the_requester_made_able_since_asking(
+    gate: Any, images: None, make_person: MakePerson, reviewer: Person, ask_pod: AskPod, way: str
+) -> None:
+    asking = make_person("asking", "administrator")
+    made = services.request_glass("prod", "shop", digest(2), minutes=30, reason=WHY, actor=asking)
+    if way == "account":
+        puppet = accounts.create_user("puppet", Role.SECURITY_REVIEWER, actor=asking)
+    else:
+        puppet = make_person("puppet", *(["security-reviewer"] if way == "link" else []))
+    if way == "role":
+        accounts.grant(puppet.pk, Role.SECURITY_REVIEWER, actor=asking)
+    elif way == "link":
+        accounts.issue_sign_in_link(puppet.pk, actor=asking)
+    puppet = User.objects.get(pk=puppet.pk)
+    with pytest.raises(NotAllowed) as refused:
+        services.grant_glass(made.pk, actor=puppet)
+    assert refused.value.code == "chosen-by-requester"
+    assert not ask_pod(BAD)["allowed"]
+    assert services.grant_glass(made.pk, actor=reviewer).status == GlassStatus.GRANTED
+
+
 @pytest.mark.usefixtures("asked")
 def test_the_same_is_asked_for_once(operator: Person) -> None:
     words = {"cluster": "prod", "namespace": "shop", "digest": digest(2), "reason": WHY}

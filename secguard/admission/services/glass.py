@@ -15,6 +15,7 @@ from secguard.accounts.services import require
 from secguard.admission.answer import Answer
 from secguard.admission.breakglass import MIN_REASON, GlassEvent, GlassStatus, after, check
 from secguard.admission.models import BreakGlass
+from secguard.approvals.queries import CHOSEN, is_made_able_by
 from secguard.audit.actions import Action
 from secguard.audit.services import record
 from secguard.errors import Conflict, Invalid, NotAllowed, NotFound
@@ -128,6 +129,8 @@ def _locked(pk: int) -> BreakGlass:
 def _check_other(found: BreakGlass, actor: User, event: GlassEvent) -> None:
     if found.requested_by_id == actor.pk:
         raise NotAllowed(f"Nobody may {event} a break-glass of their own; somebody else has to.", code="own-request")
+    if is_made_able_by(found.requested_by_id, actor.pk, found.requested_at):
+        raise NotAllowed(CHOSEN, code="chosen-by-requester")
 
 
 def _record(action: Action, found: BreakGlass, actor: User | None, details: Mapping[str, Any]) -> None:

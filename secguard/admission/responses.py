@@ -48,7 +48,7 @@ def provider(made: Answer) -> dict[str, Any]:
     return {"apiVersion": EXTERNAL_DATA, "kind": "ProviderResponse", "response": response}
 
 
-def annotations(made: Answer) -> dict[str, str]:
+def audit_annotations(made: Answer) -> dict[str, str]:
     """For the cluster's own audit log: what was answered, by which verdicts."""
     found = {"outcome": made.outcome.value, "mode": made.mode.value}
     evaluations = sorted({j.known.evaluation_id for j in made.images if j.known.evaluation_id is not None})

@@ -22,7 +22,7 @@ def validate(request: HttpRequest) -> JsonResponse:
     """``/admission/v1/validate``: may this be created or changed."""
     gate = _gate(request)
     made = services.admit(read_admission(_body(request), gate.paths, max_bytes=settings.MAX_REVIEW_BYTES), gate)
-    return JsonResponse(responses.admission(made, responses.annotations(made)))
+    return JsonResponse(responses.admission(made, responses.audit_annotations(made)))
 
 
 @csrf_exempt
@@ -40,7 +40,7 @@ def image_review(request: HttpRequest) -> JsonResponse:
     """``/admission/v1/imagereview``: the API server's own ImagePolicyWebhook, which tells only images."""
     gate = _gate(request)
     made = services.admit(read_image_review(_body(request), max_bytes=settings.MAX_REVIEW_BYTES), gate)
-    return JsonResponse(responses.image_review(made, responses.annotations(made)))
+    return JsonResponse(responses.image_review(made, responses.audit_annotations(made)))
 
 
 @csrf_exempt

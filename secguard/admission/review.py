@@ -13,6 +13,7 @@ from typing import Any, Final
 from secguard.errors import Invalid
 from secguard.images import strictjson
 from secguard.workloads.podspec import Ask, ImageUse, Paths, asks_of, images_of, is_known, owner_of
+from secguard.workloads.volumes import Mount, mounts_of
 
 ADMISSION: Final = "admission.k8s.io/v1"
 IMAGE_POLICY: Final = "imagepolicy.k8s.io/v1alpha1"
@@ -47,7 +48,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A question read: the images in it and what the pods ask for.
+    """A question read: the images in it, what the pods ask for and, of a pod, the volumes that it mounts.
 
     ``standing`` images and asks were in the object before this change: an update that leaves them alone starts nothing
     new, and stopping it would also stop what takes the object away.
@@ -59,6 +60,7 @@ class Review:
     standing: frozenset[str] = frozenset()
     standing_asks: frozenset[Ask] = frozenset()
     is_known_kind: bool = True
+    mounts: tuple[Mount, ...] = ()
 
 
 def _load(raw: bytes, max_bytes: int, what: str) -> dict[str, Any]:
@@ -112,6 +114,7 @@ def _reviewed(subject: Subject, obj: dict[str, Any], old: Any, group: str, paths
         standing=frozenset(use.image for use in images_of(before, group, kind, paths)) if before else frozenset(),
         standing_asks=frozenset(asks_of(before, group, kind, paths)) if before else frozenset(),
         is_known_kind=is_known(group, kind, paths),
+        mounts=mounts_of(obj, group, kind, paths) if subject.is_pod else (),
     )
 
 

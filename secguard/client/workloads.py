@@ -11,6 +11,13 @@ from typing import Any
 from secguard.client.rest import CouldNotTell, Deadline, Server
 
 LISTS = ("initContainers", "containers", "ephemeralContainers")
+MOUNTS = ("volumeMounts", "volumeDevices")
+SOURCES = (
+    "claimName", "path", "medium", "name", "secretName", "reference", "server", "driver", "volumeID", "diskName",
+    "shareName", "datasetName", "pdName", "endpoints", "targetPortal", "iqn", "pdID", "registry", "volume", "pool",
+    "image", "volumeName", "volumePath", "readOnly",
+)  # fmt: skip
+"""Of a volume's source: names and paths that the server reads."""
 STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 
 
@@ -43,15 +50,36 @@ def _slim(pod: Any) -> Any:
     if not isinstance(pod, Mapping):
         return pod
     meta, spec, status = (_object(pod, name) for name in ("metadata", "spec", "status"))
-    kept_spec = {name: _only(spec[name], ("name", "image")) for name in LISTS if name in spec}
+    kept_spec = {name: _containers(spec[name]) for name in LISTS if name in spec}
     if isinstance(volumes := spec.get("volumes"), list):
-        kept_spec["volumes"] = [v for v in volumes if isinstance(v, Mapping) and "image" in v]
+        kept_spec["volumes"] = [_volume(v) for v in volumes]
     return {
         "kind": pod.get("kind", "Pod"),
         "metadata": {n: meta[n] for n in ("name", "namespace", "labels", "ownerReferences") if n in meta},
         "spec": kept_spec,
         "status": {"phase": status.get("phase")}
         | {name: _only(status[name], ("imageID",)) for name in STATUSES if name in status},
+    }
+
+
+def _containers(entries: Any) -> Any:
+    """Names and images, and which volumes each mounts: not where, nor what else stands in it."""
+    kept = _only(entries, ("name", "image", *MOUNTS))
+    return [_mounted(c) if isinstance(c, Mapping) else c for c in kept] if isinstance(kept, list) else kept
+
+
+def _mounted(container: Mapping[str, Any]) -> dict[str, Any]:
+    mounts = {name: _only(container[name], ("name", "readOnly")) for name in MOUNTS if name in container}
+    return {**container, **mounts}
+
+
+def _volume(volume: Any) -> Any:
+    """A volume's name, and of its source what names it; no attributes, no options, and no address with a password."""
+    if not isinstance(volume, Mapping):
+        return volume
+    return {
+        kind: source if kind == "name" or not isinstance(source, Mapping) else _only([source], SOURCES)[0]
+        for kind, source in volume.items()
     }
 
 

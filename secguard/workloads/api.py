@@ -14,22 +14,57 @@ from rest_framework.response import Response
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.images.queries import find_image
-from secguard.web.parameters import text_of
-from secguard.workloads.models import Workload
+from secguard.web.parameters import choice_of, flag_of, text_of
+from secguard.workloads.models import CLUSTER_KINDS, Volume, Workload, WorkloadQuerySet
 from secguard.workloads.services import Seen, forget, note, sync
+from secguard.workloads.volumes import MAX_MOUNTS, MAX_NAME, MAX_SOURCE, Mount
 
 _FILTERS = {"application": "application__slug", "cluster": "cluster__name", "namespace": "namespace"}
+KINDS = tuple(kind for kind, _ in CLUSTER_KINDS)
+
+
+class VolumeSerializer(serializers.ModelSerializer[Volume]):
+    """A volume that a workload's pods mount."""
+
+    holds_data = serializers.BooleanField(help_text="it outlives the pod: a claim, a share, a disk")
+
+    class Meta:
+        model = Volume
+        fields = ["name", "kind", "source", "read_only", "holds_data"]
+        read_only_fields = fields
 
 
 class WorkloadSerializer(serializers.ModelSerializer[Workload]):
     cluster = serializers.CharField(source="cluster.name")
+    cluster_kind = serializers.CharField(source="cluster.kind", help_text=", ".join(KINDS))
     application = serializers.CharField(source="application.slug", default=None, allow_null=True)
     images = serializers.SlugRelatedField[Any](slug_field="digest", many=True, read_only=True)
+    volumes = VolumeSerializer(many=True, read_only=True)
 
     class Meta:
         model = Workload
-        fields = ["id", "cluster", "namespace", "kind", "name", "application", "images", "seen_at"]
+        fields = [
+            "id",
+            "cluster",
+            "cluster_kind",
+            "namespace",
+            "kind",
+            "name",
+            "application",
+            "images",
+            "volumes",
+            "seen_at",
+        ]
         read_only_fields = fields
+
+
+class MountSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=MAX_NAME)
+    kind = serializers.CharField(max_length=63, help_text="as Kubernetes calls it: persistentVolumeClaim, hostPath")
+    source = serializers.CharField(  # type: ignore[assignment]
+        max_length=MAX_SOURCE, required=False, allow_blank=True, default="", help_text="the claim, path or share"
+    )
+    read_only = serializers.BooleanField(required=False, default=False)  # type: ignore[assignment]
 
 
 class SeenSerializer(serializers.Serializer[Any]):
@@ -39,6 +74,19 @@ class SeenSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=253)
     application = serializers.SlugField(max_length=100)
     images = serializers.ListField(child=serializers.CharField(max_length=700), max_length=200)
+    volumes = serializers.ListField(
+        child=MountSerializer(),
+        required=False,
+        max_length=MAX_MOUNTS,
+        help_text="what it mounts; without it they stay as they are",
+    )
+
+    def seen(self) -> Seen:
+        """What was sent."""
+        words = dict(self.validated_data)
+        mounts = words.pop("volumes", None)
+        images = tuple(words.pop("images"))
+        return Seen(**words, images=images, volumes=None if mounts is None else tuple(Mount(**m) for m in mounts))
 
 
 class PodListSerializer(serializers.Serializer[Any]):
@@ -62,6 +110,8 @@ class SyncedSerializer(serializers.Serializer[Any]):
             OpenApiParameter("application", str, description="Workloads of this application, by its slug."),
             OpenApiParameter("cluster", str, description="Workloads in this cluster, by its name."),
             OpenApiParameter("namespace", str, description="Workloads in this namespace."),
+            OpenApiParameter("cluster_kind", str, enum=KINDS, description="Workloads in clusters of this kind."),
+            OpenApiParameter("data", bool, description="Workloads that mount what holds data, or the node's folders."),
         ]
     ),
     create=extend_schema(request=SeenSerializer, responses={201: WorkloadSerializer}),
@@ -83,23 +133,25 @@ class WorkloadViewSet(
     def get_queryset(self) -> QuerySet[Workload]:
         user: Any = self.request.user
         rows = Workload.objects.running().visible_to(user)
-        rows = rows.select_related("cluster", "application").prefetch_related("images")
+        rows = rows.select_related("cluster", "application").prefetch_related("images", "volumes")
         return self._filtered(rows, user) if self.action == "list" else rows
 
-    def _filtered(self, rows: QuerySet[Workload], user: Any) -> QuerySet[Workload]:
+    def _filtered(self, rows: WorkloadQuerySet, user: Any) -> QuerySet[Workload]:
         if image := text_of(self.request, "image"):
             rows = rows.filter(images=find_image(user, image))
         for name, path in _FILTERS.items():
             if text := text_of(self.request, name):
                 rows = rows.filter(**{path: text})
-        return rows
+        if kind := choice_of(self.request, "cluster_kind", KINDS):
+            rows = rows.filter(cluster__kind=kind)
+        held = flag_of(self.request, "data")
+        return rows if held is None else rows.with_data(held)
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         asked = SeenSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
-        words = asked.validated_data
         user: Any = request.user
-        workload = note(Seen(**{**words, "images": tuple(words["images"])}), actor=user)
+        workload = note(asked.seen(), actor=user)
         return Response(WorkloadSerializer(workload).data, status=201)
 
     @extend_schema(

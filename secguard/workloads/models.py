@@ -1,13 +1,15 @@
-"""What runs, and where."""
+"""What runs, where, and on which volumes."""
 
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from secguard.accounts.models import Application, User
 from secguard.images.models import Image
+from secguard.workloads import volumes
+from secguard.workloads.podspec import DATA
 
 CLUSTER_KINDS = [("laptop", "laptop"), ("datacenter", "data centre"), ("cloud", "cloud")]
 
@@ -33,6 +35,11 @@ class WorkloadQuerySet(models.QuerySet["Workload"]):
     def running(self) -> WorkloadQuerySet:
         return self.filter(gone_at=None)
 
+    def with_data(self, held: bool = True) -> WorkloadQuerySet:
+        """Those that mount a volume that holds data, or a folder of the node; or (``held`` False) the others."""
+        volumes_held = Exists(Volume.objects.filter(workload=OuterRef("pk"), kind__in=(*DATA, volumes.NODE)))
+        return self.filter(volumes_held if held else ~volumes_held)
+
 
 class Workload(models.Model):
     """A Kubernetes workload (or a container on a single host), and the images it runs."""
@@ -57,3 +64,35 @@ class Workload(models.Model):
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+
+class Volume(models.Model):
+    """A volume that a workload's pods mount: what kind, and the claim, folder or share behind it."""
+
+    workload = models.ForeignKey(Workload, models.CASCADE, related_name="volumes")
+    name = models.CharField(max_length=volumes.MAX_NAME, help_text="in the pod")
+    kind = models.CharField(max_length=63, help_text="as Kubernetes calls it: persistentVolumeClaim, hostPath")
+    source = models.CharField(max_length=volumes.MAX_SOURCE, blank=True, help_text="claim, path, config map, share")
+    read_only = models.BooleanField(default=False, help_text="nothing in the pod may write to it")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workload", "name", "kind", "source"], name="volume_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.kind})"
+
+    @property
+    def mount(self) -> volumes.Mount:
+        return volumes.Mount(self.name, self.kind, self.source, self.read_only)
+
+    @property
+    def holds_data(self) -> bool:
+        return self.mount.holds_data
+
+    @property
+    def is_of_node(self) -> bool:
+        return self.kind == volumes.NODE
+
+    @property
+    def words(self) -> str:
+        return volumes.words_of(self.kind)

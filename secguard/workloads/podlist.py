@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from secguard.errors import Invalid
 from secguard.images.reference import is_digest, try_parse
 from secguard.workloads.podspec import images_of, owner_of
+from secguard.workloads.volumes import Mount, merged, mounts_of
 
 ENDED: Final = frozenset({"Succeeded", "Failed"})
 MAX_PODS: Final = 200_000
@@ -17,13 +18,27 @@ STATUSES: Final = ("containerStatuses", "initContainerStatuses", "ephemeralConta
 
 @dataclass(frozen=True, slots=True, order=True)
 class Runs:
-    """One workload: where it is and the images that its pods run, as references and as digests that nodes told."""
+    """One workload: where it is, the images that its pods run, as references and as digests that nodes told, and the
+    volumes that they mount."""
 
     namespace: str
     kind: str
     name: str
     references: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What the pods of one workload have told so far."""
+
+    references: dict[str, None] = field(default_factory=dict)
+    digests: dict[str, None] = field(default_factory=dict)
+    mounts: dict[Mount, None] = field(default_factory=dict)
+
+
+_Found = dict[tuple[str, str, str], _Gathered]
 
 
 def read(body: Any) -> tuple[Runs, ...]:
@@ -40,13 +55,13 @@ def read(body: Any) -> tuple[Runs, ...]:
         )
     if len(items) > MAX_PODS:
         raise Invalid(f"The list has {len(items):,} pods; at most {MAX_PODS:,} are read.", where="items")
-    found: dict[tuple[str, str, str], tuple[dict[str, None], dict[str, None]]] = {}
+    found: _Found = {}
     for index, pod in enumerate(items):
         _take(pod, f"items[{index}]", found)
-    return tuple(sorted(Runs(*at, tuple(names), tuple(told)) for at, (names, told) in found.items()))
+    return tuple(sorted(Runs(*at, tuple(g.references), tuple(g.digests), merged(g.mounts)) for at, g in found.items()))
 
 
-def _take(pod: Any, where: str, found: dict[tuple[str, str, str], tuple[dict[str, None], dict[str, None]]]) -> None:
+def _take(pod: Any, where: str, found: _Found) -> None:
     if not isinstance(pod, Mapping) or pod.get("kind", "Pod") != "Pod":
         raise Invalid(f"At {where} there is no pod; expected pods alone.", code="no-pod-list", where=where)
     try:
@@ -61,16 +76,19 @@ def _take(pod: Any, where: str, found: dict[tuple[str, str, str], tuple[dict[str
         return
     meta = pod.get("metadata") or {}
     namespace = str(meta.get("namespace") or "")[:100]
-    references, digests = found.setdefault((namespace, kind[:50], name), ({}, {}))
-    references.update(dict.fromkeys(use.image[:700] for use in uses))
-    digests.update(dict.fromkeys(_told(status)))
+    if not f"{namespace}{kind}{name}".isprintable():
+        raise Invalid(f"In {where} a name has characters that no name has.", code="no-pod-list", where=where)
+    gathered = found.setdefault((namespace, kind[:50], name), _Gathered())
+    gathered.references.update(dict.fromkeys(use.image[:700] for use in uses))
+    gathered.digests.update(dict.fromkeys(_told(status)))
+    gathered.mounts.update(dict.fromkeys(mounts_of(pod, "", "Pod", {})))
 
 
 def _told(status: Mapping[str, Any]) -> list[str]:
     """Digests of what nodes pulled: ``imageID`` is ``repository@sha256:…``, behind a scheme with some runtimes."""
     found = []
-    for field in STATUSES:
-        entries = status.get(field)
+    for name in STATUSES:
+        entries = status.get(name)
         for entry in entries if isinstance(entries, list) else ():
             text = entry.get("imageID") if isinstance(entry, Mapping) else None
             if isinstance(text, str):

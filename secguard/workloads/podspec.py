@@ -174,6 +174,13 @@ def asks_of(obj: Any, group: str, kind: str, paths: Paths) -> tuple[Ask, ...]:
     return tuple(sorted(found))
 
 
+def pod_specs(obj: Any, group: str, kind: str, paths: Paths) -> Iterator[Mapping[str, Any]]:
+    """Every pod spec in ``obj``."""
+    for found in _specs(obj, group, kind, paths):
+        if isinstance(found.value, dict):
+            yield found.value
+
+
 def _specs(obj: Any, group: str, kind: str, paths: Paths) -> Iterator[_Found]:
     name = kind_name(group, kind)
     for path in dict.fromkeys((*KNOWN.get(name, ()), *paths.get(name, ()))):

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from secguard import bulk
 from secguard.accounts.models import Application, User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
@@ -16,12 +17,13 @@ from secguard.errors import Invalid, NotFound
 from secguard.images.models import Image, ImageRepository, IndexImage, Repository, Tag
 from secguard.images.queries import find_image
 from secguard.workloads import podlist
-from secguard.workloads.models import Cluster, Workload
+from secguard.workloads.models import Cluster, Volume, Workload
+from secguard.workloads.volumes import MAX_MOUNTS, Mount, merged
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One workload as reported; ``images`` by digest or reference."""
+    """One workload as reported; ``images`` by digest or reference. ``volumes``: ``None`` leaves them as they are."""
 
     cluster: str
     namespace: str
@@ -29,6 +31,7 @@ class Seen:
     name: str
     application: str
     images: tuple[str, ...]
+    volumes: tuple[Mount, ...] | None = None
 
 
 @transaction.atomic
@@ -54,6 +57,8 @@ def note(seen: Seen, *, actor: User) -> Workload:
         defaults={"application": application, "seen_at": timezone.now()},
     )
     workload.images.set(images)
+    if seen.volumes is not None:
+        _mount({workload.pk: merged(seen.volumes)})
     return workload
 
 
@@ -139,6 +144,7 @@ def _written(cluster: Cluster, namespace: str, runs: Sequence[podlist.Runs]) -> 
         w.seen_at, w.application_id = now, w.application_id or owners.get((w.namespace, w.kind, w.name))
     Workload.objects.bulk_update(stay, ["seen_at", "application"], batch_size=500)
     unknown = _tie([*stay, *fresh], wanted)
+    _mount({w.pk: wanted[w.namespace, w.kind, w.name].mounts for w in (*stay, *fresh)})
     return Synced(len(wanted), len(fresh), len(gone), unknown)
 
 
@@ -186,9 +192,31 @@ def _tie(workloads: Sequence[Workload], wanted: Mapping[tuple[str, str, str], po
     return tuple(sorted(unknown)[:MAX_UNKNOWN])
 
 
+def _mount(wanted: Mapping[int, Sequence[Mount]]) -> None:
+    """Give every workload, by its id, the volumes that it mounts, and no others."""
+    rows = Volume.objects.filter(workload_id__in=bulk.among(wanted)).order_by("pk")
+    have = {(v.workload_id, v.name, v.kind, v.source): v for v in rows}
+    want = {(pk, m.name, m.kind, m.source): m for pk, several in wanted.items() for m in several}
+    Volume.objects.filter(pk__in=bulk.among([v.pk for at, v in have.items() if at not in want])).delete()
+    changed = [v for at, v in have.items() if at in want and v.read_only != want[at].read_only]
+    for volume in changed:
+        volume.read_only = not volume.read_only
+    Volume.objects.bulk_update(changed, ["read_only"], batch_size=500)
+    Volume.objects.bulk_create([_volume(at[0], m) for at, m in want.items() if at not in have], batch_size=500)
+
+
+def _volume(workload_id: int, mount: Mount) -> Volume:
+    return Volume(
+        workload_id=workload_id, name=mount.name, kind=mount.kind, source=mount.source, read_only=mount.read_only
+    )
+
+
 @transaction.atomic
-def note_admitted(cluster: Cluster, at: tuple[str, str, str], image_ids: Sequence[int]) -> None:
-    """A cluster was answered that this workload (namespace, kind, name) may start these images: it runs them now.
+def note_admitted(
+    cluster: Cluster, at: tuple[str, str, str], image_ids: Sequence[int], mounts: Sequence[Mount] = ()
+) -> None:
+    """A cluster was answered that this workload (namespace, kind, name) may start these images: it runs them now, with
+    these volumes.
 
     Nothing is taken away: during an update the former image runs beside the new one. ``sync`` tells what is gone.
     """
@@ -207,3 +235,10 @@ def note_admitted(cluster: Cluster, at: tuple[str, str, str], image_ids: Sequenc
     if not is_new:
         Workload.objects.filter(pk=workload.pk).update(seen_at=now)
     workload.images.add(*image_ids)
+    if mounts and (room := MAX_MOUNTS - workload.volumes.count()) > 0:
+        Volume.objects.bulk_create(
+            [_volume(workload.pk, mount) for mount in mounts[:room]],
+            update_conflicts=True,
+            unique_fields=["workload", "name", "kind", "source"],
+            update_fields=["read_only"],
+        )

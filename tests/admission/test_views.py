@@ -421,6 +421,7 @@ def test_what_may_start_is_known_to_run(ask: Ask, application: Any) -> None:
     obj = pod(GOOD)
     owner = [{"kind": "StatefulSet", "name": "db", "controller": True}]
     obj["metadata"] = {"name": "db-0", "ownerReferences": owner}
+    obj["spec"]["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}}]
     ask("validate", review(obj, dryRun=True))
     ask("validate", review(pod(GOOD)))  # nobody's: its name will not come again
     assert not Workload.objects.exists()
@@ -429,6 +430,7 @@ def test_what_may_start_is_known_to_run(ask: Ask, application: Any) -> None:
     workload = Workload.objects.get()
     assert (str(workload), workload.kind, workload.application) == ("shop/db", "StatefulSet", application)
     assert [i.digest for i in workload.images.all()] == [digest(1)]
+    assert [(v.kind, v.source) for v in workload.volumes.all()] == [("persistentVolumeClaim", "data-db-0")]
     obj["spec"]["containers"][0]["image"] = BAD
     ask("validate", review(obj))
     assert [i.digest for i in Workload.objects.get().images.all()] == [digest(1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -45,6 +45,7 @@ from secguard.policies.services import document_of, rules_of, simulate, verdict_
 from secguard.workloads.models import CLUSTER_KINDS, Cluster
 from secguard.workloads.podspec import check_paths
 from secguard.workloads.services import note_admitted
+from secguard.workloads.volumes import Mount
 
 TOKEN_PREFIX = "sgk_"  # noqa: S105 - the public part of every cluster's token
 HEARD_EVERY = timedelta(minutes=1)
@@ -101,7 +102,7 @@ def admit(review: Review, gate: ClusterGate, *, keep: bool = True) -> Answer:
     if not review.subject.dry_run:
         note_heard(gate, now)
         if keep:
-            _keep(made, gate, now)
+            _keep(made, gate, now, review.mounts)
     return made
 
 
@@ -212,7 +213,7 @@ def image_repository(image: str) -> str:
 # --- what was answered ---
 
 
-def _keep(made: Answer, gate: ClusterGate, now: datetime) -> None:
+def _keep(made: Answer, gate: ClusterGate, now: datetime, mounts: Sequence[Mount]) -> None:
     """Count what is answered again, add what is new: three statements at most. A full disk fails no answer."""
     rows = {row.key: row for part in made.parts if (row := _row(part, made, gate, now)) is not None}
     if not rows:
@@ -220,17 +221,17 @@ def _keep(made: Answer, gate: ClusterGate, now: datetime) -> None:
     try:
         with transaction.atomic():
             if _count(rows, made, now):
-                _note_running(made, gate)
+                _note_running(made, gate, mounts)
     except DatabaseError:
         log.error("an admission decision cannot be kept", cluster=gate.cluster.name, uid=made.subject.uid)
 
 
-def _note_running(made: Answer, gate: ClusterGate) -> None:
+def _note_running(made: Answer, gate: ClusterGate, mounts: Sequence[Mount]) -> None:
     """A pod that may start belongs to the inventory, where its workload's name stays."""
     about = made.subject
     images = [j.known.image_id for j in made.images if j.known.image_id is not None]
     if made.allowed and about.is_pod and about.owner[0] in LASTING and images:
-        note_admitted(gate.cluster, (about.namespace[:100], *about.owner), images)
+        note_admitted(gate.cluster, (about.namespace[:100], *about.owner), images, mounts)
 
 
 def _count(rows: Mapping[str, AdmissionDecision], made: Answer, now: datetime) -> bool:

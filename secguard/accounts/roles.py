@@ -32,13 +32,16 @@ class Permission(StrEnum):
     DECISION_REQUEST = "decision:request"
     DECISION_REVOKE = "decision:revoke"
     DECISION_WITHDRAW = "decision:withdraw"
+    ENVIRONMENT_EDIT = "environment:edit"
     FEED_EDIT = "feed:edit"
     FINDING_READ = "finding:read"
     IMAGE_READ = "image:read"
+    IMAGE_RECALL = "image:recall"
     OWN_TOKEN_MANAGE = "own-token:manage"  # noqa: S105 - a permission's name
     POLICY_ACTIVATE = "policy:activate"
     POLICY_EDIT = "policy:edit"
     POLICY_READ = "policy:read"
+    PROMOTION_READ = "promotion:read"
     PROMOTION_REQUEST = "promotion:request"
     REGISTRY_EDIT = "registry:edit"
     REPORT_POST = "report:post"
@@ -68,6 +71,7 @@ _READS: Final = frozenset(
         P.IMAGE_READ,
         P.OWN_TOKEN_MANAGE,
         P.POLICY_READ,
+        P.PROMOTION_READ,
         P.SIGNING_KEY_READ,
         P.WORKLOAD_READ,
     }
@@ -83,11 +87,12 @@ PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
     | _ASKS
     | _GLASS
     | {P.APPLICATION_EDIT, P.AUDIT_READ, P.CLUSTER_EDIT, P.FEED_EDIT}
-    | {P.PROMOTION_REQUEST, P.REGISTRY_EDIT, P.SIGNATURE_REQUEST, P.WORKLOAD_EDIT},
+    | {P.IMAGE_RECALL, P.PROMOTION_REQUEST, P.REGISTRY_EDIT, P.SIGNATURE_REQUEST, P.WORKLOAD_EDIT},
     Role.SECURITY_REVIEWER: _READS
     | _ASKS
     | _GLASS
-    | {P.AUDIT_READ, P.DECISION_APPROVE, P.DECISION_REVOKE, P.FEED_EDIT, P.POLICY_ACTIVATE, P.POLICY_EDIT},
+    | {P.AUDIT_READ, P.DECISION_APPROVE, P.DECISION_REVOKE, P.FEED_EDIT, P.IMAGE_RECALL}
+    | {P.POLICY_ACTIVATE, P.POLICY_EDIT},
     Role.BUSINESS_APPROVER: _READS
     | {P.APPETITE_EDIT, P.AUDIT_READ, P.DECISION_APPROVE, P.DECISION_REVOKE, P.DECISION_WITHDRAW},
     # Whoever hands out the roles must not be able to approve by that alone: the rest is theirs, the vote is not.

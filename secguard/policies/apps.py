@@ -25,6 +25,7 @@ class PoliciesConfig(AppConfig):
         findings.IMAGES_CHANGED.append(services.follow_images)
         images.REPOSITORY_FOLLOWERS.append(services.follow_repository)
         signing.STATEMENTS.append(services.statements_for)
+        signing.RECALLED.append(services.follow_recall)
         accounts.APPLICATION_FOLLOWERS.append(services.follow_application)
         register(services.JUDGE_REST, services.judge_rest)
         register(services.SETTLE, services.settle)

@@ -26,6 +26,8 @@ from secguard.policies.vocabulary import FINDING, IMAGE, count_values, data_upda
 HORIZON: Final = timedelta(hours=24)
 """No verdict is valid for longer: by then the facts themselves deserve a fresh look."""
 EXAMPLES: Final = 3
+RECALLED: Final = "recalled"
+"""The reason's id where an image was called back; it is no rule of any policy."""
 PASS: Final = "pass"  # noqa: S105
 
 
@@ -151,6 +153,8 @@ def holds(decision: DecisionFact | None, now: datetime) -> bool:
 def evaluate(policy: Policy, facts: Facts, now: datetime, *, policy_ref: PolicyRef) -> Verdict:
     """What ``policy`` says of ``facts`` at ``now`` (aware UTC). The policy must come from ``parse_policy``."""
     judgement = _Judgement(facts, now)
+    if facts.image.recalled:
+        judgement.call_back(facts.image.recalled)
     for rule in policy.rules:
         if facts.stage in rule.stages:
             judgement.ask(rule)
@@ -181,6 +185,19 @@ class _Judgement:
 
     def _context(self) -> cel.Context:
         return make_context(image=self._image, counts=self._counts, stage=self._facts.stage.value)
+
+    def call_back(self, why: str) -> None:
+        """No policy lets pass what somebody called back, at any gate."""
+        said = why.rstrip(".").replace("{", "{{").replace("}", "}}")
+        rule = Rule(
+            id=RECALLED,
+            each=Each.IMAGE,
+            when="true",
+            effect=Effect.BLOCK,
+            message=f"It was called back: {said}.",
+            remedy="Run another version. Whoever called it back, or others who may, can lift that on the image's page.",
+        )
+        self._fired.append(_Fired(rule, rule.effect, [], ""))
 
     def ask(self, rule: Rule) -> None:
         asked = condition(rule.when)

@@ -96,6 +96,8 @@ class ImageFact(Struct, frozen=True, kw_only=True):
     exposed: bool = False
     production: bool = False
     labels: dict[str, str] = {}
+    recalled: str = ""
+    """Why it was called back; empty where it was not."""
 
 
 class Facts(Struct, frozen=True, kw_only=True):

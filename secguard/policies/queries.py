@@ -31,6 +31,7 @@ from secguard.scans.lifecycle import ScanStatus
 from secguard.scans.models import Scan
 from secguard.scans.services.matching import data_of
 from secguard.signing import statements
+from secguard.signing.models import Recall
 from secguard.signing.statements import Statement, Subject, Summary
 
 
@@ -75,6 +76,7 @@ def _image_fact(image: Image) -> ImageFact:
         exposed=any(p.repository.application and p.repository.application.is_exposed for p in places),
         production=any(p.repository.application and p.repository.application.is_production for p in places),
         labels={str(k): str(v) for k, v in image.labels.items()},
+        recalled=Recall.objects.standing().filter(digest=image.digest).values_list("reason", flat=True).first() or "",
     )
 
 

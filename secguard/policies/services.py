@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -39,6 +39,7 @@ from secguard.policies.language import parse_policy
 from secguard.policies.models import Evaluation, EvaluationInput, Policy, PolicyVersion, Verdict
 from secguard.policies.queries import facts_of, gating_policy, stale_verdicts, statements_of
 from secguard.scans.models import Scan
+from secguard.signing.models import Recall
 from secguard.signing.statements import Statement
 from secguard.workloads.models import Workload
 
@@ -48,6 +49,8 @@ SETTLE = "policies.settle"
 DEFAULT = Path(__file__).resolve().parent / "defaults.yaml"
 DEFAULT_NAME = "default"
 BATCH = 200
+JUDGED: list[Callable[[Image, Mapping[Gate, Verdict]], None]] = []
+"""Called inside the transaction with what an image was judged to be; upper apps add themselves."""
 SETTLED = 500
 
 
@@ -181,7 +184,10 @@ def judge(image: Image, stages: Sequence[Gate], now: datetime | None = None) -> 
     now = now or timezone.now()
     version = active_version()
     facts = facts_of(locked, stages[0], now)
-    return {stage: _judge(locked, msgspec.structs.replace(facts, stage=stage), version, now) for stage in stages}
+    judged = {stage: _judge(locked, msgspec.structs.replace(facts, stage=stage), version, now) for stage in stages}
+    for follow in JUDGED:
+        follow(locked, judged)
+    return judged
 
 
 def _judge(image: Image, facts: Facts, version: PolicyVersion, now: datetime) -> Verdict:
@@ -336,6 +342,11 @@ def follow_risks(risk_ids: Sequence[int], at: datetime) -> None:
 
 def follow_images(image_ids: Sequence[int], at: datetime) -> None:
     """``findings.services.IMAGES_CHANGED``: findings came or went there without a scan."""
+    forget(list(image_ids))
+
+
+def follow_recall(recall: Recall, image_ids: Sequence[int], at: datetime) -> None:
+    """``signing.services.RECALLED``: what was called back is refused at every gate, at once."""
     forget(list(image_ids))
 
 

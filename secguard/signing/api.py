@@ -253,7 +253,7 @@ class SignatureSerializer(serializers.ModelSerializer[Signature]):
 
     repository = serializers.CharField(source="repository.name")
     form = serializers.CharField(help_text="tag, attestation-tag or bundle")
-    standing = serializers.CharField(help_text="trusted, unknown or invalid")
+    standing = serializers.CharField(help_text="trusted, recalled, unknown or invalid")
     by = serializers.CharField(help_text="whose key made it, also where that counts no more; empty: nobody known")
     is_ours = serializers.SerializerMethodField()
 
@@ -310,7 +310,7 @@ class ImageSignatures(ListAPIView[Signature]):
         user: Any = self.request.user
         image = find_image(user, self.kwargs["digest"])
         rows = Signature.objects.visible_to(user).filter(digest=image.digest)
-        return rows.select_related("repository", "signing_key", "trusted_key")
+        return rows.select_related("repository").with_standing()
 
     @extend_schema(request=AskForSignatureSerializer, responses={202: SigningJobSerializer})
     def post(self, request: Request, digest: str) -> Response:

@@ -10,3 +10,4 @@ class SigningConfig(AppConfig):
         from secguard.signing import services  # noqa: PLC0415 - models are loaded only now
 
         registry.register(services.WORK, services.work)
+        registry.register(services.TAKE_AWAY, services.take_away)

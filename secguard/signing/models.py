@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from secguard.accounts.models import User, owner_filter
@@ -121,10 +121,90 @@ class TrustedKey(models.Model):
         return "expired" if ended else self.status
 
 
+class RecallQuerySet(models.QuerySet["Recall"]):
+    def standing(self) -> RecallQuerySet:
+        """Those that were not lifted."""
+        return self.filter(lifted_at__isnull=True)
+
+
+class Recall(models.Model):
+    """A digest that somebody called back: nothing that was signed of it counts, and no gate lets it pass.
+
+    Of an index each platform has its own row, with the digest that was asked for.
+    """
+
+    digest = models.CharField(max_length=135)
+    asked_digest = models.CharField(max_length=135, help_text="the index that was called back, or the image itself")
+    reason = models.CharField(max_length=500)
+    recalled_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
+    recalled_at = models.DateTimeField()
+    lifted_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
+    lifted_at = models.DateTimeField(null=True, blank=True)
+    lift_reason = models.CharField(max_length=500, blank=True)
+
+    objects = RecallQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            # Also the look-up of every verdict and admission.
+            models.UniqueConstraint(fields=["digest"], condition=Q(lifted_at__isnull=True), name="recall_one_stands"),
+        ]
+        indexes = [models.Index(fields=["asked_digest", "-id"], name="recall_asked")]
+
+    def __str__(self) -> str:
+        return f"recall of {self.digest}"
+
+
+class AttestationQuerySet(models.QuerySet["Attestation"]):
+    def standing(self, now: datetime) -> AttestationQuerySet:
+        """Those that count at ``now``: not withdrawn, and made by a key that counts."""
+        active = Q(signing_key__status=KeyStatus.ACTIVE)
+        overlapping = Q(signing_key__status=KeyStatus.RETIRING, signing_key__counts_until__gt=now)
+        return self.filter(active | overlapping, withdrawn_at__isnull=True)
+
+
+class Attestation(models.Model):
+    """What SecGuard itself has stated of a digest in a repository: that it was promoted to an environment.
+
+    The statement lies beside the image, signed; this row is what admission asks, and what a recall withdraws.
+    """
+
+    digest = models.CharField(max_length=135, help_text="of the image, or of the index that it is a platform of")
+    repository = models.ForeignKey(Repository, models.CASCADE, related_name="attestations")
+    predicate_type = models.CharField(max_length=255)
+    environment = models.CharField(max_length=63, blank=True)
+    signing_key = models.ForeignKey(SigningKey, models.PROTECT, related_name="+")
+    made_at = models.DateTimeField()
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+    reason = models.CharField(max_length=500, blank=True, help_text="of its withdrawal")
+
+    objects = AttestationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            # Also the look-up: what was stated of a digest.
+            models.UniqueConstraint(
+                fields=["digest", "environment", "repository", "predicate_type"],
+                condition=Q(withdrawn_at__isnull=True),
+                name="attestation_one_stands",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.predicate_type} of {self.digest} for {self.environment}"
+
+
 class SignatureQuerySet(models.QuerySet["Signature"]):
     def visible_to(self, user: User) -> SignatureQuerySet:
         """Signatures in repositories of the user's teams."""
         return self.filter(owner_filter(user, "repository__application"))
+
+    def with_standing(self) -> SignatureQuerySet:
+        """With all that ``standing_at`` reads."""
+        called_back = Recall.objects.standing().filter(digest=OuterRef("digest"))
+        return self.annotate(is_recalled=Exists(called_back)).select_related("signing_key", "trusted_key")
 
 
 class Signature(models.Model):
@@ -166,14 +246,21 @@ class Signature(models.Model):
         return f"{self.form} of {self.digest}"
 
     def standing_at(self, now: datetime) -> Standing:
-        """What it is worth at ``now``; read with its keys selected."""
+        """What it is worth at ``now``; read ``with_standing``."""
         if self.problem:
             return Standing.INVALID
+        if self._is_recalled:
+            return Standing.RECALLED
         ours, theirs = self.signing_key, self.trusted_key
         counts = (ours is not None and keylife.counts(KeyStatus(ours.status), ours.counts_until, now)) or (
             theirs is not None and theirs.trusts_at(now)
         )
         return Standing.TRUSTED if counts and self.gone_at is None else Standing.UNKNOWN
+
+    @property
+    def _is_recalled(self) -> bool:
+        told = getattr(self, "is_recalled", None)
+        return Recall.objects.standing().filter(digest=self.digest).exists() if told is None else bool(told)
 
     @property
     def standing(self) -> Standing:

@@ -20,9 +20,11 @@ class Form(StrEnum):
 
 
 class Standing(StrEnum):
-    """``unknown``: no key that counts made it, somebody else's or forged. ``invalid``: it is not about this image."""
+    """``unknown``: no key that counts made it, somebody else's or forged. ``invalid``: it is not about this image.
+    ``recalled``: the image was called back, whoever signed it."""
 
     TRUSTED = "trusted"
+    RECALLED = "recalled"
     UNKNOWN = "unknown"
     INVALID = "invalid"
 

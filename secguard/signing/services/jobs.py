@@ -128,7 +128,7 @@ def keep(repository: Repository, digest: str, found: Sequence[Judged], now: date
     )
     there = Signature.objects.filter(repository=repository, digest=digest)
     there.filter(gone_at__isnull=True).exclude(identity__in=rows).update(gone_at=now)
-    return list(there.filter(identity__in=rows).select_related("signing_key", "trusted_key"))
+    return list(there.filter(identity__in=rows).with_standing())
 
 
 def _row(repository: Repository, digest: str, judged: Judged, now: datetime) -> Signature:

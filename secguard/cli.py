@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from secguard import client_commands, environment
+from secguard.client.certificate import SHIPPED
 from secguard.client.decisions import KINDS, SCOPES, VERBS
 from secguard.client.formats import FORMATS
 from secguard.client.gate import STAGES
@@ -71,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     _decision_commands(commands)
     _advisory_commands(commands)
     _workload_commands(commands)
+    _admission_commands(commands)
     _key_commands(commands)
     _server_commands(commands)
     return top
@@ -194,6 +196,35 @@ def _workload_commands(commands: Any) -> None:
     sync.add_argument("--cluster", required=True, metavar="NAME", help="whose pods they are")
     sync.add_argument("--namespace", default="", help="the list is of this namespace alone")
     _waiting(sync, 300)
+
+
+def _admission_commands(commands: Any) -> None:
+    group = commands.add_parser("admission", help="What clusters ask before anything starts.")
+    verbs = group.add_subparsers(title="what to do", required=True, metavar="VERB")
+    _certificate_command(verbs)
+
+
+def _certificate_command(verbs: Any) -> None:
+    made = _add(
+        verbs,
+        "certificate",
+        client_commands.admission_certificate,
+        "Make the certificate of the proxy in a cluster; prints the webhook configurations that believe it.",
+    )
+    made.add_argument("--namespace", default=SHIPPED, help=f"the proxy's namespace (default {SHIPPED})")
+    made.add_argument("--service", default=SHIPPED, help=f"the proxy's service (default {SHIPPED})")
+    made.add_argument("--days", type=int, default=365, help="how long it lives (default 365)")
+    made.add_argument("--ca", type=Path, metavar="FOLDER", help="the authority made earlier, which signs again")
+    made.add_argument("--context", default="", metavar="NAME", help="of the kubeconfig, with --apply")
+    to = made.add_mutually_exclusive_group()
+    to.add_argument(
+        "--out",
+        type=Path,
+        default=Path("secguard-admission-tls"),
+        metavar="FOLDER",
+        help="write the secret and the authority there (default secguard-admission-tls)",
+    )
+    to.add_argument("--apply", action="store_true", help="put them into the cluster with kubectl instead")
 
 
 def _advisory_commands(commands: Any) -> None:

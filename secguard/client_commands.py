@@ -9,13 +9,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from secguard.client import advisories as advisory_calls
+from secguard.client import certificate as certificates
 from secguard.client import decisions as decision_calls
 from secguard.client import gate as gates
 from secguard.client import keys as key_calls
 from secguard.client import scan as scans
 from secguard.client import signatures as signature_calls
 from secguard.client import workloads as workload_calls
+from secguard.client.cluster import Kubectl, believe
 from secguard.client.formats import FORMATS
 from secguard.client.formats.cleaning import line
 from secguard.client.rest import CouldNotTell, Deadline, connect
@@ -176,6 +180,33 @@ def workloads_sync(args: argparse.Namespace) -> int:
     sys.stdout.write(decision_calls.document_as_text({name: done[name] for name in ("running", "new", "gone")}))
     for image in done.get("unknown") or []:
         print(f"secguard: not known here: {line(str(image), 700)}", file=sys.stderr)  # noqa: T201 - the command line's
+    return 0
+
+
+def admission_certificate(args: argparse.Namespace) -> int:
+    """``secguard admission certificate``: prints the webhook configurations that are to be applied.
+
+    With ``--apply`` the authority is believed before anything serves with it, and those that the cluster has already
+    are patched there and not printed.
+    """
+    now, place = certificates.now(), certificates.Place(args.namespace, args.service)
+    authority = certificates.Authority.load(args.ca, now) if args.ca else certificates.Authority.make(now)
+    serving = authority.serving(place, args.days, now)
+    wanted: list[Any] = certificates.configurations(place, authority.pem)
+    secret = serving.secret(place, authority)
+    if args.apply:
+        kubectl = Kubectl(args.context)
+        wanted = believe(kubectl, wanted, authority, now)
+        kubectl.put(secret)
+        done = f"the secret {place.service}-tls is in the cluster"
+    else:
+        if not args.ca:
+            authority.keep(args.out / "ca")
+        certificates.write_private(args.out / "tls-secret.yaml", secret)
+        done = f"kubectl apply -f {args.out / 'tls-secret.yaml'}"
+    sys.stdout.write(yaml.safe_dump_all(wanted, sort_keys=False) if wanted else "")
+    ends = f"{serving.certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+    print(f"secguard: {place.host} until {ends}; {done}", file=sys.stderr)  # noqa: T201 - the command line's
     return 0
 
 

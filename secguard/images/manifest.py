@@ -35,6 +35,10 @@ LAYERS = frozenset(
     }.items()
     for compression in compressions
 )
+_NOT_DISTRIBUTED = (
+    "application/vnd.oci.image.layer.nondistributable.",
+    "application/vnd.docker.image.rootfs.foreign.",
+)
 _SCHEMA_1 = frozenset(f"application/vnd.docker.distribution.manifest.v1+{kind}" for kind in ("json", "prettyjws"))
 _UNTOLD = frozenset({"", "application/json", "text/plain", "application/octet-stream"})
 
@@ -68,6 +72,12 @@ class Descriptor:
     size: int
     platform: Platform | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
+    urls: tuple[str, ...] = ()
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """True for a layer that no registry is to have: its licence forbids it, and its URLs lead to it (layer.md)."""
+        return bool(self.urls) and self.media_type.startswith(_NOT_DISTRIBUTED)
 
     @property
     def is_attestation(self) -> bool:
@@ -228,6 +238,7 @@ def _descriptor(node: Node) -> Descriptor:
         size=size,
         platform=_platform(node.node("platform")),
         annotations=node.text_map("annotations"),
+        urls=node.texts("urls", most=100),
     )
 
 

@@ -63,6 +63,13 @@ def subject_of(raw: bytes) -> str:
     return subject.text("digest", most=200) if subject else ""
 
 
+def artifact_type_of(raw: bytes) -> str:
+    """What a manifest's entry in a list calls it: its own type, else its configuration's ("Listing Referrers")."""
+    node = Node(loads(raw, what="The manifest", max_bytes=manifest.MAX_BYTES), "The manifest")
+    config = node.node("config")
+    return node.text("artifactType", most=255) or (config.text("mediaType", most=255) if config else "")
+
+
 def described(descriptor: Descriptor) -> dict[str, Any]:
     """A descriptor as JSON's values."""
     document: dict[str, Any] = {
@@ -70,6 +77,7 @@ def described(descriptor: Descriptor) -> dict[str, Any]:
         "digest": descriptor.digest,
         "size": descriptor.size,
     }
+    document |= {"urls": list(descriptor.urls)} if descriptor.urls else {}
     return document | ({"annotations": dict(descriptor.annotations)} if descriptor.annotations else {})
 
 

@@ -10,23 +10,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from secguard.errors import Invalid
-from secguard.images import manifest
+from secguard.images import cosigntags, manifest
 from secguard.images.manifest import OCI_MANIFEST, Descriptor, ImageManifest
 from secguard.images.referrers import EMPTY, EMPTY_DIGEST, EMPTY_TYPE, described, fallback_tag, subject_of, to_json
 from secguard.signing import bundle, dsse, simplesigning
 
-CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 CONTENT = "dev.sigstore.bundle.content"
 PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"
 CREATED = "org.opencontainers.image.created"
 ATTESTED_TYPE = "predicateType"
 """The annotation of a layer under ``.att`` by which cosign finds one predicate's envelopes."""
-MAX_SIGNATURES = 200
-"""Layers under one tag: past it somebody fills the tag, and nothing of it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +52,6 @@ def attestation_layer(envelope: Descriptor, predicate_type: str) -> Descriptor:
     """A layer for the ``.att`` tag; the signature is inside the envelope, and cosign wants the annotation empty."""
     told = {simplesigning.SIGNATURE: "", ATTESTED_TYPE: predicate_type}
     return Descriptor(dsse.MEDIA_TYPE, envelope.digest, envelope.size, annotations=told)
-
-
-def config_of(layers: Sequence[Descriptor]) -> bytes:
-    """The configuration that cosign puts beside its layers: an image that never was, of these layers."""
-    never = "0001-01-01T00:00:00Z"
-    document = {
-        "architecture": "",
-        "created": never,
-        "history": [{"created": never} for _ in layers],
-        "os": "",
-        "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
-        "config": {},
-    }
-    return to_json(document)
-
-
-def tag_manifest(config: Descriptor, layers: Iterable[Descriptor]) -> bytes:
-    """The manifest under a ``.sig`` or ``.att`` tag."""
-    return to_json(
-        {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": described(config),
-            "layers": [described(layer) for layer in layers],
-        }
-    )
 
 
 def referrer_manifest(subject: Descriptor, blob: Descriptor, annotations: Mapping[str, str]) -> bytes:
@@ -140,12 +111,4 @@ def bundle_layer(raw: bytes, media_type: str, subject: str) -> Descriptor | None
 
 def layers_of(raw: bytes, media_type: str) -> tuple[Descriptor, ...]:
     """All layers under a tag of signatures or attestations. Raises as ``signed_payloads``."""
-    found = manifest.parse(raw, media_type)
-    if not isinstance(found, ImageManifest):
-        raise Invalid("The tag of signatures holds an index; expected a manifest.", code="bad-document")
-    if len(found.layers) > MAX_SIGNATURES:
-        raise Invalid(
-            f"The tag of signatures holds {len(found.layers)} layers; at most {MAX_SIGNATURES} are read.",
-            code="too-many-signatures",
-        )
-    return found.layers
+    return cosigntags.read(raw, media_type).layers

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from secguard.errors import Invalid
-from secguard.images import manifest, referrers
+from secguard.images import cosigntags, manifest, referrers
 from secguard.images.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor
 from secguard.images.referrers import Referrer
 from secguard.signing import attachments, bundle, dsse, simplesigning
@@ -30,25 +30,25 @@ def test_tags_are_those_of_the_specifications():
 
 def test_signatures_under_a_tag_are_read_as_they_were_written():
     layers = [attachments.signature_layer(PAYLOAD, b"one"), attachments.signature_layer(PAYLOAD, b"two")]
-    raw = attachments.tag_manifest(described(attachments.config_of(layers), attachments.CONFIG_TYPE), layers)
+    raw = cosigntags.manifest_of(described(cosigntags.config_of(layers), cosigntags.CONFIG_TYPE), layers)
     assert [(s.layer.digest, s.signature) for s in attachments.signed_payloads(raw, OCI_MANIFEST)] == [
         (PAYLOAD.digest, b"one"),
         (PAYLOAD.digest, b"two"),
     ]
-    assert json.loads(attachments.config_of(layers))["rootfs"]["diff_ids"] == [PAYLOAD.digest] * 2
+    assert json.loads(cosigntags.config_of(layers))["rootfs"]["diff_ids"] == [PAYLOAD.digest] * 2
 
 
 def test_a_layer_of_another_type_is_left_out_and_a_broken_signature_stays_to_be_told():
     other = Descriptor("text/plain", PAYLOAD.digest, 1)
     broken = Descriptor(simplesigning.MEDIA_TYPE, PAYLOAD.digest, 1, annotations={simplesigning.SIGNATURE: "!"})
-    raw = attachments.tag_manifest(described(b"{}", attachments.CONFIG_TYPE), [other, broken])
+    raw = cosigntags.manifest_of(described(b"{}", cosigntags.CONFIG_TYPE), [other, broken])
     assert [s.signature for s in attachments.signed_payloads(raw, OCI_MANIFEST)] == [b""]
 
 
 def test_a_tag_with_too_many_signatures_or_an_index_is_refused():
-    layers = [attachments.signature_layer(PAYLOAD, b"x")] * (attachments.MAX_SIGNATURES + 1)
+    layers = [attachments.signature_layer(PAYLOAD, b"x")] * (cosigntags.MAX_LAYERS + 1)
     with pytest.raises(Invalid, match="at most 200"):
-        attachments.signed_payloads(attachments.tag_manifest(PAYLOAD, layers), OCI_MANIFEST)
+        attachments.signed_payloads(cosigntags.manifest_of(PAYLOAD, layers), OCI_MANIFEST)
     with pytest.raises(Invalid, match="holds an index"):
         attachments.signed_payloads(referrers.encode([Referrer(IMAGE)]), OCI_INDEX)
 
@@ -56,7 +56,7 @@ def test_a_tag_with_too_many_signatures_or_an_index_is_refused():
 def test_envelopes_under_a_tag():
     envelope = described(b"envelope", dsse.MEDIA_TYPE)
     layer = attachments.attestation_layer(envelope, "https://example.org/t")
-    raw = attachments.tag_manifest(described(b"{}", attachments.CONFIG_TYPE), [layer])
+    raw = cosigntags.manifest_of(described(b"{}", cosigntags.CONFIG_TYPE), [layer])
     assert [d.digest for d in attachments.envelopes(raw, OCI_MANIFEST)] == [envelope.digest]
 
 

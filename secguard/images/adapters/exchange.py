@@ -10,18 +10,18 @@ import base64
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import httpx
 
-from secguard.errors import Invalid, NotAllowed, NotFound, SecGuardError, TooLarge, Unavailable
+from secguard.errors import Invalid, NotAllowed, SecGuardError, TooLarge, Unavailable
 from secguard.images.adapters import challenge, network
 from secguard.images.adapters.addresses import Destination, RegistryAccess, destination
-from secguard.images.adapters.network import CheckedTransport, Patience
+from secguard.images.adapters.network import CheckedTransport, Lines, Patience
+from secguard.images.adapters.refusals import FULL, Refusal, no_entry
 
-_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _MOVED_WITH_BODY = frozenset({307, 308})
 """The others turn a write into a GET (RFC 9110 section 15.4)."""
@@ -30,11 +30,29 @@ _MAX_ATTEMPTS = 4
 _MAX_WAIT = 60.0
 _MAX_PROBLEM = 64 * 1024
 _AGENT = "secguard"
+_IN_VAIN = frozenset({"registry-certificate", FULL})
+"""Asking again at once changes nothing."""
 _T = TypeVar("_T")
 
 
 Body = Callable[[], bytes | Iterable[bytes]]
 """What is sent, made anew for each time that it is sent: after signing in, or to where the registry points."""
+
+
+class Attempts:
+    """How often one thing was tried in vain, and the growing waits in between."""
+
+    def __init__(self, pause: Callable[[float], None]) -> None:
+        self._pause = pause
+        self._failures = 0
+
+    def failed(self, error: Unavailable, *, progressed: bool = False) -> None:
+        """Wait for the next attempt, or raise ``error`` where there is none; anew from one that ``progressed`` on."""
+        self._failures = 1 if progressed else self._failures + 1
+        if self._failures >= _MAX_ATTEMPTS or error.code in _IN_VAIN:
+            raise error
+        wait = 2.0 ** (self._failures - 1) * (0.5 + random.random() / 2)  # noqa: S311 - jitter, no secret
+        self._pause(min(max(wait, error.retry_after), _MAX_WAIT))
 
 
 class Exchange:
@@ -46,13 +64,14 @@ class Exchange:
         *,
         patience: Patience | None = None,
         resolver: network.Resolver = network.resolve,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.access = access
         self._patience = patience or Patience()
         self._resolver = resolver
         self._sleep = sleep
         self._context = network.tls_context(access.ca_certificate)
+        self._lines = Lines()
         self._transports: dict[tuple[str, str, int], CheckedTransport] = {}
         self._tokens: dict[str, tuple[str, float]] = {}
         self._is_basic = False
@@ -64,21 +83,31 @@ class Exchange:
             transport.close()
         self._transports.clear()
 
+    def cut(self) -> None:
+        """End what other threads wait for here, at once and for good: they fail with ``Unavailable``."""
+        self._lines.cut()
+
+    def attempts(self) -> Attempts:
+        """To count the attempts at something by; none follows after ``cut``."""
+        return Attempts(self._pause)
+
     def again(self, once: Callable[[], _T], progressed: Callable[[], bool] = lambda: False) -> _T:
         """What ``once`` returns; asked for again, with growing waits, while the registry falters.
 
         ``progressed`` says whether the last attempt brought something: then attempts are counted anew.
         """
-        failures = 0
+        attempts = self.attempts()
         while True:
             try:
                 return once()
             except Unavailable as error:
-                failures = 1 if progressed() else failures + 1
-                if failures >= _MAX_ATTEMPTS or error.code == "registry-certificate":
-                    raise
-                wait = 2.0 ** (failures - 1) * (0.5 + random.random() / 2)  # noqa: S311 - jitter, no secret
-                self._sleep(min(max(wait, error.retry_after), _MAX_WAIT))
+                attempts.failed(error, progressed=progressed())
+
+    def _pause(self, seconds: float) -> None:
+        if self._sleep is not None:
+            self._sleep(seconds)
+        if self._lines.are_cut.wait(0 if self._sleep else seconds):
+            raise Unavailable(f"What was asked of {self.access.host} was stopped from here.", code="stopped")
 
     def get(self, path: str, scope: str, *, most: int, headers: Mapping[str, str] | None = None) -> httpx.Response:
         """A whole answer of at most ``most`` bytes, asked for again while the registry falters."""
@@ -195,7 +224,7 @@ class Exchange:
     ) -> httpx.Response:
         transport = self._transports.get(to.origin)
         if transport is None:
-            fresh = CheckedTransport(to, self._context, self._patience, self._resolver)
+            fresh = CheckedTransport(to, self._context, self._patience, self._resolver, self._lines)
             transport = self._transports.setdefault(to.origin, fresh)
         with self.words(url):
             ours = {"User-Agent": _AGENT, "Accept-Encoding": "identity"}
@@ -266,47 +295,24 @@ class Exchange:
         self._tokens[scope] = (token.value, time.monotonic() + token.seconds * 0.9)
 
     def _no_entry(self, response: httpx.Response) -> NoReturn:
-        act, acting = ("read", "reading") if _is_safe(response) else ("write to", "writing")
-        who = f"the user {self.access.username!r}" if self.access.username else f"anonymous {acting}"
-        what = "Check the password" if self.access.username else "Enter a user and password"
-        raise NotAllowed(
-            f"The registry {self.access.host} refuses {who} ({response.status_code}). {what} in the registry's "
-            f"settings, that it may {act} this repository, and that the repository's name is right.",
-            code="registry-refused",
-        )
+        who, is_write = f"The registry {self.access.host}", response.request.method not in ("GET", "HEAD")
+        raise no_entry(who, self.access.username, response.status_code, is_write=is_write)
 
     # Refusals -------------------------------------------------------------------------------------------------------
 
     def _refuse(self, response: httpx.Response, path: str, who: str = "") -> NoReturn:
-        who, status = who or f"The registry {self.access.host}", response.status_code
-        if status in _AGAIN:
-            raise Unavailable(
-                f"{who} answers {status} to {path[:200]}. It is asked again later.",
-                retry_after=_seconds(response.headers.get("retry-after", "")),
-                code="registry-falters",
-            )
-        said = self._problem(response)
-        if status == 404:
-            raise NotFound(
-                f"{who} has no {path[:200]}{said}. Check the name, and that it was pushed.", code="not-there"
-            )
-        if status in (401, 403):
-            self._no_entry(response)
-        expected = "expected 200. Is it a registry (OCI distribution API)?"
-        if not _is_safe(response):
-            expected = "it does not take what was pushed. Is it read-only, or a cache of another registry?"
-        raise Invalid(
-            f"{who} answers {status} to {path[:200]}{said}; {expected}",
-            code="registry-answer",
-        )
-
-    def _problem(self, response: httpx.Response) -> str:
-        """What the registry says in words (distribution-spec, "Error Codes"), shortened; empty if nothing."""
-        try:
-            from_json = challenge.problem(self.body(response, _MAX_PROBLEM))
-        except SecGuardError:
-            return ""
-        return f": {from_json}" if from_json else ""
+        raw = b""
+        with suppress(SecGuardError):
+            raw = self.body(response, _MAX_PROBLEM)
+        raise Refusal(
+            who or f"The registry {self.access.host}",
+            self.access.username,
+            response.request.method,
+            path,
+            response.status_code,
+            raw,
+            _seconds(response.headers.get("retry-after", "")),
+        ).error
 
     @contextmanager
     def words(self, url: str) -> Iterator[None]:
@@ -323,8 +329,7 @@ class Exchange:
         except httpx.ConnectError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise Unavailable(
-                    f"The certificate of {host} is not trusted: {error}. Enter the CA that signed it in the "
-                    "registry's settings.",
+                    f"The certificate of {host} is not trusted: {error}. {_remedy(str(error))}",
                     code="registry-certificate",
                 ) from None
             raise Unavailable(
@@ -345,8 +350,10 @@ class Exchange:
             ) from None
 
 
-def _is_safe(response: httpx.Response) -> bool:
-    return response.request.method in ("GET", "HEAD")
+def _remedy(error: str) -> str:
+    if "expired" in error or "not yet valid" in error:
+        return "Renew it there; if it is in force, the clock of this host is wrong."
+    return "Enter the CA that signed it in the registry's settings."
 
 
 def _origin(url: str) -> tuple[str, str, int]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from weakref import WeakSet
 
 import httpcore
 import httpx
@@ -61,13 +64,42 @@ class Stalled(httpcore.ReadTimeout):
     """The peer sends, but next to nothing."""
 
 
+class Lines:
+    """The open connections of one client, so that another thread can end them: whoever waits on one fails at once."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._open: WeakSet[httpcore.NetworkStream] = WeakSet()
+        self.are_cut = threading.Event()
+
+    def add(self, stream: httpcore.NetworkStream) -> None:
+        """Raises ``ConnectError`` where they were cut already: nothing new begins."""
+        with self._guard:
+            if not self.are_cut.is_set():
+                self._open.add(stream)
+                return
+        stream.close()
+        raise httpcore.ConnectError("it was stopped from here")
+
+    def cut(self) -> None:
+        """End them, now and for good."""
+        with self._guard:
+            self.are_cut.set()
+            for stream in self._open:
+                # Closing alone wakes nobody; and not TLS' own end, which the thread that reads is in the middle of.
+                with suppress(OSError):
+                    socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
+
+
 class _PacedStream(httpcore.NetworkStream):
     """A socket that times the peer: each request it carries starts the clock anew."""
 
-    def __init__(self, stream: httpcore.NetworkStream, patience: Patience) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, patience: Patience, lines: Lines) -> None:
         self._stream = stream
         self._patience = patience
+        self._lines = lines
         self._begin()
+        lines.add(self)
 
     def _begin(self) -> None:
         self._since = time.monotonic()
@@ -96,7 +128,7 @@ class _PacedStream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         secured = self._stream.start_tls(ssl_context, server_hostname, self._patience.connect)
-        return _PacedStream(secured, self._patience)
+        return _PacedStream(secured, self._patience, self._lines)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
@@ -105,9 +137,10 @@ class _PacedStream(httpcore.NetworkStream):
 class _CheckedBackend(httpcore.NetworkBackend):
     """Connects a pool to its one destination, at addresses that are permitted."""
 
-    def __init__(self, to: Destination, patience: Patience, resolver: Resolver) -> None:
+    def __init__(self, to: Destination, patience: Patience, resolver: Resolver, lines: Lines) -> None:
         self._to = to
         self._patience = patience
+        self._lines = lines
         self._resolver = resolver
         self._sockets = httpcore.SyncBackend()
 
@@ -132,7 +165,7 @@ class _CheckedBackend(httpcore.NetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
             else:
-                return _PacedStream(stream, self._patience)
+                return _PacedStream(stream, self._patience, self._lines)
         raise failure or httpcore.ConnectError(f"the name {host} has no address")
 
 
@@ -152,13 +185,18 @@ class CheckedTransport(httpx.BaseTransport):
     """Sends single requests to one destination: no redirects, no cookies, no proxy of the environment."""
 
     def __init__(
-        self, to: Destination, context: ssl.SSLContext, patience: Patience, resolver: Resolver = resolve
+        self,
+        to: Destination,
+        context: ssl.SSLContext,
+        patience: Patience,
+        resolver: Resolver = resolve,
+        lines: Lines | None = None,
     ) -> None:
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
             max_connections=8,
             keepalive_expiry=30.0,
-            network_backend=_CheckedBackend(to, patience, resolver),
+            network_backend=_CheckedBackend(to, patience, resolver, lines or Lines()),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

@@ -6,17 +6,18 @@ something else, or lost it, is found before anything relies on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from urllib.parse import urlencode
 
 import httpx
 
-from secguard.errors import Conflict, Invalid, NotFound
-from secguard.images import referrers
+from secguard.errors import Conflict, Invalid, NotAllowed, NotFound
+from secguard.images import manifest, referrers
 from secguard.images.adapters.registry import RegistryClient, reference_of, v2
 from secguard.images.adapters.source import Resolved, digest_of
 from secguard.images.manifest import MAX_BYTES, OCI_INDEX, Descriptor
+from secguard.images.reference import is_digest
 from secguard.images.referrers import Referrer
 
 Chunks = Callable[[], Iterable[bytes]]
@@ -59,7 +60,11 @@ class PushingClient(RegistryClient):
             return
         self._exchange.again(lambda: self._upload(path, blob, chunks))
         if not self.has_blob(path, blob):
-            raise Invalid(f"The registry {self.access.host} took the blob {blob.digest} and does not have it.")
+            raise Invalid(
+                f"The registry {self.access.host} took the blob {blob.digest} and does not have it. Nothing relies on "
+                "it; ask who runs the registry.",
+                code="lost",
+            )
         if blob.size <= _SMALL:
             self.small_blob(path, blob)
 
@@ -91,8 +96,39 @@ class PushingClient(RegistryClient):
         answer = self._put(path, raw, media_type)
         pushed = self._read_back(path, raw, "")
         if answer.headers.get("oci-subject", "") != subject and not self._lists_referrers(path, subject):
-            self._note(path, subject, Referrer(Descriptor(media_type, pushed.digest, len(raw)), artifact_type))
+            told = manifest.parse(raw, media_type).annotations
+            made = Descriptor(media_type, pushed.digest, len(raw), annotations=told)
+            self._note(path, subject, Referrer(made, artifact_type))
         return pushed
+
+    def delete_manifest(self, path: str, digest: str) -> bool:
+        """Take a manifest away, and with it every tag that points to it; False where the registry does not allow that.
+
+        One that is not there counts as taken away.
+        """
+        at = f"{v2(path)}/manifests/{reference_of(digest)}"
+        scope = f"repository:{path}:pull,push,delete"
+        try:
+            self._exchange.again(
+                lambda: self._exchange.write("DELETE", at, scope, expected=(200, 202, 204), headers={}, body=bytes)
+            )
+        except NotFound:
+            return True
+        except (Invalid, NotAllowed):
+            return False
+        return True
+
+    def forget_referrers(self, path: str, subject: str, gone: Collection[str]) -> None:
+        """Take these digests out of the index under the fallback tag; nothing where it does not name them."""
+        tag = referrers.fallback_tag(subject)
+        for _ in range(_ATTEMPTS):
+            known = self.noted_referrers(path, subject)
+            kept = [r for r in known if r.descriptor.digest not in gone]
+            if len(kept) == len(known):
+                return
+            with suppress(Conflict):
+                self.push_manifest(path, referrers.encode(kept), OCI_INDEX, tag)
+        raise self._race(tag)
 
     # ------------------------------------------------------------------------------------------------------------------
 
@@ -107,7 +143,10 @@ class PushingClient(RegistryClient):
                 return
             with suppress(Conflict):
                 self.push_manifest(path, referrers.encode([*known, added]), OCI_INDEX, tag)
-        raise Conflict(
+        raise self._race(tag)
+
+    def _race(self, tag: str) -> Conflict:
+        return Conflict(
             f"The list of referrers {tag} in {self.access.host} is changed by somebody else all the time. Try again.",
             code="referrers-race",
         )
@@ -122,15 +161,22 @@ class PushingClient(RegistryClient):
         )
 
     def _read_back(self, path: str, raw: bytes, reference: str) -> Resolved:
-        digest = digest_of(raw)
-        kept = self.resolve(path, digest)
+        digest = reference if is_digest(reference) else digest_of(raw)
+        try:
+            kept = self.resolve(path, digest)
+        except NotFound:
+            raise Invalid(
+                f"The registry {self.access.host} took the manifest {digest} and does not have it. Nothing relies on "
+                "it; ask who runs the registry.",
+                code="lost",
+            ) from None
         if kept.raw != raw:
             raise Invalid(
                 f"The registry {self.access.host} answers with {len(kept.raw):,} bytes for the manifest {digest} that "
                 f"was just written with {len(raw):,}: they are others. Nothing relies on it.",
                 code="written-otherwise",
             )
-        if reference and (found := self.resolve(path, reference).digest) != digest:
+        if reference not in ("", digest) and (found := self.resolve(path, reference).digest) != digest:
             raise Conflict(
                 f"{path}:{reference} in {self.access.host} is {found} though {digest} was just written: somebody else "
                 "moved it.",

@@ -7,8 +7,7 @@ once; manifests come back byte for byte, blobs are checked against their digest,
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
@@ -21,7 +20,7 @@ from secguard.images.adapters.addresses import RegistryAccess
 from secguard.images.adapters.exchange import Exchange
 from secguard.images.adapters.network import Patience
 from secguard.images.adapters.source import Progress, Resolved, digest_of
-from secguard.images.adapters.verified import VerifiedFile
+from secguard.images.adapters.verified import Taker, VerifiedFile, VerifiedStream
 from secguard.images.manifest import Descriptor
 from secguard.images.reference import is_digest
 from secguard.images.referrers import Referrer
@@ -41,6 +40,7 @@ _PAGING = ("n", "last", "next_page", "artifactType")
 _MAX_REFERRERS = 10_000
 MAX_SMALL_BLOB = 64 * 2**20
 _MAX_PAGE_BYTES = 8 * 2**20
+_BLOCK = 2**18
 _WORTH_ANOTHER_TRY = 2**20
 """Bytes that a transfer which broke off must have brought, for its attempts to be counted anew."""
 
@@ -54,7 +54,7 @@ class RegistryClient:
         *,
         patience: Patience | None = None,
         resolver: network.Resolver = network.resolve,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.access = access
         self._exchange = Exchange(access, patience=patience, resolver=resolver, sleep=sleep)
@@ -68,6 +68,10 @@ class RegistryClient:
     def close(self) -> None:
         """End all connections."""
         self._exchange.close()
+
+    def cut(self) -> None:
+        """End what other threads wait for with this client, at once and for good: they fail with ``Unavailable``."""
+        self._exchange.cut()
 
     def ping(self) -> None:
         """Raises where the registry does not answer as one, or refuses the credentials (distribution-spec, end-1)."""
@@ -112,6 +116,26 @@ class RegistryClient:
             # The fault may be in what a former attempt left behind.
             self._whole(at, _pull(path), into, progress)
             into.check()
+
+    def stream_blob(self, path: str, blob: Descriptor) -> Generator[bytes]:
+        """A blob in pieces, kept nowhere. A broken transfer goes on where it broke, as in ``blob``.
+
+        The last piece is handed on only once the whole is proven: whoever passes the pieces on never has all of
+        another blob. Raises ``Invalid`` instead of it.
+        """
+        at, into, attempts = f"{v2(path)}/blobs/{blob.digest}", VerifiedStream(blob), self._exchange.attempts()
+        held = b""
+        while not into.is_complete:
+            begun_at = into.size
+            try:
+                for block in self._blocks(at, _pull(path), into):
+                    if held and block:
+                        yield held
+                    held = block or held
+            except Unavailable as error:
+                attempts.failed(error, progressed=into.size - begun_at >= _WORTH_ANOTHER_TRY)
+        into.check()
+        yield held
 
     def small_blob(self, path: str, blob: Descriptor) -> bytes:
         """A blob of up to ``MAX_SMALL_BLOB`` bytes, checked. Raises ``TooLarge``, ``Invalid`` where it is another."""
@@ -202,14 +226,18 @@ class RegistryClient:
     def _transfer(self, at: str, scope: str, into: VerifiedFile, progress: Progress | None) -> None:
         if into.is_complete:
             return
+        for _ in self._blocks(at, scope, into):
+            if progress:
+                progress(into.size)
+
+    def _blocks(self, at: str, scope: str, into: Taker) -> Iterator[bytes]:
+        """One attempt: what is new to ``into``, after it took it."""
         headers = {"Range": f"bytes={into.size}-"} if into.size else {}
         with self._exchange.stream("GET", at, scope, headers) as response:
             self._line_up(response, into)
             with self._exchange.words(str(response.url)):
-                for block in response.iter_raw(2**18):
-                    into.write(block)
-                    if progress:
-                        progress(into.size)
+                for block in response.iter_raw(_BLOCK):
+                    yield into.write(block)
         if not into.is_complete:
             raise Unavailable(
                 f"The registry {self.access.host} ended the blob {into.descriptor.digest} after {into.size:,} of "
@@ -218,7 +246,7 @@ class RegistryClient:
                 code="registry-broke-off",
             )
 
-    def _line_up(self, response: httpx.Response, into: VerifiedFile) -> None:
+    def _line_up(self, response: httpx.Response, into: Taker) -> None:
         """Make the answer's first byte the next one of ``into``."""
         if response.status_code == 206:
             span = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(?:\d{1,18}|\*)", response.headers.get("content-range", ""))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
-from secguard.errors import Conflict, Invalid, NotFound
+from secguard.errors import Invalid, NotFound
 from secguard.images import referrers
 from secguard.images.adapters.pushing import PushingClient
 from secguard.images.adapters.registry import RegistryClient
 from secguard.images.adapters.source import Resolved
+from secguard.images.adapters.tagjoining import join
 from secguard.images.manifest import OCI_MANIFEST, Descriptor
 from secguard.signing import attachments, bundle, dsse, simplesigning, statements
 from secguard.signing.attachments import SignedPayload
@@ -40,13 +40,13 @@ def read(client: RegistryClient, path: str, digest: str) -> list[Seen]:
 def put_signature(client: PushingClient, path: str, digest: str, payload: bytes, signature: bytes) -> None:
     """Add a signature to the ``.sig`` tag, beside those that are there."""
     blob = client.push_bytes(path, payload, simplesigning.MEDIA_TYPE)
-    _append(client, path, attachments.signature_tag(digest), attachments.signature_layer(blob, signature))
+    join(client, path, attachments.signature_tag(digest), [attachments.signature_layer(blob, signature)])
 
 
 def put_attestation(client: PushingClient, path: str, digest: str, envelope: Envelope, predicate_type: str) -> None:
     """Add an attestation to the ``.att`` tag."""
     blob = client.push_bytes(path, envelope.encode(), dsse.MEDIA_TYPE)
-    _append(client, path, attachments.attestation_tag(digest), attachments.attestation_layer(blob, predicate_type))
+    join(client, path, attachments.attestation_tag(digest), [attachments.attestation_layer(blob, predicate_type)])
 
 
 def put_bundle(
@@ -170,18 +170,3 @@ def _tagged(client: RegistryClient, path: str, tag: str) -> Resolved | None:
 
 
 # Writing --------------------------------------------------------------------------------------------------------------
-
-
-def _append(client: PushingClient, path: str, tag: str, layer: Descriptor) -> None:
-    """Read, change, write: what cosign's format leaves. Another writer in between is met by doing it again."""
-    for _ in range(_ATTEMPTS):
-        found = _tagged(client, path, tag)
-        known = attachments.layers_of(found.raw, found.media_type) if found else ()
-        if layer in known:
-            return
-        layers = [*known, layer]
-        config = client.push_bytes(path, attachments.config_of(layers), attachments.CONFIG_TYPE)
-        with suppress(Conflict):
-            client.push_manifest(path, attachments.tag_manifest(config, layers), OCI_MANIFEST, tag)
-            return
-    raise Conflict(f"The tag {tag} in {client.access.host} is changed by somebody else all the time.", code="tag-race")

@@ -16,7 +16,8 @@ class Kind:
     """One kind of news.
 
     ``heading`` stands above its lines; ``lead`` begins the sentence that names one of them in a subject; kinds with
-    equally pressing news come in ``order``. ``url`` is where all of them are, a path on this site.
+    equally pressing news come in ``order``. ``url`` is where all of them are, a path on this site. ``at_once``: minutes
+    count, so a message with it waits for nobody's hour or day, only for their quiet hours.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Kind:
     lead: str
     order: int
     url: str = ""
+    at_once: bool = False
 
 
 _kinds: dict[str, Kind] = {}

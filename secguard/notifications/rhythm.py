@@ -56,14 +56,24 @@ class Wishes:
         return start <= hour < end if start < end else hour >= start or hour < end
 
 
-def is_due(wishes: Wishes, *, first: datetime, latest: datetime, last_sent: datetime | None, now: datetime) -> bool:
+def is_due(
+    wishes: Wishes,
+    *,
+    first: datetime,
+    latest: datetime,
+    last_sent: datetime | None,
+    now: datetime,
+    at_once: bool = False,
+) -> bool:
     """Whether what waits is to be written now.
 
     ``first`` and ``latest`` are the instants of the oldest and newest news that wait, ``last_sent`` that of the last
-    message, if any.
+    message, if any. ``at_once``: there is something among them for which minutes count.
     """
     if wishes.is_quiet(now) or not _has_settled(first, latest, now):
         return False
+    if at_once:
+        return True
     match wishes.rhythm:
         case Rhythm.AT_ONCE:
             return True

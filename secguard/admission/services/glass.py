@@ -15,6 +15,7 @@ from secguard.accounts.services import require
 from secguard.admission.answer import Answer
 from secguard.admission.breakglass import MIN_REASON, GlassEvent, GlassStatus, after, check
 from secguard.admission.models import BreakGlass
+from secguard.admission.services import telling
 from secguard.approvals.queries import CHOSEN, is_made_able_by
 from secguard.audit.actions import Action
 from secguard.audit.services import record
@@ -50,6 +51,7 @@ def request_glass(
         raise Conflict(f"Break-glass {standing.pk} asks for the same and waits.", code="break-glass-asked")
     made = BreakGlass.objects.create(**same, minutes=minutes, reason=reason.strip(), requested_by=actor)
     _record(Action.BREAK_GLASS_REQUEST, made, actor, {"minutes": minutes, "reason": made.reason})
+    telling.tell_asked(made, now=made.requested_at)
     return made
 
 
@@ -73,6 +75,10 @@ def _decide(pk: int, event: GlassEvent, actor: User) -> BreakGlass:
         found.expires_at = now + timedelta(minutes=found.minutes)
     found.save(update_fields=["status", "decided_by", "decided_at", "expires_at"])
     _record(_ACTIONS[event], found, actor, {"requested_by": found.requested_by.username})
+    if event is GlassEvent.GRANT:
+        telling.tell_granted(found, now=now)
+    else:
+        telling.tell_ended(found, "refused", actor=actor, now=now)
     return found
 
 
@@ -86,6 +92,7 @@ def withdraw_glass(pk: int, *, actor: User) -> BreakGlass:
     found.status = after(found.status, GlassEvent.WITHDRAW)
     found.save(update_fields=["status"])
     _record(Action.BREAK_GLASS_WITHDRAW, found, actor, {})
+    telling.tell_ended(found, "withdrawn", actor=actor, now=timezone.now())
     return found
 
 
@@ -101,6 +108,7 @@ def review_glass(pk: int, *, review: str, actor: User) -> BreakGlass:
     found.reviewed_by, found.reviewed_at, found.review = actor, timezone.now(), review.strip()
     found.save(update_fields=["status", "reviewed_by", "reviewed_at", "review"])
     _record(Action.BREAK_GLASS_REVIEW, found, actor, {"review": found.review})
+    telling.settle(telling.USED, found, now=found.reviewed_at)
     return found
 
 
@@ -114,7 +122,9 @@ def use(made: Answer, now: datetime) -> bool:
         if usable.update(status=GlassStatus.USED, used_at=now, used_for=told) != 1:
             transaction.set_rollback(True)
             return False
-        _record(Action.BREAK_GLASS_USE, BreakGlass.objects.get(pk=pk), None, {"for": told, "review": about.uid})
+        used = BreakGlass.objects.select_related("cluster", "requested_by", "decided_by").get(pk=pk)
+        _record(Action.BREAK_GLASS_USE, used, None, {"for": told, "review": about.uid})
+        telling.tell_used(used, now=now)
     return True
 
 

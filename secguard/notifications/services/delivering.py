@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Max, Min, Q
+from django.db.models import Count, F, Max, Min, Q
 from django.utils import timezone
 
 from secguard import bulk
@@ -67,22 +67,26 @@ def gather(now: datetime) -> Iterator[Message]:
         last = waiting[-1][0]
         ids = [user for user, *_ in waiting]
         people, wishes, sent = addressees(ids), _wishes(ids), _last_sent(ids)
-        for user, first, latest in waiting:
+        for user, first, latest, at_once in waiting:
+            wanted, before = wishes.get(user) or Wishes(), sent.get(user)
             if user in people and is_due(
-                wishes.get(user) or Wishes(), first=first, latest=latest, last_sent=sent.get(user), now=now
+                wanted, first=first, latest=latest, last_sent=before, now=now, at_once=bool(at_once)
             ):
                 message = _take(user, now)
                 if message is not None:
                     yield message
 
 
-def _waiting(*, after: int) -> list[tuple[int, datetime, datetime]]:
-    """(user, first, latest) of people with untold news, who want mail and for whom no message waits already."""
+def _waiting(*, after: int) -> list[tuple[int, datetime, datetime, int]]:
+    """(user, first, latest, how many of them at once) of people with untold news, who want mail and for whom no message
+    waits already."""
     rows = Notice.objects.pending().filter(user_id__gt=after, total__gt=0)
     rows = rows.exclude(user__in=Preference.objects.filter(email=False).values("user_id"))
     rows = rows.exclude(user__in=Message.objects.filter(status=MessageStatus.WAITING).values("user_id"))
-    grouped = rows.order_by("user_id").values("user_id").annotate(first=Min("created_at"), latest=Max("changed_at"))
-    return list(grouped.values_list("user_id", "first", "latest")[:PEOPLE])
+    pressing = Count("pk", filter=Q(kind__in=[kind.name for kind in kinds.kinds() if kind.at_once]))
+    grouped = rows.order_by("user_id").values("user_id")
+    grouped = grouped.annotate(first=Min("created_at"), latest=Max("changed_at"), at_once=pressing)
+    return list(grouped.values_list("user_id", "first", "latest", "at_once")[:PEOPLE])
 
 
 def _wishes(user_ids: Sequence[int]) -> dict[int, Wishes]:

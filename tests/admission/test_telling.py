@@ -116,9 +116,7 @@ def test_nobody_whose_account_has_ended_is_told(gate: Any, people: dict[str, Per
     assert set(Notice.objects.values_list("user__username", flat=True)) == {"reviewer"}
 
 
-def test_minutes_count_so_the_message_waits_for_no_hour(
-    asked: int, people: dict[str, Person], smtp_is_set: None
-) -> None:
+def test_minutes_count_so_the_message_waits_for_no_hour(asked: int, people: dict[str, Person]) -> None:
     from secguard.notifications.models import Message
     from secguard.notifications.rhythm import MessageStatus
 

@@ -15,6 +15,7 @@ from secguard.accounts.api import (
     UserViewSet,
 )
 from secguard.admission.api import AdmissionDecisionViewSet, BreakGlassViewSet, ClusterViewSet
+from secguard.admission.views.agents import AnswersView, SnapshotView
 from secguard.advisories.api import AdvisoryViewSet, FeedViewSet, ImportViewSet
 from secguard.audit.api import AuditViewSet
 from secguard.dashboards.views import applications as standing
@@ -25,6 +26,7 @@ from secguard.images.api import DIGEST, ComponentList, ImageSbom, ImageViewSet, 
 from secguard.notifications.api import NoticeViewSet
 from secguard.policies import views as policy_views
 from secguard.policies.api import EvaluationViewSet, PolicyVersionViewSet, PolicyViewSet, VerdictView
+from secguard.promotion.api import EnvironmentViewSet, PromotionViewSet, RecallView
 from secguard.sample.api import SampleView
 from secguard.sample.views import sample
 from secguard.scans.api import AffectedList, ReportView, ScanViewSet, WatchView
@@ -53,6 +55,8 @@ router.register("workloads", WorkloadViewSet, "workload")
 router.register("break-glass", BreakGlassViewSet, "break-glass")
 router.register("clusters", ClusterViewSet, "cluster")
 router.register("admission-decisions", AdmissionDecisionViewSet, "admission-decision")
+router.register("environments", EnvironmentViewSet, "environment")
+router.register("promotions", PromotionViewSet, "promotion")
 router.register("signing-keys", SigningKeyViewSet, "signing-key")
 router.register("trusted-keys", TrustedKeyViewSet, "trusted-key")
 router.register("users", UserViewSet, "user")
@@ -69,6 +73,8 @@ api_patterns: list[URLPattern | URLResolver] = [
     path("me/", MeView.as_view(), name="me"),
     path("sample/", SampleView.as_view(), name="sample"),
     path("reports/", ReportView.as_view(), name="report"),
+    re_path(r"^clusters/(?P<pk>[0-9]{1,18}|own)/snapshot/$", SnapshotView.as_view(), name="cluster-snapshot"),
+    re_path(r"^clusters/(?P<pk>[0-9]{1,18}|own)/answers/$", AnswersView.as_view(), name="cluster-answers"),
     path("advisories/<str:name>/affected/", AffectedList.as_view(), name="advisory-affected"),
     re_path(r"^repositories/(?P<pk>[0-9]{1,18})/watch/$", WatchView.as_view(), name="repository-watch"),
     re_path(rf"{OF_IMAGE}/findings/$", ImageFindingList.as_view(), name="image-findings"),
@@ -77,6 +83,7 @@ api_patterns: list[URLPattern | URLResolver] = [
     re_path(rf"{OF_IMAGE}/difference/$", ImageDifference.as_view(), name="image-difference"),
     re_path(rf"{OF_IMAGE}/signatures/$", ImageSignatures.as_view(), name="image-signatures"),
     re_path(rf"{OF_IMAGE}/signatures/job/$", SigningJob.as_view(), name="image-signing-job"),
+    re_path(rf"{OF_IMAGE}/recall/$", RecallView.as_view(), name="image-recall"),
     re_path(rf"{OF_IMAGE}/verdict/$", VerdictView.as_view(), name="image-verdict"),
 ]
 

@@ -1,0 +1,21 @@
+from django.apps import AppConfig
+
+
+class PromotionConfig(AppConfig):
+    name = "secguard.promotion"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from secguard.jobs.registry import register  # noqa: PLC0415
+        from secguard.notifications import kinds  # noqa: PLC0415
+        from secguard.policies import services as policies  # noqa: PLC0415
+        from secguard.promotion import services  # noqa: PLC0415 - models are loaded only now
+        from secguard.signing import services as signing  # noqa: PLC0415
+
+        register(services.CARRY, services.carry, failed=services.carry_failed)
+        register(services.UNDO, services.undo)
+        register(services.OFFER, services.offer)
+        signing.RECALLED.append(services.follow_recall)
+        policies.JUDGED.append(services.follow_verdicts)
+        for kind in services.KINDS:
+            kinds.register(kind)

@@ -1,0 +1,222 @@
+"""What an image is, where it stands on its way, and what is judged of it at an environment's gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import QuerySet
+
+from secguard.accounts.models import User
+from secguard.approvals.models import Vote
+from secguard.approvals.queries import outcomes, votes_of
+from secguard.approvals.quorum import Outcome
+from secguard.approvals.services import UNOWNED
+from secguard.errors import Invalid, NotFound
+from secguard.images.models import Image, ImageRepository, Index, IndexImage, Repository, Tag
+from secguard.images.reference import Reference, is_digest, parse
+from secguard.policies.facts import Gate
+from secguard.policies.models import Verdict
+from secguard.policies.services import document_of, verdict_of
+from secguard.promotion.models import Environment, Promotion
+from secguard.promotion.route import Stop
+from secguard.signing.models import Attestation, Recall
+from secguard.signing.services import reach_of
+from secguard.signing.statements import PROMOTION
+from secguard.workloads.models import Workload
+
+MAX_RUNS = 500
+"""Workloads that are listed of one digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a reference names: a digest in a repository, and the images behind it (an index has several)."""
+
+    repository: Repository
+    digest: str
+    images: tuple[Image, ...]
+
+
+def choose(text: str, *, actor: User | None) -> Chosen:
+    """What a reference names here now: a digest itself, a tag what it pointed to when it was scanned last.
+
+    Raises ``Invalid`` for a digest without a repository, ``NotFound`` for what is not known or not to be seen.
+    """
+    if is_digest(text.strip()):
+        raise Invalid("Name the repository too: registry/repository@sha256:…", code="bad-reference", where="image")
+    reference = parse(text)
+    seen = Repository.objects.visible_to(actor) if actor else Repository.objects.all()
+    repository = seen.filter(name=reference.repository).select_related("registry", "application__team").first()
+    if repository is None:
+        raise NotFound(
+            f"There is no repository {reference.repository} that you may see. Have the image scanned first "
+            f"(secguard scan {text[:200]}).",
+            code="no-repository",
+            where="image",
+        )
+    digest = reference.digest or _pointed(repository, reference)
+    images = images_of(digest)
+    here = set(ImageRepository.objects.filter(repository=repository, image__in=images).values_list("image", flat=True))
+    if not images or here != {image.pk for image in images}:
+        raise NotFound(
+            f"{digest} is not known to lie in {repository.name}. Have it scanned there first "
+            f"(secguard scan {repository.name}@{digest}).",
+            code="no-image",
+            where="image",
+        )
+    if any(not image.is_digest_asserted for image in images):
+        raise Invalid(
+            f"Of {text[:200]} only the configuration's digest is known, not the manifest's that registries keep. Push "
+            "it, and have it scanned there.",
+            code="not-pushed",
+            where="image",
+        )
+    return Chosen(repository, digest, tuple(images))
+
+
+def images_of(digest: str) -> list[Image]:
+    """The image of that digest, or the platforms of that index as far as they are known."""
+    image = Image.objects.filter(digest=digest).first()
+    if image is not None:
+        return [image]
+    members = IndexImage.objects.filter(index__digest=digest).values("image_id")
+    return list(Image.objects.filter(pk__in=members).order_by("pk"))
+
+
+def _pointed(repository: Repository, reference: Reference) -> str:
+    name = reference.tag or "latest"
+    tag = Tag.objects.filter(repository=repository, name=name).select_related("image", "index").first()
+    if tag is None:
+        raise NotFound(
+            f"There is no tag {name!r} of {repository.name} here. Have it scanned first (secguard scan {reference}).",
+            code="no-tag",
+            where="image",
+        )
+    return tag.index.digest if tag.index else tag.image.digest
+
+
+def index_of(digest: str) -> Index | None:
+    return Index.objects.filter(digest=digest).first()
+
+
+# --- the way ---
+
+
+def stops() -> list[Stop]:
+    return [e.stop for e in Environment.objects.select_related("registry")]
+
+
+def environment_named(name: str) -> Environment:
+    found = Environment.objects.select_related("registry").filter(name=name.strip()).first()
+    if found is None:
+        known = ", ".join(Environment.objects.values_list("name", flat=True)) or "none yet"
+        raise NotFound(f"There is no environment {name[:80]!r}; known: {known}.", code="no-environment", where="to")
+    return found
+
+
+def standing_in(digests: Iterable[str], environment: str, now: datetime) -> set[str]:
+    """Those of the digests that were promoted to the environment, by a statement that counts now. One query."""
+    rows = Attestation.objects.standing(now).filter(
+        digest__in=list(digests), environment=environment, predicate_type=PROMOTION
+    )
+    return set(rows.values_list("digest", flat=True))
+
+
+def environments_of(digests: Sequence[str], now: datetime) -> dict[str, datetime]:
+    """{environment: since when} that any of the digests stands in. One query."""
+    rows = Attestation.objects.standing(now).filter(digest__in=digests, predicate_type=PROMOTION)
+    return dict(rows.order_by("-made_at").values_list("environment", "made_at"))
+
+
+# --- the verdict ---
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdict on all images of a digest at a gate: the worst counts."""
+
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def worst(self) -> Verdict:
+        return max(self.verdicts, key=lambda v: ("pass", "warn", "block").index(v.verdict))
+
+    @property
+    def is_blocked(self) -> bool:
+        return self.worst.verdict == "block"
+
+    @property
+    def evaluation_ids(self) -> list[int]:
+        return sorted({v.evaluation_id for v in self.verdicts})
+
+    @property
+    def reasons(self) -> list[dict[str, Any]]:
+        """Of what blocks, once each; with the digest of the image where it is one of several."""
+        found: dict[str, dict[str, Any]] = {}
+        for verdict in self.verdicts:
+            for reason in document_of(verdict)["reasons"] if verdict.verdict == "block" else ():
+                if reason["effect"] == "block":
+                    found.setdefault(f"{reason['rule']} {reason['message']}", {"image": verdict.image.digest} | reason)
+        return list(found.values())
+
+
+def judge(images: Sequence[Image], gate: Gate, now: datetime | None = None) -> Judged:
+    """What the policy that gates says of each image, judged anew where the stored answer may not hold."""
+    return Judged(tuple(verdict_of(image, gate, now) for image in images))
+
+
+def why_blocked(judged: Judged) -> str:
+    said = " ".join(str(r["message"]).rstrip(".") + "." for r in judged.reasons[:5])
+    return f"The verdict at the gate {judged.worst.stage} is block. {said}".strip()
+
+
+# --- reading ---
+
+
+RELATED = (
+    "source__registry", "source__application", "environment__registry", "requested_by", "approval", "image",
+)  # fmt: skip
+
+
+def promotions(user: User) -> QuerySet[Promotion]:
+    return Promotion.objects.visible_to(user).select_related(*RELATED)
+
+
+def teams_of(promotion: Promotion) -> frozenset[int]:
+    """The teams whose thing a promotion is, as a ballot wants them."""
+    application = promotion.source.application
+    return frozenset({application.team_id if application else UNOWNED})
+
+
+def approvals_of(rows: Sequence[Promotion]) -> dict[int, Outcome]:
+    """{approval request: how it stands at this moment}. Two queries."""
+    asked = {p.approval_id: (p.approval, teams_of(p)) for p in rows if p.approval is not None and p.approval_id}
+    requests = {pk: (request, teams) for pk, (request, teams) in asked.items() if request is not None}
+    votes = votes_of(request for request, _ in requests.values())
+    return outcomes(requests, votes)
+
+
+def voters(promotion: Promotion, counted: Sequence[int]) -> list[str]:
+    """The names of those whose votes count."""
+    rows = Vote.objects.filter(request=promotion.approval_id, voter_id__in=counted).order_by("pk")
+    return list(rows.values_list("voter__username", flat=True))
+
+
+def runs(digest: str, user: User) -> list[Workload]:
+    """Where the digest, or a platform of that index, runs now, of what ``user`` may see."""
+    images = [image.pk for image in images_of(digest)]
+    rows = Workload.objects.visible_to(user).running().filter(images__in=images).select_related("cluster")
+    return list(rows.distinct().order_by("cluster__name", "namespace", "kind", "name")[:MAX_RUNS])
+
+
+def latest_recall(digest: str, *, actor: User) -> Recall:
+    """Raises ``NotFound`` where it was never called back, or ``actor`` may see nothing of it."""
+    reach_of(digest, actor=actor)
+    rows = Recall.objects.filter(digest=digest).select_related("recalled_by", "lifted_by")
+    found = rows.order_by("-pk").first()
+    if found is None:
+        raise NotFound(f"{digest} was never called back.", code="not-recalled")
+    return found

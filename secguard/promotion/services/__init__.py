@@ -1,0 +1,36 @@
+"""Environments, and promotions to them: asked for, voted on, carried out, recalled."""
+
+from secguard.promotion.services.asking import CARRY, Ask, ask, retry
+from secguard.promotion.services.carrying import UNDO, carry, carry_failed, undo
+from secguard.promotion.services.environments import (
+    EnvironmentEdit,
+    add_environment,
+    delete_environment,
+    edit_environment,
+)
+from secguard.promotion.services.following import OFFER, follow_recall, follow_verdicts, offer
+from secguard.promotion.services.telling import KINDS
+from secguard.promotion.services.voting import approve, reject, withdraw
+
+__all__ = [
+    "CARRY",
+    "KINDS",
+    "OFFER",
+    "UNDO",
+    "Ask",
+    "EnvironmentEdit",
+    "add_environment",
+    "approve",
+    "ask",
+    "carry",
+    "carry_failed",
+    "delete_environment",
+    "edit_environment",
+    "follow_recall",
+    "follow_verdicts",
+    "offer",
+    "reject",
+    "retry",
+    "undo",
+    "withdraw",
+]

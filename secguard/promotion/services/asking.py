@@ -1,0 +1,215 @@
+"""Asking for a promotion: everything that can be known at once is answered at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from secguard.accounts.models import User
+from secguard.accounts.roles import Permission, Role
+from secguard.accounts.services import require
+from secguard.approvals.models import ApprovalRequest
+from secguard.approvals.services import open_requests
+from secguard.audit.actions import Action
+from secguard.errors import Conflict, Invalid, NotAllowed, NotFound
+from secguard.images.models import Repository
+from secguard.images.reference import parse
+from secguard.jobs import services as jobs
+from secguard.policies.facts import Gate
+from secguard.promotion import queries, route
+from secguard.promotion.lifecycle import PromotionEvent, PromotionStatus, after
+from secguard.promotion.models import Environment, Promotion
+from secguard.promotion.queries import Chosen, Judged, why_blocked
+from secguard.promotion.services.recording import note, team_of
+from secguard.promotion.services.telling import tell_waiting
+from secguard.signing.keylife import KeyStatus
+from secguard.signing.models import SigningKey
+
+CARRY = "promotion.carry"
+MAX_TAGS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Which image (a reference), to which environment, and under which tags there: by default the one it names."""
+
+    image: str
+    to: str
+    tags: Sequence[str] | None = None
+
+
+def ask(asked: Ask, *, actor: User | None) -> Promotion:
+    """Have an image promoted. Needs promotion:request in the team that owns the repository.
+
+    Returns the promotion: ``running``; ``waiting`` where the environment wants approvals; ``refused`` with the reasons
+    where the verdict at its gate blocks. The same that is open already is returned as it is. Raises ``NotFound``,
+    ``Invalid``, ``Conflict`` where it was not promoted to the environment before, and ``NotAllowed`` where the
+    repository at the destination is another team's.
+    """
+    chosen = queries.choose(asked.image, actor=actor)
+    require(actor, Permission.PROMOTION_REQUEST, team_id=team_of(chosen.repository))
+    environment = queries.environment_named(asked.to)
+    tags = _tags(asked)
+    place = _destination(chosen, environment, actor)
+    _check_route(chosen, environment)
+    if (open_one := _open(chosen, environment, place, tags)) is not None:
+        return open_one
+    judged = queries.judge(chosen.images, Gate(environment.gate))
+    try:
+        with transaction.atomic():
+            return _make(asked, chosen, environment, place, tags, judged, actor)
+    except IntegrityError:
+        same = _open(chosen, environment, place, tags)
+        if same is None:
+            raise Conflict("The same was asked for at this moment and has ended; ask again.") from None
+        return same
+
+
+@transaction.atomic
+def retry(pk: int, *, actor: User) -> Promotion:
+    """Go on with a promotion that failed, where it stopped. Raises ``NotFound``, ``Conflict`` where it did not fail."""
+    seen = Promotion.objects.visible_to(actor).filter(pk=pk).values("pk")
+    found = Promotion.objects.select_for_update(of=("self",)).filter(pk__in=seen).first()
+    if found is None:
+        raise NotFound(f"There is no promotion {pk}.")
+    require(actor, Permission.PROMOTION_REQUEST, team_id=team_of(found.source))
+    found.status = after(found.status, PromotionEvent.RETRY).value
+    found.why, found.finished_at = "", None
+    found.save(update_fields=["status", "why", "finished_at"])
+    begin(found)
+    note(Action.PROMOTION_RETRY, found, actor)
+    return found
+
+
+def begin(promotion: Promotion) -> None:
+    """Wake a worker for it."""
+    job = jobs.enqueue(CARRY, {"promotion": promotion.pk}, key=str(promotion.pk), again=True)
+    Promotion.objects.filter(pk=promotion.pk).update(job_id=job.pk)
+    promotion.job_id = job.pk
+
+
+def _make(
+    asked: Ask,
+    chosen: Chosen,
+    environment: Environment,
+    place: str,
+    tags: list[str],
+    judged: Judged,
+    actor: User | None,
+) -> Promotion:
+    now = timezone.now()
+    made = Promotion(
+        digest=chosen.digest,
+        image=chosen.images[0],
+        asked_reference=asked.image.strip()[:700],
+        source=chosen.repository,
+        environment=environment,
+        destination_name=place,
+        tags=tags,
+        requested_by=actor,
+        requested_at=now,
+        evaluation_ids=judged.evaluation_ids,
+    )
+    if judged.is_blocked:
+        made.status, made.finished_at = PromotionStatus.REFUSED.value, now
+        made.why, made.reasons = why_blocked(judged), judged.reasons
+    elif environment.approvers:
+        made.status = PromotionStatus.WAITING.value
+        made.approval = _request(environment, actor)
+    made.save(force_insert=True)
+    if made.status == PromotionStatus.RUNNING:
+        begin(made)
+    note(Action.PROMOTION_REQUEST, made, actor, verdict=judged.worst.verdict, status=made.status)
+    if made.status == PromotionStatus.WAITING:
+        tell_waiting(made, now=now)
+    return made
+
+
+def _request(environment: Environment, actor: User | None) -> ApprovalRequest:
+    if actor is None:
+        raise Conflict(f"{environment.name} wants approvals: somebody has to ask.", code="needs-requester")
+    seats = {Role(role): count for role, count in environment.approvers.items()}
+    return open_requests([seats], requester=actor, now=timezone.now())[0]
+
+
+def _tags(asked: Ask) -> list[str]:
+    reference = parse(asked.image)
+    wanted = list(asked.tags) if asked.tags is not None else [reference.tag or ("" if reference.digest else "latest")]
+    found = list(dict.fromkeys(tag for tag in wanted if tag))
+    if len(found) > MAX_TAGS:
+        raise Invalid(f"{len(found)} tags; at most {MAX_TAGS} are moved at once.", where="tags")
+    for tag in found:
+        try:
+            is_tag = parse(f"registry.example/x:{tag}").tag == tag
+        except Invalid:
+            is_tag = False
+        if not is_tag:
+            raise Invalid(
+                f"{tag[:140]!r} is no tag; expected letters, digits, '_', '.' and '-', at most 128.", where="tags"
+            )
+        if tag.startswith(("sha256-", "sha512-")):
+            raise Invalid(f"The tag {tag[:80]!r} is kept for what refers to images.", where="tags")
+    return found
+
+
+def _open(chosen: Chosen, environment: Environment, place: str, tags: list[str]) -> Promotion | None:
+    found = Promotion.objects.open().filter(digest=chosen.digest, environment=environment, destination_name=place)
+    same = found.select_related(*queries.RELATED).first()
+    if same is not None and sorted(same.tags) != sorted(tags):
+        raise Conflict(
+            f"Promotion {same.pk} takes the same digest to {environment.name} under the tags "
+            f"{', '.join(same.tags) or 'none'}. Ask again once it has ended.",
+            code="promotion-open",
+        )
+    return same
+
+
+def _destination(chosen: Chosen, environment: Environment, actor: User | None) -> str:
+    stops = queries.stops()
+    source = chosen.repository
+    if route.is_first(stops, environment.name):
+        raise Invalid(
+            f"{environment.name} is the first environment: images are pushed to it, and promoted to those after it.",
+            code="first-environment",
+            where="to",
+        )
+    for registry in (source.registry, environment.registry):
+        if registry.configured_at is None:
+            raise Invalid(
+                f"Workers do not connect to {registry.host}: nobody has set that registry up here.",
+                code="registry-not-set-up",
+            )
+    if not SigningKey.objects.filter(name=environment.key_name, status=KeyStatus.ACTIVE).exists():
+        raise Conflict(
+            f"No key {environment.key_name!r} signs, and {environment.name} wants what comes there signed with it. "
+            "Make or rotate it, or name another one in the environment.",
+            code="no-such-key",
+        )
+    path = route.destination(stops, source.registry.host, source.path, environment.stop)
+    place = f"{environment.registry.host}/{path}"
+    there = Repository.objects.select_related("application").filter(name=place).first()
+    if there is not None and there.pk != source.pk and team_of(there) != team_of(source):
+        try:
+            require(actor, Permission.PROMOTION_REQUEST, team_id=team_of(there))
+        except NotAllowed:
+            raise NotAllowed(
+                f"The repository {place} is another team's: nothing is promoted over what is theirs. Give it to the "
+                "application of the source, or change one of the paths.",
+                code="other-teams-repository",
+            ) from None
+    return place
+
+
+def _check_route(chosen: Chosen, environment: Environment) -> None:
+    before = route.previous(queries.stops(), environment.name)
+    if before is None:
+        return
+    if chosen.digest not in queries.standing_in([chosen.digest], before.name, timezone.now()):
+        raise Conflict(
+            f"{chosen.digest} does not stand in {before.name}, which comes before {environment.name}. Promote it there "
+            f"first: secguard promote {chosen.repository.name}@{chosen.digest} --to {before.name}",
+            code="previous-environment",
+        )

@@ -220,7 +220,7 @@ def _judge(image: str, known: Knowledge, standing: bool, rules: Rules, mode: Mod
     if standing:
         note = "It stood there before this change, which is let through."
         return Judged(image, known, Outcome.WARNED, blocks, ways, (note,))
-    until = _grace(known, blocks, now)
+    until = _grace(known, now)
     if until is not None:
         note = f"It runs here already and may restart and scale until {_moment(until)}."
         return Judged(image, known, Outcome.GRACE, blocks, ways, (note,), until)
@@ -278,18 +278,20 @@ def _ways(reason: Mapping[str, Any]) -> Iterable[str]:
         yield f"Ask for an exception: {url}"
 
 
-def _grace(known: Knowledge, blocks: Sequence[str], now: datetime) -> datetime | None:
-    """Until when what runs already may restart (DESIGN rule 8); ``None``: no longer, or it was never in it.
+def _grace(known: Knowledge, now: datetime) -> datetime | None:
+    """Until when what runs already may restart; ``None``: no longer, or it was never in it."""
+    if not known.runs_here or known.document is None or not known.is_preferred:
+        return None
+    return grace_of(known.document, now)
+
+
+def grace_of(document: Mapping[str, Any], now: datetime) -> datetime | None:
+    """Until when an image with this verdict may restart where it runs already (DESIGN rule 8); ``None``: it may not.
 
     The first of the deadlines of what blocks, all of which must be findings that have one.
     """
-    if not known.runs_here or known.document is None or not known.is_preferred:
-        return None
-    reasons = _reasons(known.document, "block")
-    if not reasons:
-        return None
     deadlines = []
-    for reason in reasons:
+    for reason in _reasons(document, "block"):
         findings = reason["findings"]
         if not findings or reason.get("findings_total", len(findings)) > len(findings):
             return None
@@ -298,7 +300,7 @@ def _grace(known: Knowledge, blocks: Sequence[str], now: datetime) -> datetime |
             if finding["kind"] not in GRACED or due is None:
                 return None
             deadlines.append(datetime.fromisoformat(due) if isinstance(due, str) else due)
-    first = min(deadlines)
+    first = min(deadlines, default=now)
     return first if first > now else None
 
 

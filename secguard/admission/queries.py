@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Case, Exists, F, IntegerField, OuterRef, Q, QuerySet, Value, When
 
 from secguard.accounts.models import User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
-from secguard.admission.answer import Knowledge
+from secguard.admission.answer import Knowledge, Outcome
 from secguard.admission.breakglass import OPEN, GlassStatus
 from secguard.admission.models import AdmissionDecision, BreakGlass
 from secguard.decisions.lifecycle import DecisionStatus
@@ -172,6 +172,22 @@ def decisions(user: User) -> QuerySet[AdmissionDecision]:
     return AdmissionDecision.objects.visible_to(user).select_related("cluster", "image")
 
 
+def in_grace(rows: QuerySet[AdmissionDecision], now: datetime) -> QuerySet[AdmissionDecision]:
+    """Those whose grace still runs: the last answer about its place, of an image that runs there and is refused else.
+
+    By the same rule as the answer itself: what no longer runs in the namespace, or passes now, is in no grace.
+    """
+    place = {name: OuterRef(name) for name in ("image", "cluster", "namespace", "workload_kind", "workload_name")}
+    later = Q(last_at__gt=OuterRef("last_at")) | Q(last_at=OuterRef("last_at"), pk__gt=OuterRef("pk"))
+    newer = AdmissionDecision.objects.filter(later, outcome=Outcome.GRACE, **place)
+    runs = Workload.objects.running().filter(
+        cluster=OuterRef("cluster"), namespace=OuterRef("namespace"), images=OuterRef("image")
+    )
+    refused = Verdict.objects.filter(stage=Gate.ADMIT, verdict="block", image=OuterRef("image"))
+    found = rows.filter(outcome=Outcome.GRACE, grace_until__gt=now)
+    return found.filter(Exists(refused), Exists(runs), ~Exists(newer))
+
+
 def glass(user: User) -> QuerySet[BreakGlass]:
     """Every break-glass, to who may ask for one; raises ``NotAllowed`` for everybody else."""
     require(user, Permission.BREAK_GLASS_REQUEST)
@@ -181,3 +197,17 @@ def glass(user: User) -> QuerySet[BreakGlass]:
 def waiting_glass() -> int:
     """How many wait for an answer or a review."""
     return BreakGlass.objects.filter(status__in=OPEN).count()
+
+
+def sees_glass(user: User) -> bool:
+    """Whether break-glass is shown to ``user`` at all."""
+    return user.teams_with(Permission.BREAK_GLASS_REQUEST) is None
+
+
+def open_glass(user: User, now: datetime) -> QuerySet[BreakGlass]:
+    """What waits for somebody or may be used, with its place in ``step``: asked for, granted (the first to end before
+    others), used and not reviewed yet. Raises ``NotAllowed`` as ``glass`` does."""
+    usable = Q(status=GlassStatus.GRANTED, expires_at__gt=now)
+    steps = ((GlassStatus.REQUESTED, 0), (GlassStatus.GRANTED, 1), (GlassStatus.USED, 2))
+    step = Case(*(When(status=s, then=Value(n)) for s, n in steps), output_field=IntegerField())
+    return glass(user).filter(usable | Q(status__in=OPEN)).annotate(step=step).order_by("step", "expires_at", "pk")

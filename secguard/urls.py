@@ -16,6 +16,7 @@ from secguard.accounts.api import (
 )
 from secguard.admission.api import AdmissionDecisionViewSet, BreakGlassViewSet, ClusterViewSet
 from secguard.admission.views.agents import AnswersView, SnapshotView
+from secguard.admission.views.agents import AnswersView, SnapshotView
 from secguard.advisories.api import AdvisoryViewSet, FeedViewSet, ImportViewSet
 from secguard.audit.api import AuditViewSet
 from secguard.dashboards.views import applications as standing
@@ -73,6 +74,8 @@ api_patterns: list[URLPattern | URLResolver] = [
     path("me/", MeView.as_view(), name="me"),
     path("sample/", SampleView.as_view(), name="sample"),
     path("reports/", ReportView.as_view(), name="report"),
+    re_path(r"^clusters/(?P<pk>[0-9]{1,18}|own)/snapshot/$", SnapshotView.as_view(), name="cluster-snapshot"),
+    re_path(r"^clusters/(?P<pk>[0-9]{1,18}|own)/answers/$", AnswersView.as_view(), name="cluster-answers"),
     re_path(r"^clusters/(?P<pk>[0-9]{1,18}|own)/snapshot/$", SnapshotView.as_view(), name="cluster-snapshot"),
     re_path(r"^clusters/(?P<pk>[0-9]{1,18}|own)/answers/$", AnswersView.as_view(), name="cluster-answers"),
     path("advisories/<str:name>/affected/", AffectedList.as_view(), name="advisory-affected"),

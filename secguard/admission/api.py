@@ -153,6 +153,8 @@ class AdmissionDecisionSerializer(serializers.ModelSerializer[AdmissionDecision]
             "evaluation",
             "requested_by",
             "uid",
+            "answered_by",
+            "snapshot_at",
             "count",
             "first_at",
             "last_at",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -14,8 +16,17 @@ from secguard.images.models import Image, Repository
 from secguard.policies.models import Evaluation
 from secguard.workloads.models import Cluster
 
+
+class AnsweredBy(StrEnum):
+    """Who gave an answer: this server, or the cluster's agent, from a snapshot or from nothing, while it was away."""
+
+    SERVER = "server"
+    AGENT = "agent"
+
+
 MODE_CHOICES = [(m.value, m.value) for m in Mode]
 OUTCOME_CHOICES = [(o.value, o.value.replace("-", " ")) for o in Outcome]
+ANSWERED_CHOICES = [(a.value, a.value) for a in AnsweredBy]
 
 
 class ClusterGate(models.Model):
@@ -85,6 +96,12 @@ class AdmissionDecision(models.Model):
     uid = models.CharField(
         max_length=200, blank=True, help_text="of the last review: the cluster's own audit log has it"
     )
+    answered_by = models.CharField(
+        max_length=8, choices=ANSWERED_CHOICES, default=AnsweredBy.SERVER.value, db_default=AnsweredBy.SERVER.value
+    )
+    snapshot_at = models.DateTimeField(
+        null=True, blank=True, help_text="when the snapshot was made that the agent answered from; empty: it had none"
+    )
     count = models.PositiveBigIntegerField(default=1)
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
@@ -96,7 +113,11 @@ class AdmissionDecision(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(outcome__in=[o.value for o in Outcome]), name="admissiondecision_outcome_known"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(answered_by="agent") | Q(answered_by="server", snapshot_at=None),
+                name="admissiondecision_answered_by",
+            ),
         ]
         indexes = [
             # The list, newest first; the same of one outcome; what an image's page shows.
@@ -107,6 +128,22 @@ class AdmissionDecision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.outcome} {self.reference or 'pod'} in {self.cluster_id}"
+
+
+class SnapshotAnswer(models.Model):
+    """A review that a cluster's agent answered while this server was away, and told of: it counts once."""
+
+    cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="+")
+    uid = models.CharField(max_length=200)
+    answered_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["cluster", "uid"], name="snapshotanswer_once")]
+        # What is old enough to be forgotten.
+        indexes = [models.Index(fields=["cluster", "answered_at"], name="snapshotanswer_age")]
+
+    def __str__(self) -> str:
+        return f"{self.uid} of {self.cluster_id}"
 
 
 class BreakGlass(models.Model):

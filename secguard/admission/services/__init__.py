@@ -10,12 +10,20 @@ from secguard.admission.services.answering import (
     pins,
     renew_token,
 )
+from secguard.admission.services.delivered import FROM_SNAPSHOTS, MAX_ANSWERS, MODES, Given, GivenPart, take_answers
 from secguard.admission.services.glass import grant_glass, refuse_glass, request_glass, review_glass, withdraw_glass
+from secguard.admission.services.snapshots import chunks, snapshot
 
 __all__ = [
+    "FROM_SNAPSHOTS",
+    "MAX_ANSWERS",
+    "MODES",
     "GateEdit",
+    "Given",
+    "GivenPart",
     "add_gate",
     "admit",
+    "chunks",
     "edit_gate",
     "gate_of",
     "grant_glass",
@@ -25,5 +33,7 @@ __all__ = [
     "renew_token",
     "request_glass",
     "review_glass",
+    "snapshot",
+    "take_answers",
     "withdraw_glass",
 ]

@@ -20,7 +20,7 @@ from secguard.admission.views.agents import AnswersView, SnapshotView
 from secguard.advisories.api import AdvisoryViewSet, FeedViewSet, ImportViewSet
 from secguard.audit.api import AuditViewSet
 from secguard.dashboards.views import applications as standing
-from secguard.dashboards.views import compliance, home, images, rebuilding, repositories, risks, scanning
+from secguard.dashboards.views import compliance, home, images, rebuilding, repositories, risks, scanning, workloads
 from secguard.decisions.api import AppetiteViewSet, DecisionViewSet
 from secguard.findings.api import ExposureViewSet, FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
 from secguard.images.api import DIGEST, ComponentList, ImageSbom, ImageViewSet, RegistryViewSet, RepositoryViewSet
@@ -115,6 +115,10 @@ scan_patterns = [
     path("scans/<int:pk>/cancel/", scanning.scan_cancel, name="cancel"),
     path("scans/<int:pk>/again/", scanning.scan_again, name="again"),
 ]
+workload_patterns = [
+    path("workloads/", workloads.workload_list, name="list"),
+    path("workloads/<int:pk>/", workloads.workload_detail, name="detail"),
+]
 risk_patterns = [
     path("risks/", risks.risk_list, name="list"),
     path("risks/open/", risks.work_list, name="work"),
@@ -155,6 +159,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include((image_patterns, "images"))),
     path("", include((repository_patterns, "repositories"))),
     path("", include((scan_patterns, "scans"))),
+    path("", include((workload_patterns, "workloads"))),
     path("", include((risk_patterns, "risks"))),
     path("", include((policy_patterns, "policies"))),
     path("", include((compliance_patterns, "compliance"))),

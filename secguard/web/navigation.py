@@ -66,6 +66,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
     (
         "Run",
         (
+            Item("Workloads", "workloads:list", "player-play"),
             Item("Admission", "admissions:list", "server"),
             Item("Break-glass", "break-glass:list", "lock", "break-glass:request"),
         ),

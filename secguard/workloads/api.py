@@ -111,7 +111,7 @@ class SyncedSerializer(serializers.Serializer[Any]):
             OpenApiParameter("cluster", str, description="Workloads in this cluster, by its name."),
             OpenApiParameter("namespace", str, description="Workloads in this namespace."),
             OpenApiParameter("cluster_kind", str, enum=KINDS, description="Workloads in clusters of this kind."),
-            OpenApiParameter("data", bool, description="Workloads that mount what holds data, or the node's folders."),
+            OpenApiParameter("holds_data", bool, description="Workloads that mount what holds data, or the node's folders."),
         ]
     ),
     create=extend_schema(request=SeenSerializer, responses={201: WorkloadSerializer}),
@@ -144,7 +144,7 @@ class WorkloadViewSet(
                 rows = rows.filter(**{path: text})
         if kind := choice_of(self.request, "cluster_kind", KINDS):
             rows = rows.filter(cluster__kind=kind)
-        held = flag_of(self.request, "data")
+        held = flag_of(self.request, "holds_data")
         return rows if held is None else rows.with_data(held)
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -192,9 +192,9 @@ def test_one_that_is_reported_tells_its_volumes_or_leaves_them(
     assert made.status_code == 201, made.content
     assert made.json()["volumes"] == [volume | {"read_only": False, "holds_data": True}]
     assert operator.api.post(PATH, body, format="json").json()["volumes"] == made.json()["volumes"]
-    (row,) = developer.api.get(f"{PATH}?data=true&cluster_kind=cloud").json()["results"]
+    (row,) = developer.api.get(f"{PATH}?holds_data=true&cluster_kind=cloud").json()["results"]
     assert (row["volumes"][0]["source"], row["cluster_kind"]) == ("shop-data", "cloud")
-    assert developer.api.get(f"{PATH}?data=false").json()["results"] == []
+    assert developer.api.get(f"{PATH}?holds_data=false").json()["results"] == []
     assert developer.api.get(f"{PATH}?cluster_kind=laptop").json()["results"] == []
     assert developer.api.get(f"{PATH}?cluster_kind=moon").status_code == 400
     assert operator.api.post(PATH, {**body, "volumes": []}, format="json").json()["volumes"] == []
@@ -207,7 +207,7 @@ def test_a_stranger_sees_none(image: str, operator: Person, stranger: Person, ap
     body = {"cluster": "here", "name": "web", "application": application.slug, "images": [image]}
     volume = {"name": "data", "kind": "hostPath", "source": "/srv/shop"}
     made = operator.api.post(PATH, {**body, "volumes": [volume]}, format="json").json()["id"]
-    for path in (PATH, f"{PATH}{made}/", f"{PATH}?data=true"):
+    for path in (PATH, f"{PATH}{made}/", f"{PATH}?holds_data=true"):
         assert b"/srv/shop" not in stranger.api.get(path).content
     assert stranger.api.post(PATH, {**body, "volumes": []}, format="json").status_code == 404
     assert kept() == {("hostPath", "/srv/shop", False)}

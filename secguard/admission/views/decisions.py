@@ -9,6 +9,7 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from secguard.accounts.authentication import person_of
@@ -41,11 +42,16 @@ class AnswerFilter(django_filters.FilterSet):
     outcome = django_filters.ChoiceFilter(label="Answer", choices=[(o.value, word) for o, word in WORDS.items()])
     cluster = django_filters.CharFilter(label="Cluster", field_name="cluster__name", max_length=100)
     namespace = django_filters.CharFilter(label="Namespace", max_length=253)
+    grace = django_filters.ChoiceFilter(label="Grace", choices=[("runs", "Still runs")], method="by_grace")
     image = ChipFilter(label="Image", field_name="image__digest")
+    workload = ChipFilter(label="Workload", field_name="workload_name")
 
     class Meta:
         model = AdmissionDecision
         fields: list[str] = []
+
+    def by_grace(self, rows: QuerySet[AdmissionDecision], name: str, value: str) -> QuerySet[AdmissionDecision]:
+        return queries.in_grace(rows, timezone.now())
 
 
 class AnswerListing(Listing):
@@ -59,6 +65,7 @@ class AnswerListing(Listing):
         Column("count", "Times", sort="count", first="-", numeric=True, css="fit-number"),
         Column("last", "Last", sort="last_at", first="-", value="last_at", css="fit-date"),
         Column("first", "First", value="first_at", hidden=True),
+        Column("grace", "Grace ends", sort="grace_until", value="grace_until", hidden=True),
         Column("reason", "Reason", value="reason", hidden=True),
         Column("digest", "Digest", value="digest", hidden=True),
         Column("requested_by", "Asked by", value="requested_by", hidden=True),
@@ -72,7 +79,9 @@ class AnswerListing(Listing):
         return queryset.filter(found | Q(digest__startswith=text))
 
     def prepare(self, rows: list[Any]) -> None:
+        now = timezone.now()
         for row in rows:
+            row.has_grace = row.grace_until is not None and row.grace_until > now
             row.word, row.tone = WORDS[Outcome(row.outcome)], TONES[Outcome(row.outcome)]
 
 
@@ -95,6 +104,7 @@ def answer_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "answer": answer,
         "word": WORDS[Outcome(answer.outcome)],
         "tone": TONES[Outcome(answer.outcome)],
+        "has_grace": answer.grace_until is not None and answer.grace_until > timezone.now(),
         "verdict": answer.evaluation.kept_document if answer.evaluation else None,
     }
     return render(request, "admission/detail.html", context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import django_filters
@@ -61,6 +62,11 @@ class GlassListing(Listing):
     search_fields = ("digest__startswith", "namespace__icontains", "reason__icontains")
     search_hint = "Digest, namespace or reason"
 
+    def prepare(self, rows: list[Any]) -> None:
+        now = timezone.now()
+        for row in rows:
+            row.is_over = _is_over(row, now)
+
 
 @require_safe
 @login_required
@@ -103,14 +109,17 @@ def glass_detail(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "glass": found,
         "form": form,
-        "is_over": bool(
-            found.status == GlassStatus.GRANTED and found.expires_at and found.expires_at <= timezone.now()
-        ),
+        "is_over": _is_over(found, timezone.now()),
         "may_decide": not own and found.status == GlassStatus.REQUESTED,
         "may_withdraw": found.status in (GlassStatus.REQUESTED, GlassStatus.GRANTED),
         "may_review": not own and found.status == GlassStatus.USED,
     }
     return render(request, "admission/glass.html", context, status=422 if form.errors else 200)
+
+
+def _is_over(glass: BreakGlass, now: datetime) -> bool:
+    """Granted, and its minutes have passed unused."""
+    return glass.status == GlassStatus.GRANTED and glass.expires_at is not None and glass.expires_at <= now
 
 
 @require_POST

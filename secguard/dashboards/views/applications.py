@@ -77,7 +77,8 @@ def application_standing(request: HttpRequest) -> HttpResponseBase:
 
 
 def application_figures(application: Application, user: User) -> dict[str, Any]:
-    """For ``accounts/application.html``: four numbers, each with the list of its rows, and the newest images."""
+    """For ``accounts/application.html``: four numbers, each with the list of its rows, the newest
+    images, and the clusters where it runs."""
     standing: Any = queries.measured_applications(user).filter(pk=application.pk).first()
     risks = queries.open_by_application([application.pk], user, timezone.now()).get(application.pk, {})
     images = f"{reverse('images:list')}?application={application.slug}&current=true"
@@ -94,4 +95,5 @@ def application_figures(application: Application, user: User) -> dict[str, Any]:
         "newest": queries.named(rows[:ROWS]),
         "images_url": images,
         "standing": standing,
+        "clusters": queries.clusters_of(application, user),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -19,6 +19,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 from secguard.accounts.models import Team, User
 from secguard.accounts.roles import Permission, Role
 from secguard.accounts.services import create_token
+from secguard.admission.models import AdmissionDecision, BreakGlass
+from secguard.admission.queries import decisions, in_grace, open_glass, sees_glass
 from secguard.dashboards import queries
 from secguard.dashboards.figures import Card, Figures
 from secguard.decisions.models import Decision
@@ -34,10 +36,18 @@ POSTERS = (Role.DEVELOPER, Role.OPERATOR, Role.SECURITY_REVIEWER, Role.ADMINISTR
 # What each audience's home shows: its heading, what is needed first, and what stands beside it (DESIGN section 8).
 # Whoever holds several roles gets the home of the first one in this table.
 HOMES: dict[Role, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
-    Role.SECURITY_REVIEWER: ("What waits for a decision", ("queue", "work"), ("blocked", "ending", "mine")),
+    Role.SECURITY_REVIEWER: (
+        "What waits for a decision",
+        ("queue", "work"),
+        ("glass", "grace", "blocked", "ending", "mine"),
+    ),
     Role.BUSINESS_APPROVER: ("Where you stand", ("queue", "work"), ("blocked", "ending")),
-    Role.OPERATOR: ("What runs, and what was refused", ("refused", "work"), ("blocked", "ending", "mine")),
-    Role.ADMINISTRATOR: ("What needs you", ("work",), ("blocked", "ending", "mine")),
+    Role.OPERATOR: (
+        "What runs, and what was refused",
+        ("grace", "refused", "work"),
+        ("glass", "blocked", "ending", "mine"),
+    ),
+    Role.ADMINISTRATOR: ("What needs you", ("work",), ("glass", "blocked", "ending", "mine")),
     Role.DEVELOPER: ("What to fix", ("work",), ("blocked", "mine", "ending")),
     Role.VIEWER: ("Where you stand", ("work",), ("blocked", "ending")),
 }
@@ -58,9 +68,17 @@ def home(request: HttpRequest) -> HttpResponse:
         "now": now,
         "heading": heading,
         "cards": _cards(user, now, role),
-        "columns": [[(f"dashboards/_{name}.html", PANELS[name](user, now)) for name in names] for names in columns],
+        "columns": [[(f"dashboards/_{name}.html", rows) for name, rows in _panels(user, now, c)] for c in columns],
     }
     return render(request, "dashboards/home.html", context)
+
+
+def _panels(user: User, now: datetime, names: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:
+    """(panel, its rows); without those that are not for this person."""
+    for name in names:
+        rows = PANELS[name](user, now)
+        if rows is not None:
+            yield name, rows
 
 
 def audience(user: User) -> Role:
@@ -154,7 +172,19 @@ def _refused(user: User, now: datetime) -> list[Image]:
     return queries.named(rows.order_by("-worst_severity", "-open_findings", "-id")[:ROWS])
 
 
-PANELS: dict[str, Callable[[User, datetime], list[Any]]] = {
+def _glass(user: User, now: datetime) -> list[BreakGlass] | None:
+    """Break-glass that waits for an answer or a review, or may be used; for nobody but who may ask for one."""
+    return list(open_glass(user, now)[:ROWS]) if sees_glass(user) else None
+
+
+def _grace(user: User, now: datetime) -> list[AdmissionDecision]:
+    """What runs on in its grace, the first to end before the others."""
+    return list(in_grace(decisions(user), now).order_by("grace_until", "-pk")[:ROWS])
+
+
+PANELS: dict[str, Callable[[User, datetime], list[Any] | None]] = {
+    "glass": _glass,
+    "grace": _grace,
     "queue": _queue,
     "work": _work,
     "blocked": _blocked,

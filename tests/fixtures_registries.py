@@ -79,17 +79,19 @@ class CertificateAuthority:
     def pem(self) -> str:
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def write(self, folder: Path) -> tuple[Path, Path]:
+    def write(self, folder: Path, *, is_expired: bool = False) -> tuple[Path, Path]:
         """A new certificate for 127.0.0.1 and its key, as files."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign("127.0.0.1", key.public_key(), is_ca=False)
+        certificate = self._sign("127.0.0.1", key.public_key(), is_ca=False, is_expired=is_expired)
         crt, pem = folder / "registry.crt", folder / "registry.key"
         crt.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         pem.write_bytes(private_pem(key))
         return crt, pem
 
-    def _sign(self, name: str, key: ec.EllipticCurvePublicKey, is_ca: bool) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
+    def _sign(
+        self, name: str, key: ec.EllipticCurvePublicKey, is_ca: bool, is_expired: bool = False
+    ) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2 * is_expired)
         issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests' CA")])
         return (
             x509.CertificateBuilder()
@@ -182,7 +184,10 @@ Start = Callable[..., RunningRegistry]
 
 @pytest.fixture(scope="session")
 def start_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts one more registry: ``start_registry(auth=…, tls=(crt, key), notifications=…, access=…)``."""
+    """Starts one more registry: ``start_registry(auth=…, tls=(crt, key), notifications=…, access=…)``.
+
+    ``folder`` is where it keeps all, ``storage`` and ``validation`` are more of its settings.
+    """
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("needs docker-registry (Debian's package of that name)")
@@ -195,9 +200,12 @@ def start_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         ca: str = "",
         notifications: dict[str, Any] | None = None,
         port: int = 0,
+        folder: Path | None = None,
+        storage: dict[str, Any] | None = None,
+        validation: dict[str, Any] | None = None,
         **access: Any,
     ) -> RunningRegistry:
-        folder = tmp_path_factory.mktemp("registry")
+        folder = folder or tmp_path_factory.mktemp("registry")
         port = port or free_port()
         http: dict[str, Any] = {"addr": f"127.0.0.1:{port}", "secret": "tests"}
         if tls:
@@ -205,11 +213,12 @@ def start_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         settings: dict[str, Any] = {
             "version": "0.1",
             "log": {"level": "error", "accesslog": {"disabled": True}},
-            "storage": {"filesystem": {"rootdirectory": str(folder)}, "delete": {"enabled": True}},
+            "storage": {"filesystem": {"rootdirectory": str(folder)}, "delete": {"enabled": True}} | (storage or {}),
             "http": http,
         }
         settings |= {"auth": auth} if auth else {}
         settings |= {"notifications": notifications} if notifications else {}
+        settings |= {"validation": validation} if validation else {}
         (folder / "config.yml").write_text(yaml.safe_dump(settings))
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen([program, "serve", str(folder / "config.yml")], stdout=log, stderr=log)
@@ -233,7 +242,9 @@ def _wait(registry: RunningRegistry) -> None:
     while time.monotonic() < ends and registry.process.poll() is None:
         try:
             registry.writer.get("/v2/")
-        except httpx.TransportError:
+        except httpx.TransportError as error:
+            if "certificate has expired" in str(error):
+                return
             time.sleep(0.05)
         else:
             return

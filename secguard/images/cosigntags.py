@@ -24,13 +24,19 @@ def tags_of(digest: str) -> tuple[str, ...]:
     return tuple(f"{fallback_tag(digest)}.{ending}" for ending in ENDINGS)
 
 
-def read(raw: bytes, media_type: str) -> ImageManifest:
-    """The manifest under such a tag. Raises ``Invalid`` where it is none or has more than ``MAX_LAYERS`` layers."""
+def read(raw: bytes, media_type: str) -> tuple[Descriptor, ...]:
+    """The layers under such a tag. Raises ``Invalid`` where it holds no manifest, or more than ``MAX_LAYERS``."""
+    layers = all_of(raw, media_type)
+    bounded(layers)
+    return layers
+
+
+def all_of(raw: bytes, media_type: str) -> tuple[Descriptor, ...]:
+    """The layers, however many a manifest may have. Raises ``Invalid`` where the tag holds no manifest."""
     found = manifest.parse(raw, media_type)
     if not isinstance(found, ImageManifest):
         raise Invalid("The tag of signatures holds an index; expected a manifest.", code="bad-document")
-    bounded(found.layers)
-    return found
+    return found.layers
 
 
 def bounded(layers: Sequence[Descriptor]) -> None:

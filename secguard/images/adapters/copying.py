@@ -16,7 +16,7 @@ from secguard.images import cosigntags, referrers
 from secguard.images.adapters.gathering import Attached, Gathered, blobs_of, gather, tree
 from secguard.images.adapters.pushing import PushingClient
 from secguard.images.adapters.source import Resolved
-from secguard.images.adapters.tagjoining import join
+from secguard.images.adapters.tagging import join
 from secguard.images.adapters.transfers import Meter, Place, Progress, Wanted, move, told
 from secguard.images.manifest import Descriptor, ImageIndex
 
@@ -30,6 +30,7 @@ _SMALL = 2**20
 class Copied:
     """What is at the destination now: ``digests`` of every manifest and index, the asked one first, referrers last.
 
+    What lies under cosign's tags is not among them: whoever signs next puts another manifest there.
     ``blobs`` were sent, with ``bytes`` in all; ``mounted`` taken over within the registry, ``present`` there already.
     ``referrers`` counts what refers to the image, cosign's tags too. ``left_out`` says in words what stayed behind.
     """
@@ -51,13 +52,13 @@ def copy(source: Place, destination: Place, digest: str, *, progress: Progress |
     manifest is at the destination before what it names, so a copy that was broken off may be made again at any time.
     """
     meter = Meter(progress)
-    with source.client() as reading, told("source", reading, source.path):
+    with source.client() as reading, told("source", reading, source.path, meter):
         image = tree(reading, source.path, digest)
         found = gather(reading, source.path, image, meter.tick)
         wanted = _Wanted(image, found)
     moved = move(source, destination, wanted.blobs, meter)
     wanted.give_up(moved.missing)
-    with destination.client() as writing, told("destination", writing, destination.path):
+    with destination.client() as writing, told("destination", writing, destination.path, meter):
         there = list(_settled(_Settling(writing, destination.path), image, found.attached, meter))
     return Copied(
         digests=tuple(dict.fromkeys([digest, *there])),
@@ -78,27 +79,30 @@ def verify(
     ``waiting`` is called on the way, and may raise. Raises ``Invalid`` for what is missing or other than it must be.
     """
     seen: set[str] = set()
-    queue = deque(digests)
-    with told("destination", client, path):
-        while queue:
-            digest = queue.popleft()
-            if digest not in seen:
-                seen.add(digest)
-                waiting()
-                found = _there(client, path, digest)
-                document = found.parse()
-                queue += [child.digest for child in document.manifests] if isinstance(document, ImageIndex) else []
-                for blob in blobs_of(found):
-                    if blob.digest not in seen and not blob.is_elsewhere:
-                        seen.add(blob.digest)
-                        _verify_blob(client, path, blob)
+    meter = Meter(lambda done, total: waiting())
+    with told("destination", client, path, meter):
+        for found in _read_back(client, path, digests):
+            for blob in blobs_of(found):
+                meter.tick()
+                if blob.digest not in seen and not blob.is_elsewhere:
+                    seen.add(blob.digest)
+                    _verify_blob(client, path, blob)
 
 
-def _there(client: PushingClient, path: str, digest: str) -> Resolved:
-    try:
-        return client.resolve(path, digest)
-    except NotFound:
-        raise _lost("manifest", digest) from None
+def _read_back(client: PushingClient, path: str, digests: Iterable[str]) -> Iterator[Resolved]:
+    """These manifests, and those that they name."""
+    queue, seen = deque(digests), set()
+    while queue:
+        digest = queue.popleft()
+        if digest not in seen:
+            seen.add(digest)
+            try:
+                found = client.resolve(path, digest)
+            except NotFound:
+                raise _lost("manifest", digest) from None
+            document = found.parse()
+            queue += [child.digest for child in document.manifests] if isinstance(document, ImageIndex) else []
+            yield found
 
 
 def _verify_blob(client: PushingClient, path: str, blob: Descriptor) -> None:
@@ -169,7 +173,10 @@ def _settled(at: _Settling, image: Sequence[Resolved], attached: Sequence[Attach
         yield at.manifest(one)
     for companion in attached:
         meter.tick()
-        yield from map(at.manifest, companion.manifests) if not companion.tag else [at.tagged(companion)]
+        if companion.tag:
+            at.tagged(companion)
+        else:
+            yield from map(at.manifest, companion.manifests)
 
 
 class _Settling:
@@ -189,10 +196,10 @@ class _Settling:
             self._client.push_referrer(self._path, one.raw, one.media_type, referrers.artifact_type_of(one.raw))
         return one.digest
 
-    def tagged(self, one: Attached) -> str:
+    def tagged(self, one: Attached) -> None:
         """Join it with what is there under its tag."""
-        layers = cosigntags.read(one.root.raw, one.root.media_type).layers
-        return join(self._client, self._path, one.tag, layers, one.root)
+        layers = cosigntags.read(one.root.raw, one.root.media_type)
+        join(self._client, self._path, one.tag, layers, one.root)
 
     def _referring(self, subject: str) -> set[str]:
         if subject not in self._listed:

@@ -26,7 +26,10 @@ _END_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Place:
-    """A repository, and what makes a new client of its registry: one for each thread, closed by whoever made it."""
+    """A repository, and what makes a new client of its registry: one for each thread, closed by whoever made it.
+
+    ``client`` is called in threads, so it asks no database.
+    """
 
     client: Callable[[], PushingClient]
     path: str
@@ -37,21 +40,16 @@ Progress = Callable[[int, int], None]
 
 
 @contextmanager
-def told(side: str, client: RegistryClient, path: str) -> Iterator[None]:
-    """Errors say on which side it was; once, by whoever was nearest."""
+def told(side: str, client: RegistryClient, path: str, meter: Meter | None = None) -> Iterator[None]:
+    """Errors say on which side it was; once, by whoever was nearest. Those that ``meter`` let through are not its."""
     try:
         yield
     except SecGuardError as error:
-        if "side" not in error.extra:
+        if "side" not in error.extra and not (meter and meter.raised is error):
             error.extra["side"] = side
             error.detail = f"At the {side}, {client.access.host}/{path}: {error.detail}"
             error.args = (error.detail,)
         raise
-
-
-def is_of_source(error: SecGuardError) -> bool:
-    """Whether ``told`` named the source."""
-    return error.extra.get("side") == "source"
 
 
 class Meter:
@@ -62,13 +60,18 @@ class Meter:
         self._next = 0.0
         self.done = 0
         self.total = 0
+        self.raised: BaseException | None = None
 
     def tick(self, *, now: bool = False) -> None:
         """What ``progress`` raises goes on."""
         at = time.monotonic()
         if self._progress is not None and (now or at >= self._next):
             self._next = at + _TICK
-            self._progress(self.done, self.total)
+            try:
+                self._progress(self.done, self.total)
+            except BaseException as error:
+                self.raised = error
+                raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,19 @@ from secguard.images import referrers
 from secguard.images.adapters.pushing import PushingClient
 from secguard.images.adapters.registry import RegistryClient
 from secguard.images.adapters.source import Resolved
-from secguard.images.adapters.tagjoining import join
+from secguard.images.adapters.tagging import join
 from secguard.images.manifest import OCI_MANIFEST, Descriptor
 from secguard.signing import attachments, bundle, dsse, simplesigning, statements
+from secguard.signing.adapters.withdrawing import Withdrawn, withdraw
 from secguard.signing.attachments import SignedPayload
 from secguard.signing.dsse import Envelope
 from secguard.signing.ecdsa import PublicKey
 from secguard.signing.verification import Form, Seen
 
+__all__ = ["MAX_REFERRERS", "Withdrawn", "put_attestation", "put_bundle", "put_signature", "read", "withdraw"]
+
 MAX_REFERRERS = 500
 """Bundles that are read of one image; past it somebody fills the list, and the image counts as not looked at."""
-_ATTEMPTS = 5
 
 
 def read(client: RegistryClient, path: str, digest: str) -> list[Seen]:
@@ -167,6 +169,3 @@ def _tagged(client: RegistryClient, path: str, tag: str) -> Resolved | None:
         return client.resolve(path, tag)
     except NotFound:
         return None
-
-
-# Writing --------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Adding to what lies under one of cosign's tags: read, change, write is what the format leaves."""
+"""Changing what lies under one of cosign's tags: read, change, write is what the format leaves."""
 
 from __future__ import annotations
 
@@ -17,38 +17,43 @@ Layers = tuple[Descriptor, ...]
 
 def join(
     client: PushingClient, path: str, tag: str, layers: Sequence[Descriptor], whole: Resolved | None = None
-) -> str:
-    """Put layers under a tag, behind those that are there; returns the digest that the tag then has.
+) -> None:
+    """Put layers under a tag, behind those that are there.
 
     ``whole`` is a manifest of exactly these layers, which is written as it is where no others are there. Raises
     ``Invalid`` where the tag holds something else or too much, ``Conflict`` where others change it all the time.
     """
-    return rewrite(client, path, tag, lambda there: cosigntags.joined(there, layers), whole) or ""
+    rewrite(client, path, tag, lambda there: cosigntags.joined(there, layers), whole)
 
 
 def rewrite(
     client: PushingClient, path: str, tag: str, change: Callable[[Layers], Layers], whole: Resolved | None = None
-) -> str | None:
+) -> None:
     """Put under a tag what ``change`` makes of its layers; nothing is written where it changes nothing.
 
-    Another writer in between is met by doing it again. Returns the tag's digest, ``None`` where there is no such tag.
+    Where no layer is left the manifest is deleted, or an empty one written where the registry deletes none. Another
+    writer in between is met by doing it again.
     """
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         found = _tagged(client, path, tag)
-        known = cosigntags.read(found.raw, found.media_type).layers if found else ()
+        known = cosigntags.all_of(found.raw, found.media_type) if found else ()
         layers = change(known)
         if layers == known:
-            return found.digest if found else None
+            return
+        if found and not layers and not attempt and client.delete_manifest(path, found.digest):
+            continue  # to see that it is gone
         with suppress(Conflict):
-            return _write(client, path, tag, layers, whole)
+            _write(client, path, tag, layers, whole)
+            return
     raise Conflict(f"The tag {tag} in {client.access.host} is changed by somebody else all the time.", code="tag-race")
 
 
-def _write(client: PushingClient, path: str, tag: str, layers: Layers, whole: Resolved | None) -> str:
-    if whole is not None and cosigntags.read(whole.raw, whole.media_type).layers == layers:
-        return client.push_manifest(path, whole.raw, whole.media_type, tag).digest
+def _write(client: PushingClient, path: str, tag: str, layers: Layers, whole: Resolved | None) -> None:
+    if whole is not None and cosigntags.all_of(whole.raw, whole.media_type) == layers:
+        client.push_manifest(path, whole.raw, whole.media_type, tag)
+        return
     config = client.push_bytes(path, cosigntags.config_of(layers), cosigntags.CONFIG_TYPE)
-    return client.push_manifest(path, cosigntags.manifest_of(config, layers), OCI_MANIFEST, tag).digest
+    client.push_manifest(path, cosigntags.manifest_of(config, layers), OCI_MANIFEST, tag)
 
 
 def _tagged(client: PushingClient, path: str, tag: str) -> Resolved | None:

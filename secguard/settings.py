@@ -56,7 +56,6 @@ try:
     PKCS11_TOKEN = environment.text(os.environ, "SECGUARD_PKCS11_TOKEN", "")
     PKCS11_PIN = environment.text(os.environ, "SECGUARD_PKCS11_PIN", "")
     SNAPSHOT_KEY = environment.text(os.environ, "SECGUARD_SNAPSHOT_KEY", "")
-    SNAPSHOT_KEY = environment.text(os.environ, "SECGUARD_SNAPSHOT_KEY", "")
     METRICS_TOKEN = environment.text(os.environ, "SECGUARD_METRICS_TOKEN", "")
     BEHIND_PROXY = environment.flag(os.environ, "SECGUARD_BEHIND_PROXY", default=False)
     DEBUG = environment.flag(os.environ, "SECGUARD_DEBUG", default=False)
@@ -254,6 +253,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "DecisionKind": "secguard.decisions.models.KIND_CHOICES",
         "DecisionStatus": "secguard.decisions.models.STATUS_CHOICES",
         "FindingKind": "secguard.findings.models.KIND_CHOICES",
+        "PromotionStatus": "secguard.promotion.models.STATUS_CHOICES",
         "TokenStatus": ["active", "expired", "revoked"],
     },
     "POSTPROCESSING_HOOKS": [

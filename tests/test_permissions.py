@@ -193,6 +193,34 @@ def asked_about(judged: dict[str, Any], operator: Person) -> dict[str, Any]:
 
 
 @pytest.fixture
+def on_the_way(judged: dict[str, Any], operator: Person) -> dict[str, Any]:
+    """The image waits for a reviewer before it goes to the second environment; another way there failed before."""
+    from secguard.accounts.roles import Role
+    from secguard.approvals.services import open_requests
+    from secguard.images.models import Image, Repository
+    from secguard.promotion.models import Environment, Promotion
+
+    place, image = Repository.objects.get(), Image.objects.get(digest=judged["digest"])
+    environments = [
+        Environment.objects.create(name=name, position=at, registry=place.registry, key_name="production")
+        for at, name in enumerate(("build", "live", "empty"), start=1)
+    ]
+    same: dict[str, Any] = {
+        "digest": image.digest, "image": image, "source": place, "environment": environments[1],
+        "asked_reference": place.name, "requested_by": operator,
+    }  # fmt: skip
+    (request,) = open_requests([{Role.SECURITY_REVIEWER: 1}], requester=operator, now=timezone.now())
+    waiting = Promotion.objects.create(**same, destination_name="a/b", status="waiting", approval=request)
+    failed = Promotion.objects.create(**same, destination_name="a/c", status="failed")
+    return {
+        "environment": environments[1].pk,
+        "empty_environment": environments[2].pk,
+        "promotion": waiting.pk,
+        "failed_promotion": failed.pk,
+    }
+
+
+@pytest.fixture
 def told(developer: Person, application: Application) -> int:
     """What the developer, and nobody else, is told of the first team's things."""
     from secguard.notifications import services
@@ -217,6 +245,7 @@ def world(
     decided: dict[str, Any],
     judged: dict[str, Any],
     asked_about: dict[str, Any],
+    on_the_way: dict[str, Any],
     told: int,
 ) -> dict[str, Any]:
     """What ``{name}`` in a row stands for: all of it belongs to the first team or to the organisation."""
@@ -225,6 +254,7 @@ def world(
         | decided
         | judged
         | asked_about
+        | on_the_way
         | {
             "team": application.team.slug,
             "team_id": application.team_id,

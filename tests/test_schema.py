@@ -210,6 +210,7 @@ def _data(operator: Person, developer: Person, application: Any) -> dict[str, in
         "signing-keys": key,
         "trusted-keys": trusted,
         **_asked_about(operator),
+        **_promoted(operator),
         "advisories": Advisory.objects.create(source="osv", name="X-1", content_hash="0" * 32).pk,
         "feeds": feed.pk,
         "imports": Import.objects.create(name="feed.json").pk,
@@ -246,6 +247,21 @@ def _asked_about(operator: Person) -> dict[str, int]:
         cluster=gate.cluster, namespace="shop", digest=digest(1), minutes=5, reason="Why.", requested_by=operator
     )
     return {"clusters": gate.pk, "admission-decisions": kept.pk, "break-glass": glass.pk}
+
+
+def _promoted(operator: Person) -> dict[str, int]:
+    """The image on its way to the second environment."""
+    from secguard.images.models import Image, Repository
+    from secguard.promotion.models import Environment, Promotion
+
+    place = Repository.objects.order_by("pk")[0]
+    names = ("build", "production")
+    _, last = (Environment.objects.create(name=n, position=i, registry=place.registry) for i, n in enumerate(names))
+    made = Promotion.objects.create(
+        digest=digest(1), image=Image.objects.get(), source=place, environment=last, asked_reference=place.name,
+        destination_name=place.name, requested_by=operator,
+    )  # fmt: skip
+    return {"environments": last.pk, "promotions": made.pk}
 
 
 def in_days(days: int) -> str:

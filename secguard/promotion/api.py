@@ -193,12 +193,12 @@ class PromotionDetailSerializer(PromotionSerializer):
         fields = [*PromotionSerializer.Meta.fields, "progress", "approval"]
         read_only_fields = fields
 
-    @extend_schema_field(PromotionProgress)
+    @extend_schema_field(PromotionProgress(allow_null=True))
     def get_progress(self, promotion: Promotion) -> dict[str, Any] | None:
         job = Job.objects.filter(pk=promotion.job_id).first() if promotion.is_open and promotion.job_id else None
         return dict(PromotionProgress(job).data) if job else None
 
-    @extend_schema_field(PromotionApproval)
+    @extend_schema_field(PromotionApproval(allow_null=True))
     def get_approval(self, promotion: Promotion) -> dict[str, Any] | None:
         if promotion.approval is None or promotion.approval_id is None:
             return None
@@ -310,34 +310,29 @@ class PromotionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
 
 
 class RecallSerializer(serializers.ModelSerializer[Recall]):
-    """A digest that was called back."""
-
     recalled_by = serializers.CharField(source="recalled_by.username", default=None, allow_null=True)
     lifted_by = serializers.CharField(source="lifted_by.username", default=None, allow_null=True)
-    runs = serializers.SerializerMethodField(help_text="where it runs, of what you may see")
 
     class Meta:
         model = Recall
-        fields = [
-            "id",
-            "digest",
-            "reason",
-            "recalled_by",
-            "recalled_at",
-            "lifted_by",
-            "lifted_at",
-            "lift_reason",
-            "runs",
-        ]
+        fields = ["id", "reason", "recalled_by", "recalled_at", "lifted_by", "lifted_at", "lift_reason"]
         read_only_fields = fields
 
-    @extend_schema_field(serializers.ListField(child=serializers.DictField()))
-    def get_runs(self, row: Recall) -> list[dict[str, str]]:
-        user = self.context["request"].user
-        return [
-            {"cluster": w.cluster.name, "namespace": w.namespace, "kind": w.kind, "name": w.name}
-            for w in queries.runs(row.asked_digest, user)
-        ]
+
+class RunningDocument(serializers.Serializer[Any]):
+    cluster = serializers.CharField(source="cluster.name")
+    namespace = serializers.CharField()
+    kind = serializers.CharField()
+    name = serializers.CharField()
+
+
+class StandingSerializer(serializers.Serializer[Any]):
+    """Whether a digest is called back, how that came or ended, and where it runs."""
+
+    digest = serializers.CharField()
+    is_recalled = serializers.BooleanField()
+    recall = RecallSerializer(allow_null=True, help_text="the latest one, lifted or not")
+    runs = RunningDocument(many=True, help_text="where it runs now, of what you may see")
 
 
 class RecallReasonSerializer(serializers.Serializer[Any]):
@@ -347,26 +342,29 @@ class RecallReasonSerializer(serializers.Serializer[Any]):
 class RecallView(APIView):
     """Calling a digest back: gates refuse it, what was signed of it counts no more, and where it runs is told."""
 
-    @extend_schema(responses=RecallSerializer)
+    @extend_schema(responses=StandingSerializer)
     def get(self, request: Request, digest: str) -> Response:
-        """How the latest recall of the digest stands, and where the digest runs."""
+        """Whether the digest is called back, and where it runs."""
         user: Any = request.user
-        row = queries.latest_recall(digest, actor=user)
-        return Response(RecallSerializer(row, context={"request": request}).data)
+        return self._standing(digest, queries.latest_recall(digest, actor=user))
 
-    @extend_schema(request=RecallReasonSerializer, responses={201: RecallSerializer})
+    @extend_schema(request=RecallReasonSerializer, responses={201: StandingSerializer})
     def post(self, request: Request, digest: str) -> Response:
         """Call it back. Needs image:recall in every team that has it."""
         user: Any = request.user
-        row = recall(digest, self._reason(request), actor=user)
-        return Response(RecallSerializer(row, context={"request": request}).data, status=201)
+        return self._standing(digest, recall(digest, self._reason(request), actor=user), status=201)
 
-    @extend_schema(request=RecallReasonSerializer, responses=RecallSerializer)
+    @extend_schema(request=RecallReasonSerializer, responses=StandingSerializer)
     def delete(self, request: Request, digest: str) -> Response:
         """Lift the recall. What was promoted has to be promoted anew."""
         user: Any = request.user
-        row = lift_recall(digest, self._reason(request), actor=user)
-        return Response(RecallSerializer(row, context={"request": request}).data)
+        return self._standing(digest, lift_recall(digest, self._reason(request), actor=user))
+
+    def _standing(self, digest: str, row: Recall | None, status: int = 200) -> Response:
+        user: Any = self.request.user
+        stands = row is not None and row.lifted_at is None
+        told = {"digest": digest, "is_recalled": stands, "recall": row, "runs": queries.runs(digest, user)}
+        return Response(StandingSerializer(told).data, status=status)
 
     def _reason(self, request: Request) -> str:
         said = RecallReasonSerializer(data=request.data)

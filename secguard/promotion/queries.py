@@ -10,25 +10,33 @@ from typing import Any
 from django.db.models import QuerySet
 
 from secguard.accounts.models import User
+from secguard.accounts.roles import APPROVERS, Permission
 from secguard.approvals.models import Vote
-from secguard.approvals.queries import outcomes, votes_of
+from secguard.approvals.queries import open_for, outcomes, votes_of
 from secguard.approvals.quorum import Outcome
 from secguard.approvals.services import UNOWNED
 from secguard.errors import Invalid, NotFound
 from secguard.images.models import Image, ImageRepository, Index, IndexImage, Repository, Tag
 from secguard.images.reference import Reference, is_digest, parse
+from secguard.jobs.models import Job
 from secguard.policies.facts import Gate
 from secguard.policies.models import Verdict
 from secguard.policies.services import document_of, verdict_of
+from secguard.promotion import route
+from secguard.promotion.lifecycle import PromotionStatus
 from secguard.promotion.models import Environment, Promotion
 from secguard.promotion.route import Stop
 from secguard.signing.models import Attestation, Recall
-from secguard.signing.services import reach_of
+from secguard.signing.services import TAKE_AWAY, reach_of
 from secguard.signing.statements import PROMOTION
 from secguard.workloads.models import Workload
 
 MAX_RUNS = 500
 """Workloads that are listed of one digest."""
+MAX_WAITING = 100
+"""Promotions that are looked at for whether somebody may vote on them."""
+MAX_LATEST = 20
+"""Promotions of one image that its page knows of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +220,154 @@ def runs(digest: str, user: User) -> list[Workload]:
     return list(rows.distinct().order_by("cluster__name", "namespace", "kind", "name")[:MAX_RUNS])
 
 
-def latest_recall(digest: str, *, actor: User) -> Recall:
-    """Raises ``NotFound`` where it was never called back, or ``actor`` may see nothing of it."""
+def latest_recall(digest: str, *, actor: User) -> Recall | None:
+    """The latest recall of it, lifted or not; raises ``NotFound`` where ``actor`` may see nothing of the digest."""
     reach_of(digest, actor=actor)
     rows = Recall.objects.filter(digest=digest).select_related("recalled_by", "lifted_by")
-    found = rows.order_by("-pk").first()
-    if found is None:
-        raise NotFound(f"{digest} was never called back.", code="not-recalled")
+    return rows.order_by("-pk").first()
+
+
+# --- pages ---
+
+
+def waiting_for(user: User) -> list[Promotion]:
+    """What ``user`` may vote on: not their own, not voted on by them, with an empty seat that a role of theirs fills.
+
+    The oldest first, at most ``MAX_WAITING``; nothing is asked of the database for whoever approves nothing.
+    """
+    if not any(role in APPROVERS for role, _ in user.grants()):
+        return []
+    asked = open_for(user, prefix="approval__", team_path="source__application__team_id")
+    rows = list(promotions(user).filter(asked, status=PromotionStatus.WAITING).order_by("pk")[:MAX_WAITING])
+    standing = approvals_of(rows) if rows else {}
+    return [p for p in rows if user.roles_for(set(teams_of(p))) & standing[p.approval_id or 0].missing.keys()]
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """An image at one environment of the order."""
+
+    environment: Environment
+    is_first: bool
+    since: datetime | None
+    """Since when it stands there; in the first one, which images are pushed to, since when it is known there."""
+    under_way: Promotion | None
+    after: str
+    """The environment that it has to be promoted to before; empty where nothing is in the way."""
+    reference: str
+    """What to ask for, to have it promoted here; empty where this person may not, or it stands here by being pushed."""
+    tags: str
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """Where an image stands on its way, as its page says it to one person."""
+
+    stands: list[Stand]
+    latest: list[Promotion]
+    recall: CalledBack | None
+    may_recall: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CalledBack:
+    """A recall that stands, where the digest runs, and the job that takes our signatures away."""
+
+    recall: Recall
+    runs: list[Workload]
+    job: Job | None
+
+
+def journey_of(image: Image, user: User, now: datetime) -> Journey:
+    """``image``: with its places (``images.queries.with_places``). A fixed number of queries."""
+    environments = list(Environment.objects.select_related("registry"))
+    latest = _latest(image, user)
+    return Journey(
+        _stands(image, environments, latest, user, now),
+        latest,
+        called_back(image.digest, user),
+        may_recall(image.digest, user),
+    )
+
+
+def _stands(
+    image: Image, environments: Sequence[Environment], latest: Sequence[Promotion], user: User, now: datetime
+) -> list[Stand]:
+    order = [e.stop for e in environments]
+    since = environments_of([image.digest], now) if environments else {}
+    under_way = {p.environment_id: p for p in reversed(latest) if p.is_open}
+    found = []
+    for place, environment in enumerate(environments):
+        before = route.previous(order, environment.name)
+        reference, tags = ("", "") if place == 0 else _asked_for(image, environment, order, user)
+        found.append(
+            Stand(
+                environment,
+                is_first=place == 0,
+                since=_pushed(image, order) if place == 0 else since.get(environment.name),
+                under_way=under_way.get(environment.pk),
+                after=before.name if before and before.name not in since else "",
+                reference=reference,
+                tags=tags,
+            )
+        )
     return found
+
+
+def _host(repository: Repository) -> str:
+    return repository.name.removesuffix(f"/{repository.path}")
+
+
+def _pushed(image: Any, order: Sequence[Stop]) -> datetime | None:
+    """Since when it lies in a repository of the first environment, as far as its reader sees its places."""
+    first = route.in_order(order)[0]
+    here = [p.first_seen_at for p in image.seen_places if _home(order, p.repository) == first]
+    return min(here, default=None)
+
+
+def _home(order: Sequence[Stop], repository: Repository) -> Stop | None:
+    return route.home_of(order, _host(repository), repository.path)
+
+
+def _asked_for(image: Any, target: Environment, order: Sequence[Stop], user: User) -> tuple[str, str]:
+    """(reference, its tags): from the place nearest before the target where ``user`` may ask for it; by the digest of
+    the index where that is what the tags there name."""
+    teams = user.teams_with(Permission.PROMOTION_REQUEST)
+    best, nearest = None, -1
+    for place in image.seen_places if image.is_digest_asserted else ():
+        owner, home = place.repository.application, _home(order, place.repository)
+        position = home.position if home else 0
+        if (teams is None or (owner and owner.team_id in teams)) and nearest < position < target.position:
+            best, nearest = place.repository, position
+    if best is None:
+        return "", ""
+    tags = [t for t in image.shown_tags if t.repository_id == best.pk]
+    indexes = {m.index_id: m.index.digest for m in image.seen_indexes}
+    index = next((t.index_id for t in tags if t.index_id in indexes), None)
+    named = [t.name for t in tags if t.index_id == index]
+    return f"{best.name}@{indexes.get(index, image.digest)}", " ".join(named[:MAX_LATEST])
+
+
+def _latest(image: Image, user: User) -> list[Promotion]:
+    """The latest promotions of it, or of an index that it is a platform of."""
+    members = IndexImage.objects.filter(index__in=IndexImage.objects.filter(image=image).values("index"))
+    rows = list(members.values_list("index__digest", "image_id").distinct())
+    digests, images = {image.digest} | {d for d, _ in rows}, {image.pk} | {i for _, i in rows}
+    return list(promotions(user).filter(image__in=images, digest__in=digests).order_by("-pk")[:MAX_LATEST])
+
+
+def called_back(digest: str, user: User) -> CalledBack | None:
+    """The recall of the digest that stands; of a platform that of its index, where that was called back whole."""
+    rows = Recall.objects.standing().select_related("recalled_by")
+    found = rows.filter(digest=digest).first()
+    if found is None:
+        return None
+    whole = found if found.digest == found.asked_digest else rows.filter(digest=found.asked_digest).first() or found
+    job = Job.objects.filter(kind=TAKE_AWAY, key=str(whole.pk)).order_by("-pk").first()
+    return CalledBack(whole, runs(found.asked_digest, user), job)
+
+
+def may_recall(digest: str, user: User) -> bool:
+    """Whether ``user`` may call it back, and lift that: image:recall in every team that has it."""
+    teams = user.teams_with(Permission.IMAGE_RECALL)
+    return teams is None or (bool(teams) and reach_of(digest, actor=user).teams <= teams)

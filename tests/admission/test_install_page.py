@@ -1,4 +1,4 @@
-"""The pages about installing: their messages are the webhook's own, their way out is one, their commands can be typed."""
+"""The pages about installing: messages are the webhook's own, the way out is one, the commands can be typed."""
 
 from __future__ import annotations
 

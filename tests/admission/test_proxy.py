@@ -100,7 +100,7 @@ def start(tmp_path: Path, upstream: Upstream) -> Iterator[Callable[[Path], Ask]]
     """Starts the proxy, believing the file of authorities; asks it with a body, by the CA of its certificate."""
     program = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
     if program is None:
-        pytest.skip("needs nginx (Debian's package nginx-light)")
+        pytest.skip("needs nginx on the PATH (scripts/get-programs)")
     running: list[subprocess.Popen[bytes]] = []
     authority, port = Authority.make(now()), free_port()
     put(tmp_path / "tls", authority, Place())

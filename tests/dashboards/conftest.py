@@ -53,6 +53,7 @@ class Organisation:
         cluster, _ = Cluster.objects.get_or_create(name="production")
         made = Workload.objects.create(cluster=cluster, namespace="shop", name=f"service-{n}", application=application)
         made.images.add(Image.objects.get(digest=image))
+        made.volumes.create(name="data", kind="persistentVolumeClaim", source=f"data-{n}")
         self._admit(cluster, made.images.get(), n)
 
     def _admit(self, cluster: Any, image: Any, n: int) -> None:

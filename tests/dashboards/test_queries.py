@@ -23,7 +23,7 @@ PAGES = {
         "/compliance/applications/", "/policy/", "/appetite/", "/applications/", "/applications/shop/", "/audit/",
         "/scans/{scan}/", "/images/?q=service&verdict=block&current=true", "/images/?risk={risk}&team=payments",
         "/scans/", "/scans/?repository=reg.example/shop/service-1", "/repositories/", "/repositories/{repository}/",
-        "/repositories/{repository}/tags/",
+        "/repositories/{repository}/tags/", "/workloads/", "/break-glass/",
     ],
     "developer": ["/", "/images/", "/risks/", "/risks/open/", "/decisions/", "/decisions/new/?risk={risk}"],
     "operator": ["/", "/images/"],

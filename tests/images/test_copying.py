@@ -179,6 +179,28 @@ def test_statements_of_both_sides_stand_under_the_tag_afterwards(pair: Two) -> N
         assert here.small_blob(to, theirs) == b"theirs"
 
 
+def test_what_was_deleted_or_lost_at_the_destination_is_in_nobodys_way(
+    secure_registry: RunningRegistry, plain_registry: RunningRegistry, plain: PushingClient
+) -> None:
+    """docker-registry takes no list of referrers, and no signatures, that name what it does not have."""
+    built, to = image(), fresh()
+    secure_registry.push("from/one", "latest", built)
+    tag, subject = cosigntags.tags_of(built.digest)[0], described(built.raw)
+    with place(secure_registry, "from/one").client() as client:
+        bill = refer(client, "from/one", subject, SBOM, os.urandom(9))
+        signed = statement(client, "from/one", os.urandom(9))
+        put_tag(client, "from/one", tag, signed)
+    deleted, lost = refer(plain, to, subject, SBOM, b"deleted"), os.urandom(9)
+    assert plain.delete_manifest(to, deleted.digest)
+    put_tag(plain, to, tag, statement(plain, to, lost))
+    plain_registry.blob_file(sha256(lost)).unlink()
+    done = copy(place(secure_registry, "from/one"), place(plain_registry, to), built.digest)
+    assert done.left_out == ()
+    assert [r.descriptor.digest for r in plain.referrers(to, built.digest)] == [bill.digest]
+    found = plain.resolve(to, tag)
+    assert cosigntags.read(found.raw, found.media_type) == (signed,)
+
+
 def test_a_referrer_that_is_gone_broken_or_of_another_image_is_left_and_said(
     plain_registry: RunningRegistry, secure_registry: RunningRegistry, plain: PushingClient
 ) -> None:

@@ -6,7 +6,7 @@ something else, or lost it, is found before anything relies on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from urllib.parse import urlencode
 
@@ -127,7 +127,7 @@ class PushingClient(RegistryClient):
             if len(kept) == len(known):
                 return
             with suppress(Conflict):
-                self.push_manifest(path, referrers.encode(kept), OCI_INDEX, tag)
+                self._write_list(path, tag, kept)
         raise self._race(tag)
 
     # ------------------------------------------------------------------------------------------------------------------
@@ -142,8 +142,25 @@ class PushingClient(RegistryClient):
             if any(r.descriptor.digest == added.descriptor.digest for r in known):
                 return
             with suppress(Conflict):
-                self.push_manifest(path, referrers.encode([*known, added]), OCI_INDEX, tag)
+                self._write_list(path, tag, [*known, added])
         raise self._race(tag)
+
+    def _write_list(self, path: str, tag: str, listed: Sequence[Referrer]) -> None:
+        try:
+            self.push_manifest(path, referrers.encode(listed), OCI_INDEX, tag)
+        except Invalid:
+            # Registries refuse a list that names what somebody deleted: from then on nobody could change it.
+            there = [r for r in listed if self._has_manifest(path, r.descriptor.digest)]
+            if len(there) == len(listed):
+                raise
+            self.push_manifest(path, referrers.encode(there), OCI_INDEX, tag)
+
+    def _has_manifest(self, path: str, digest: str) -> bool:
+        try:
+            self.peek(path, digest)
+        except NotFound:
+            return False
+        return True
 
     def _race(self, tag: str) -> Conflict:
         return Conflict(

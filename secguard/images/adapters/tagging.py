@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from secguard.errors import Conflict, NotFound
+from secguard.errors import Conflict, Invalid, NotFound
 from secguard.images import cosigntags
 from secguard.images.adapters.pushing import PushingClient
 from secguard.images.adapters.source import Resolved
@@ -52,6 +52,17 @@ def _write(client: PushingClient, path: str, tag: str, layers: Layers, whole: Re
     if whole is not None and cosigntags.all_of(whole.raw, whole.media_type) == layers:
         client.push_manifest(path, whole.raw, whole.media_type, tag)
         return
+    try:
+        _write_anew(client, path, tag, layers)
+    except Invalid:
+        # Registries refuse a manifest of blobs that they lost: from then on nobody could change the tag.
+        there = tuple(layer for layer in layers if client.has_blob(path, layer))
+        if len(there) == len(layers):
+            raise
+        _write_anew(client, path, tag, there)
+
+
+def _write_anew(client: PushingClient, path: str, tag: str, layers: Layers) -> None:
     config = client.push_bytes(path, cosigntags.config_of(layers), cosigntags.CONFIG_TYPE)
     client.push_manifest(path, cosigntags.manifest_of(config, layers), OCI_MANIFEST, tag)
 

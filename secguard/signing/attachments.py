@@ -111,4 +111,4 @@ def bundle_layer(raw: bytes, media_type: str, subject: str) -> Descriptor | None
 
 def layers_of(raw: bytes, media_type: str) -> tuple[Descriptor, ...]:
     """All layers under a tag of signatures or attestations. Raises as ``signed_payloads``."""
-    return cosigntags.read(raw, media_type).layers
+    return cosigntags.read(raw, media_type)

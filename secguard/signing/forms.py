@@ -9,7 +9,7 @@ from django import forms
 from secguard.accounts.forms import UseCaseForm
 from secguard.signing import ecdsa
 from secguard.signing.keylife import Provider
-from secguard.signing.services import OVERLAP_DAYS, NewKey, Trust
+from secguard.signing.services import OVERLAP_DAYS, Ask, NewKey, Trust
 
 MADE, IMPORTED, IN_TOKEN = "made", "imported", "in-token"
 _WAYS = [
@@ -113,3 +113,31 @@ class TrustForm(UseCaseForm):
     def trust(self) -> Trust:
         """What was entered; the form is valid."""
         return Trust(**self.cleaned_data)
+
+
+class AskForm(UseCaseForm):
+    """Have a worker look at what lies beside an image (``act`` look), or sign it too (``act`` sign)."""
+
+    repository = forms.CharField(max_length=511, widget=forms.HiddenInput)
+    act = forms.ChoiceField(choices=[("look", "Look again"), ("sign", "Sign")], widget=forms.HiddenInput)
+    key = forms.ChoiceField(required=False, label="Key")
+    attest = forms.BooleanField(
+        required=False, initial=True, label="With its verdict, the decisions in force and its bill of materials"
+    )
+
+    def __init__(self, *args: Any, keys: list[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["key"].choices = [(name, name) for name in keys]  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        entered = super().clean() or self.cleaned_data
+        if entered.get("act") == "sign" and not entered.get("key") and "key" not in self.errors:
+            self.add_error("key", "Choose the key to sign with.")
+        return entered
+
+    def asked(self) -> Ask:
+        """What was entered; the form is valid. Who only looks signs nothing, whatever else was chosen."""
+        entered = self.cleaned_data
+        if entered["act"] == "look":
+            return Ask(entered["repository"])
+        return Ask(entered["repository"], entered["key"], entered["attest"])

@@ -12,6 +12,7 @@ from secguard.accounts.models import User, owner_filter
 from secguard.images.models import Repository
 from secguard.signing import keylife
 from secguard.signing.keylife import KeyStatus, Provider, TrustStatus
+from secguard.signing.statements import told
 from secguard.signing.verification import Form, Standing
 
 
@@ -259,8 +260,8 @@ class Signature(models.Model):
 
     @property
     def _is_recalled(self) -> bool:
-        told = getattr(self, "is_recalled", None)
-        return Recall.objects.standing().filter(digest=self.digest).exists() if told is None else bool(told)
+        known = getattr(self, "is_recalled", None)
+        return Recall.objects.standing().filter(digest=self.digest).exists() if known is None else bool(known)
 
     @property
     def standing(self) -> Standing:
@@ -271,3 +272,26 @@ class Signature(models.Model):
         """Whose key made it, also where that counts no more; empty for nobody known."""
         party = self.signing_key or self.trusted_key
         return party.name if party else ""
+
+    @property
+    def what(self) -> str:
+        """What it says, in words: a signature, a bill of materials, a promotion."""
+        return told(self.predicate_type)
+
+    @property
+    def why(self) -> str:
+        """Why it counts for nothing, in words; empty where it counts."""
+        standing = self.standing
+        if standing == Standing.TRUSTED:
+            return ""
+        if standing == Standing.INVALID:
+            return self.problem
+        if standing == Standing.RECALLED:
+            return "The image was called back."
+        if self.gone_at is not None:
+            return "It lies there no more."
+        if self.signing_key is not None:
+            return f"Our key {self.signing_key.name} is {self.signing_key.current_status}."
+        if self.trusted_key is not None:
+            return f"The trust in {self.trusted_key.name} is {self.trusted_key.current_status}."
+        return "No key that counts here made it."

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from secguard.errors import Invalid
 from secguard.images.reference import is_digest
@@ -26,6 +26,17 @@ COSIGN_SIGNATURE = "https://sigstore.dev/cosign/sign/v1"
 PROMOTION = "urn:secguard:attestation:promotion:v1"
 DECISIONS = "urn:secguard:attestation:decisions:v1"
 """A member of the verification summary, named by a URI as in-toto's rules for extensions want it."""
+_TOLD: Final = (
+    (COSIGN_SIGNATURE, "Signature"),
+    (CYCLONEDX, "Bill of materials (CycloneDX)"),
+    ("https://spdx.dev/Document", "Bill of materials (SPDX)"),
+    ("https://openvex.dev/ns", "Decisions in force (OpenVEX)"),
+    (VERIFICATION_SUMMARY, "Verdict (verification summary)"),
+    (PROMOTION, "Promotion"),
+    ("https://slsa.dev/provenance/", "Provenance (SLSA)"),
+    ("https://cosign.sigstore.dev/attestation/vuln/", "Vulnerability scan"),
+)
+"""How types begin (some name a version behind it), and how people read them."""
 MAX_SUBJECTS = 100
 _WHAT = "The statement"
 
@@ -161,6 +172,13 @@ def promotion(subject: Subject, promoted: Promoted) -> Statement:
         "verdict": promoted.verdict,
     }
     return Statement((subject,), PROMOTION, predicate)
+
+
+def told(predicate_type: str) -> str:
+    """What a statement of this type says, as people read it. Without a type it is a plain signature."""
+    if not predicate_type:
+        return "Signature"
+    return next((words for beginning, words in _TOLD if predicate_type.startswith(beginning)), "Attestation")
 
 
 def rfc3339(at: datetime) -> str:

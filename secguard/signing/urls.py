@@ -1,5 +1,6 @@
 from django.urls import include, path, re_path
 
+from secguard.images.api import DIGEST
 from secguard.signing import views
 
 key_patterns = [
@@ -19,6 +20,7 @@ trusted_patterns = [
 
 urlpatterns = [
     re_path(r"^keys/(?P<name>[a-z0-9-]{1,80})\.pem$", views.public_key, name="public-key"),
+    re_path(rf"^images/(?P<digest>{DIGEST})/signatures/$", views.image_signatures, name="image-signatures"),
     path("", include((key_patterns, "keys"))),
     path("", include((trusted_patterns, "trusted-keys"))),
 ]

@@ -1,6 +1,9 @@
-"""Settings: the keys that sign, whose signatures count besides, and the public keys for everybody."""
+"""Settings: the keys that sign, whose signatures count besides, and the public keys for everybody; and what lies beside
+an image, with the way to have it signed."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -16,11 +19,14 @@ from secguard.accounts.models import User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.errors import NotFound
+from secguard.images.models import Image
+from secguard.images.queries import find_image
 from secguard.signing import queries
-from secguard.signing.forms import EndForm, NewKeyForm, RetireForm, RotateForm, TrustForm
+from secguard.signing.forms import AskForm, EndForm, NewKeyForm, RetireForm, RotateForm, TrustForm
 from secguard.signing.keylife import KeyStatus
 from secguard.signing.models import SigningKey, TrustedKey
 from secguard.signing.services import (
+    ask,
     create_key,
     retire_key,
     revoke_key,
@@ -28,6 +34,7 @@ from secguard.signing.services import (
     trust_key,
     withdraw_trust,
 )
+from secguard.web import htmx
 from secguard.web.listing import Column, Listing
 
 
@@ -206,6 +213,35 @@ def trusted_withdraw(request: HttpRequest, pk: int) -> HttpResponse:
         "back": reverse("trusted-keys:detail", args=[pk]),
     }
     return render(request, "signing/end.html", context, status=422 if form.errors else 200)
+
+
+def beside(image: Image, user: User) -> dict[str, Any]:
+    """For ``signing/_of_image.html``: the places where the image lies, what was seen there, and the keys that sign."""
+    places = queries.beside(image, user)
+    return {
+        "signature_places": places,
+        "signing_keys": queries.signing_names() if any(place.may_ask for place in places) else [],
+    }
+
+
+@login_required
+def image_signatures(request: HttpRequest, digest: str) -> HttpResponse:
+    """What lies beside an image; POST has a worker sign it, or look again. HTMX asks for one place while that lasts."""
+    user = person_of(request)
+    image = find_image(user, digest)
+    context = {"image": image, **beside(image, user)}
+    form = AskForm(_posted(request), keys=context["signing_keys"])
+    if request.method == "POST":
+        if form.run(lambda _: ask(image, form.asked(), actor=user)) is not None:
+            messages.success(request, "A worker is on it; what it finds is shown here.")
+            return htmx.redirect(request, f"{reverse('images:detail', args=[image.digest])}#signatures")
+        return render(request, "signing/of_image.html", {**context, "form": form}, status=422)
+    if not htmx.wants_fragment(request):
+        return render(request, "signing/of_image.html", context)
+    shown = [place for place in context["signature_places"] if str(place.repository.pk) == request.GET.get("place")]
+    if not shown:
+        raise NotFound("The image does not lie in that repository, or you may not see it there.")
+    return render(request, "signing/_place.html", {**context, "place": shown[0]})
 
 
 @require_safe

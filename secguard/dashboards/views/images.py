@@ -31,6 +31,7 @@ from secguard.scans.lifecycle import ScanStatus
 from secguard.scans.models import Scan
 from secguard.scans.queries import shown_references
 from secguard.scans.services.matching import data_of
+from secguard.signing.views import beside
 from secguard.web import htmx
 from secguard.web.filters import ChipFilter
 from secguard.web.listing import Column, Listing
@@ -267,6 +268,7 @@ def image_detail(request: HttpRequest, digest: str) -> HttpResponseBase:
         "indexes": queries.platforms_of(image, user),
         **_last_scan(image, user),
         "may_scan": user.can(Permission.SCAN_REQUEST),
+        **beside(image, user),
     }
     return findings.respond("images/detail.html", "images/_findings.html", context)
 

@@ -21,6 +21,7 @@ from secguard.images.services import pusher_of
 from secguard.jobs import services as jobs
 from secguard.jobs.models import Job
 from secguard.jobs.registry import Run
+from secguard.signing import queries
 from secguard.signing.keylife import KeyStatus
 from secguard.signing.models import Signature, SigningKey
 from secguard.signing.services.images import attest, look, sign_image
@@ -28,7 +29,7 @@ from secguard.signing.services.keys import require_signing
 from secguard.signing.statements import Statement
 from secguard.signing.verification import Judged
 
-WORK = "signing.work"
+WORK = queries.WORK
 MAX_PLACES = 500
 STATEMENTS: list[Callable[[Image, Repository, datetime], Sequence[Statement]]] = []
 """What upper apps say of an image in a repository, to be signed and put beside it; they add themselves."""
@@ -65,7 +66,7 @@ def ask(image: Image, asked: Ask, *, actor: User | None) -> Job:
     if asked.attest and key is None:
         raise Invalid("Attestations are signed: name the key.", where="key")
     args = {"repository": repository.pk, "image": image.pk, "key": key.pk if key else None, "attest": asked.attest}
-    job = jobs.enqueue(WORK, args, key=_job_key(repository, image.digest))
+    job = jobs.enqueue(WORK, args, key=queries.job_key(repository, image.digest))
     if job.args != args:
         raise Conflict("A worker signs this image with another key, or looks at it, just now. Ask again in a moment.")
     if key is not None:
@@ -91,7 +92,7 @@ def latest_job(image: Image, repository_name: str = "", *, actor: User) -> Job |
     else:
         lying = ImageRepository.objects.filter(image=image).values("repository")
         places = list(Repository.objects.visible_to(actor).filter(pk__in=lying)[:MAX_PLACES])
-    keys = [_job_key(place, image.digest) for place in places]
+    keys = [queries.job_key(place, image.digest) for place in places]
     return Job.objects.filter(kind=WORK, key__in=keys).order_by("-pk").first()
 
 
@@ -171,7 +172,3 @@ def _signing_key(name: str) -> SigningKey:
 
 def _team(repository: Repository) -> int | None:
     return repository.application.team_id if repository.application else None
-
-
-def _job_key(repository: Repository, digest: str) -> str:
-    return f"{repository.pk}@{digest}"

@@ -19,6 +19,7 @@ from secguard.signing.models import Signature
 from secguard.signing.services import Ask, Trust
 from secguard.signing.simplesigning import Payload
 from secguard.signing.verification import Standing
+from tests.dashboards.test_workloads import said
 from tests.imagebuilding import image_of, tar_of
 
 pytestmark = pytest.mark.django_db
@@ -151,3 +152,15 @@ def test_a_request_that_fails_says_why(image, repository, registry, make_key, op
     assert job is not None
     assert (job.status, "anonymous" in job.error) == ("failed", True)
     assert not Signature.objects.exists()
+
+
+def test_what_a_worker_signs_is_shown_on_the_images_page(image, repository, make_key, operator, viewer, run_jobs):
+    make_key()
+    path = f"/images/{image.digest}/"
+    words = {"repository": repository.name, "act": "sign", "key": "production"}
+    assert operator.client.post(f"{path}signatures/", words).status_code == 303
+    run_jobs()
+    shown = said(viewer.client.get(path).content.decode())
+    assert shown.count("Trusted Signature by our key production") == 2
+    assert "In the image's signature tag" in shown
+    assert "In a bundle that refers to the image" in shown

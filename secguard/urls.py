@@ -16,7 +16,6 @@ from secguard.accounts.api import (
 )
 from secguard.admission.api import AdmissionDecisionViewSet, BreakGlassViewSet, ClusterViewSet
 from secguard.admission.views.agents import AnswersView, SnapshotView
-from secguard.admission.views.agents import AnswersView, SnapshotView
 from secguard.advisories.api import AdvisoryViewSet, FeedViewSet, ImportViewSet
 from secguard.audit.api import AuditViewSet
 from secguard.dashboards.views import applications as standing
@@ -154,6 +153,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("secguard.decisions.urls")),
     path("", include("secguard.images.urls")),
     path("", include("secguard.notifications.urls")),
+    path("", include("secguard.promotion.urls")),
     path("", include("secguard.signing.urls")),
     path("", include(page_patterns)),
     path("", include((image_patterns, "images"))),

@@ -10,7 +10,9 @@ class PromotionConfig(AppConfig):
         from secguard.notifications import kinds  # noqa: PLC0415
         from secguard.policies import services as policies  # noqa: PLC0415
         from secguard.promotion import services  # noqa: PLC0415 - models are loaded only now
+        from secguard.promotion.views.promotions import waiting  # noqa: PLC0415
         from secguard.signing import services as signing  # noqa: PLC0415
+        from secguard.web.navigation import register_badge  # noqa: PLC0415
 
         register(services.CARRY, services.carry, failed=services.carry_failed)
         register(services.UNDO, services.undo)
@@ -19,3 +21,4 @@ class PromotionConfig(AppConfig):
         policies.JUDGED.append(services.follow_verdicts)
         for kind in services.KINDS:
             kinds.register(kind)
+        register_badge("promotions:list", waiting)

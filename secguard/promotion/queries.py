@@ -364,7 +364,7 @@ def called_back(digest: str, user: User) -> CalledBack | None:
         return None
     whole = found if found.digest == found.asked_digest else rows.filter(digest=found.asked_digest).first() or found
     job = Job.objects.filter(kind=TAKE_AWAY, key=str(whole.pk)).order_by("-pk").first()
-    return CalledBack(whole, runs(found.asked_digest, user), job)
+    return CalledBack(whole, runs(digest, user), job)
 
 
 def may_recall(digest: str, user: User) -> bool:

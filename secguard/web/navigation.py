@@ -49,7 +49,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
     (
         "Risk",
         (
-            Item("Images", "images:list", "stack-2"),
+            Item("Images", "images:list", "stack-2", section=("images:", "recalls:")),
             Item("Repositories", "repositories:list", "box"),
             Item("Scans", "scans:list", "eye"),
             Item("Risks", "risks:list", "alert-triangle", section=("risks:", "findings:")),
@@ -64,8 +64,9 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
         ),
     ),
     (
-        "Run",
+        "Promote and run",
         (
+            Item("Promotions", "promotions:list", "rocket", "promotion:read"),
             Item("Workloads", "workloads:list", "player-play"),
             Item("Admission", "admissions:list", "server"),
             Item("Break-glass", "break-glass:list", "lock", "break-glass:request"),
@@ -88,7 +89,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
                 "Settings",
                 "settings:home",
                 "settings",
-                section=("settings:", "clusters:", "registries:", "keys:", "trusted-keys:"),
+                section=("settings:", "clusters:", "registries:", "environments:", "keys:", "trusted-keys:"),
             ),
         ),
     ),

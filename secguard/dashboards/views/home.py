@@ -23,11 +23,14 @@ from secguard.admission.models import AdmissionDecision, BreakGlass
 from secguard.admission.queries import decisions, in_grace, open_glass, sees_glass
 from secguard.dashboards import queries
 from secguard.dashboards.figures import Card, Figures
+from secguard.dashboards.queries.promotions import Moving, moving
 from secguard.decisions.models import Decision
 from secguard.decisions.queries import Waiting, queue, waiting_count
 from secguard.findings.models import Exposure
 from secguard.images.models import Image
 from secguard.policies.facts import Gate
+from secguard.promotion.models import Promotion
+from secguard.promotion.queries import waiting_for
 from secguard.workloads.models import Workload
 
 ROWS = 8
@@ -38,16 +41,16 @@ POSTERS = (Role.DEVELOPER, Role.OPERATOR, Role.SECURITY_REVIEWER, Role.ADMINISTR
 HOMES: dict[Role, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     Role.SECURITY_REVIEWER: (
         "What waits for a decision",
-        ("queue", "work"),
+        ("queue", "approvals", "work"),
         ("glass", "grace", "blocked", "ending", "mine"),
     ),
-    Role.BUSINESS_APPROVER: ("Where you stand", ("queue", "work"), ("blocked", "ending")),
+    Role.BUSINESS_APPROVER: ("Where you stand", ("queue", "approvals", "work"), ("blocked", "ending")),
     Role.OPERATOR: (
         "What runs, and what was refused",
         ("grace", "refused", "work"),
-        ("glass", "blocked", "ending", "mine"),
+        ("glass", "promotions", "blocked", "ending", "mine"),
     ),
-    Role.ADMINISTRATOR: ("What needs you", ("work",), ("glass", "blocked", "ending", "mine")),
+    Role.ADMINISTRATOR: ("What needs you", ("work",), ("glass", "promotions", "blocked", "ending", "mine")),
     Role.DEVELOPER: ("What to fix", ("work",), ("blocked", "mine", "ending")),
     Role.VIEWER: ("Where you stand", ("work",), ("blocked", "ending")),
 }
@@ -73,7 +76,7 @@ def home(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboards/home.html", context)
 
 
-def _panels(user: User, now: datetime, names: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:
+def _panels(user: User, now: datetime, names: tuple[str, ...]) -> Iterator[tuple[str, list[Any] | Moving]]:
     """(panel, its rows); without those that are not for this person."""
     for name in names:
         rows = PANELS[name](user, now)
@@ -182,7 +185,18 @@ def _grace(user: User, now: datetime) -> list[AdmissionDecision]:
     return list(in_grace(decisions(user), now).order_by("grace_until", "-pk")[:ROWS])
 
 
-PANELS: dict[str, Callable[[User, datetime], list[Any] | None]] = {
+def _approvals(user: User, now: datetime) -> list[Promotion] | None:
+    """Promotions that wait for this person's vote."""
+    return waiting_for(user) or None
+
+
+def _promotions(user: User, now: datetime) -> Moving | None:
+    return moving(user, ROWS)
+
+
+PANELS: dict[str, Callable[[User, datetime], list[Any] | Moving | None]] = {
+    "approvals": _approvals,
+    "promotions": _promotions,
     "glass": _glass,
     "grace": _grace,
     "queue": _queue,

@@ -27,6 +27,7 @@ from secguard.images.models import Image, ImageComponent, Repository
 from secguard.images.queries import find_image, search, with_places
 from secguard.policies.facts import Gate
 from secguard.policies.services import document_of, verdict_of
+from secguard.promotion.queries import journey_of
 from secguard.scans.lifecycle import ScanStatus
 from secguard.scans.models import Scan
 from secguard.scans.queries import shown_references
@@ -258,6 +259,7 @@ def image_detail(request: HttpRequest, digest: str) -> HttpResponseBase:
         "data_updated_at": datetime.fromisoformat(told) if (told := document.get("data_updated_at")) else None,
         "valid_until": datetime.fromisoformat(document["valid_until"]),
         "stored": queries.verdicts_of(image),
+        "journey": journey_of(placed, user, timezone.now()),
         "difference": difference,
         "lineage": queries.lineage(image, user),
         "workloads": queries.running(image, user)[:50],

@@ -37,9 +37,21 @@ VERDICTS = {
     "block": ("bad", "ban", "Block"),
 }
 STATUSES = {
-    "good": ("approved", "succeeded", "finished", "active", "fixed", "allowed", "done", "current", "complete", "ok"),
+    "good": (
+        "approved",
+        "succeeded",
+        "finished",
+        "active",
+        "fixed",
+        "allowed",
+        "done",
+        "current",
+        "complete",
+        "ok",
+        "promoted",
+    ),
     "warn": ("requested", "pending", "waiting", "queued", "expiring", "partial", "due", "draft", "reopened", "lapsed"),
-    "bad": ("rejected", "failed", "blocked", "overdue", "denied", "refused", "open", "error"),
+    "bad": ("rejected", "failed", "blocked", "overdue", "denied", "refused", "open", "error", "recalled"),
     "accent": ("running", "introduced", "new", "scanning"),
 }
 _TONES = {word: tone for tone, words in STATUSES.items() for word in words}

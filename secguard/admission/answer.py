@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from secguard.admission.review import Review, Subject
 from secguard.errors import Invalid
-from secguard.images.reference import is_digest, parse
+from secguard.images.reference import Reference, is_digest, parse
 from secguard.workloads.podspec import ASKS, Ask
 
 
@@ -83,6 +83,10 @@ class Rules:
     effects: Mapping[str, str] = field(default_factory=dict)
     """Of asks, where they differ from ``DEFAULT_EFFECTS``."""
     requires_digest: bool = True
+    environment: str = ""
+    """What runs here was promoted to it; empty: that is not asked."""
+    signers: tuple[str, ...] = ()
+    """Keys, ours or trusted ones: what runs here was signed by one of them. None: that is not asked."""
 
     def mode_in(self, namespace: str) -> Mode:
         """The mode of a namespace: its own, else that of the longest beginning that is named, else the cluster's."""
@@ -143,9 +147,14 @@ class Knowledge:
     """Decisions that let it pass and ended, in words."""
     break_glass: int | None = None
     """A granted one that is not used yet."""
+    promoted_to: tuple[str, ...] = ()
+    """Environments to which the digest was promoted, by statements that count now."""
+    signed_by: tuple[str, ...] = ()
+    """Whose signatures that count now lie beside it, where the reference says that it lies."""
 
 
 NOTHING: Final = Knowledge()
+_ANY: Final = Reference("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +229,7 @@ def _judge(image: str, known: Knowledge, standing: bool, rules: Rules, mode: Mod
     if standing:
         note = "It stood there before this change, which is let through."
         return Judged(image, known, Outcome.WARNED, blocks, ways, (note,))
-    until = _grace(known, now)
+    until = _grace(known, rules, now)
     if until is not None:
         note = f"It runs here already and may restart and scale until {_moment(until)}."
         return Judged(image, known, Outcome.GRACE, blocks, ways, (note,), until)
@@ -245,6 +254,9 @@ def _against(image: str, known: Knowledge, rules: Rules) -> tuple[tuple[str, ...
         blocks.append("It is not known here: nobody has scanned it, so nobody can tell what is in it.")
         ways.append(f"Have it scanned (secguard scan {image}), or post a scanner's report (secguard report).")
         return tuple(blocks), tuple(ways)
+    for unmet, way in _unmet(reference, known, rules):
+        blocks.append(unmet)
+        ways.append(way)
     if known.document["verdict"] == "block":
         for reason in _reasons(known.document, "block"):
             blocks.append(str(reason["message"]).rstrip(".") + ".")
@@ -254,6 +266,23 @@ def _against(image: str, known: Knowledge, rules: Rules) -> tuple[tuple[str, ...
         blocks.append("It is a tag: what a node pulls under it may be something else than what was judged.")
         ways.append(f"Name what was judged: {reference.repository}@{known.digest}, or let the mutating webhook pin it.")
     return tuple(blocks), tuple(dict.fromkeys(ways))
+
+
+def _unmet(reference: Reference, known: Knowledge, rules: Rules) -> Iterable[tuple[str, str]]:
+    """(what the cluster asks of every image and this one lacks, the way out)."""
+    if rules.environment and rules.environment not in known.promoted_to:
+        stands = f"; it stands in {', '.join(known.promoted_to)}" if known.promoted_to else ""
+        yield (
+            f"It was not promoted to {rules.environment}{stands}.",
+            f"Promote it: secguard promote {reference.repository}@{known.digest} --to {rules.environment}",
+        )
+    if rules.signers and not set(rules.signers) & set(known.signed_by):
+        found = f"; it is signed by {', '.join(known.signed_by)}" if known.signed_by else ""
+        yield (
+            f"Nobody whose signature counts here signed it in {reference.repository}{found}.",
+            f"Have it signed by {' or '.join(rules.signers)}; what was signed elsewhere is seen after "
+            f"secguard signatures {reference.repository}@{known.digest} --look",
+        )
 
 
 def _reasons(document: Mapping[str, Any], effect: str) -> list[Mapping[str, Any]]:
@@ -278,9 +307,11 @@ def _ways(reason: Mapping[str, Any]) -> Iterable[str]:
         yield f"Ask for an exception: {url}"
 
 
-def _grace(known: Knowledge, now: datetime) -> datetime | None:
+def _grace(known: Knowledge, rules: Rules, now: datetime) -> datetime | None:
     """Until when what runs already may restart; ``None``: no longer, or it was never in it."""
     if not known.runs_here or known.document is None or not known.is_preferred:
+        return None
+    if any(_unmet(_ANY, known, rules)):
         return None
     return grace_of(known.document, now)
 

@@ -32,6 +32,7 @@ class ClusterSerializer(serializers.ModelSerializer[ClusterGate]):
     namespaces = serializers.DictField(child=serializers.CharField())
     effects = serializers.SerializerMethodField(help_text="what pods ask for, and what is done about it")
     paths = serializers.DictField(child=serializers.ListField(child=serializers.CharField()))
+    signers = serializers.ListField(child=serializers.CharField(), help_text="one of whom signed what runs here")
     has_token = serializers.SerializerMethodField()
 
     class Meta:
@@ -45,6 +46,8 @@ class ClusterSerializer(serializers.ModelSerializer[ClusterGate]):
             "effects",
             "paths",
             "requires_digest",
+            "environment",
+            "signers",
             "has_token",
             "token_made_at",
             "heard_at",
@@ -78,6 +81,15 @@ class ClusterEditSerializer(serializers.Serializer[Any]):
         help_text="group/Kind of custom resources to paths of pod specs or image references",
     )
     requires_digest = serializers.BooleanField(required=False, help_text="refuse tags that nothing has pinned")
+    environment = serializers.CharField(
+        max_length=63, required=False, allow_blank=True, help_text="what runs here was promoted to it; empty: not asked"
+    )
+    signers = serializers.ListField(
+        child=serializers.CharField(max_length=100),
+        required=False,
+        max_length=50,
+        help_text="keys of ours and trusted ones: one of them signed what runs here; none: not asked",
+    )
 
 
 class NewClusterSerializer(ClusterEditSerializer):

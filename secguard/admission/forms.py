@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 
 from secguard.accounts.forms import UseCaseForm
 from secguard.admission.answer import DEFAULT_EFFECTS, Effect, Mode
@@ -12,6 +13,8 @@ from secguard.admission.breakglass import MAX_MINUTES
 from secguard.admission.models import ClusterGate
 from secguard.admission.services import GateEdit
 from secguard.errors import Invalid
+from secguard.signing.queries import signer_names
+from secguard.signing.services import known_environments
 from secguard.workloads.models import CLUSTER_KINDS
 from secguard.workloads.podspec import ASKS
 
@@ -42,6 +45,18 @@ class ClusterForm(UseCaseForm):
         label="Refuse tags that nothing has pinned",
         help_text="Under a tag a node may pull something else than what was judged. The mutating webhook pins tags.",
     )
+    environment = forms.ChoiceField(
+        required=False,
+        label="Promoted to",
+        help_text="What runs here was promoted to this environment, so that it was judged, approved and signed for it.",
+    )
+    signers = forms.MultipleChoiceField(
+        required=False,
+        label="Signed by",
+        widget=forms.CheckboxSelectMultiple,
+        help_text="One of these signed what runs here, beside the image in the repository that the pod names. None "
+        "chosen: that is not asked.",
+    )
     paths = forms.CharField(
         required=False,
         widget=forms.Textarea(attrs=_LINES),
@@ -53,6 +68,8 @@ class ClusterForm(UseCaseForm):
         super().__init__(data, initial=_initial(gate) if gate else {})
         if gate is not None:
             del self.fields["name"]
+        self.fields["environment"].choices = [("", "Not asked"), *((e, e) for e in known_environments())]  # type: ignore[attr-defined]
+        self.fields["signers"].choices = [(n, n) for n in signer_names(timezone.now())]  # type: ignore[attr-defined]
         own = gate.effects if gate else {}
         for ask, effect in DEFAULT_EFFECTS.items():
             self.fields[f"ask-{ask}"] = forms.ChoiceField(
@@ -73,6 +90,8 @@ class ClusterForm(UseCaseForm):
             effects={ask: effect for ask, effect in chosen.items() if effect != DEFAULT_EFFECTS[ask]},
             paths=paths,
             requires_digest=entered["requires_digest"],
+            environment=entered["environment"],
+            signers=entered["signers"],
         )
 
 
@@ -81,6 +100,8 @@ def _initial(gate: ClusterGate) -> dict[str, Any]:
         "kind": gate.cluster.kind,
         "mode": gate.mode,
         "requires_digest": gate.requires_digest,
+        "environment": gate.environment,
+        "signers": gate.signers,
         "namespaces": "\n".join(f"{name} {mode}" for name, mode in gate.namespaces.items()),
         "paths": "\n".join(f"{kind} {path}" for kind, paths in gate.paths.items() for path in paths),
     }

@@ -38,6 +38,8 @@ class ClusterGate(models.Model):
     effects = models.JSONField(default=dict, help_text="what pods ask for, to block, warn or off")
     paths = models.JSONField(default=dict, help_text="group/Kind to paths of pod specs or image references")
     requires_digest = models.BooleanField(default=True, help_text="tags are refused: a node may pull something else")
+    environment = models.CharField(max_length=63, blank=True, default="", help_text="what runs here was promoted to it")
+    signers = models.JSONField(default=list, blank=True, help_text="keys, one of which signed what runs here")
     token_hash = models.CharField(
         max_length=64, null=True, blank=True, unique=True, help_text="SHA-256 of what its webhooks show"
     )
@@ -56,7 +58,14 @@ class ClusterGate(models.Model):
 
     @property
     def rules(self) -> Rules:
-        return Rules(Mode(self.mode), self.namespaces, self.effects, self.requires_digest)
+        return Rules(
+            Mode(self.mode),
+            self.namespaces,
+            self.effects,
+            self.requires_digest,
+            self.environment,
+            tuple(self.signers),
+        )
 
 
 class AdmissionDecisionQuerySet(models.QuerySet["AdmissionDecision"]):

@@ -22,6 +22,9 @@ from secguard.images.models import Image, ImageRepository, IndexImage, Registry,
 from secguard.images.reference import Reference, parse, try_parse
 from secguard.policies.facts import Gate
 from secguard.policies.models import Verdict
+from secguard.signing.models import Attestation, Signature
+from secguard.signing.statements import COSIGN_SIGNATURE, PROMOTION
+from secguard.signing.verification import Standing
 from secguard.workloads.models import Workload
 
 MAX_ENDED = 5
@@ -107,6 +110,25 @@ def repositories(references: Iterable[str]) -> dict[str, int]:
     named = {text: found.repository for text in references if (found := try_parse(text)) is not None}
     known = dict(Repository.objects.filter(name__in=named.values()).values_list("name", "pk"))
     return {text: known[place] for text, place in named.items() if place in known}
+
+
+def promoted_to(digests: Collection[str], now: datetime) -> dict[str, tuple[str, ...]]:
+    """Digest to the environments that it was promoted to, by statements that count at ``now``. One query."""
+    rows = Attestation.objects.standing(now).filter(digest__in=digests, predicate_type=PROMOTION)
+    found: dict[str, tuple[str, ...]] = {}
+    for digest, environment in rows.order_by("environment").values_list("digest", "environment").distinct():
+        found[digest] = (*found.get(digest, ()), environment)
+    return found
+
+
+def signed_by(digests: Collection[str], now: datetime) -> dict[tuple[str, str], tuple[str, ...]]:
+    """(repository, digest) to whose signatures, that count at ``now``, were seen there. One query."""
+    rows = Signature.objects.filter(digest__in=digests, gone_at__isnull=True, predicate_type__in=("", COSIGN_SIGNATURE))
+    found: dict[tuple[str, str], set[str]] = {}
+    for row in rows.select_related("repository").with_standing():
+        if row.standing_at(now) is Standing.TRUSTED:
+            found.setdefault((row.repository.name, row.digest), set()).add(row.by)
+    return {at: tuple(sorted(names)) for at, names in found.items()}
 
 
 def usable_glass(cluster_id: int, namespace: str, digests: Collection[str], now: datetime) -> dict[str, int]:

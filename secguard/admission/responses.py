@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from secguard.admission.answer import Answer, Judged, Knowledge, Outcome
+from secguard.admission.answer import Answer, Judged, Knowledge, Outcome, Rules
 from secguard.admission.review import ADMISSION, EXTERNAL_DATA, IMAGE_POLICY, Review
 
 
@@ -60,7 +60,7 @@ def audit_annotations(made: Answer) -> dict[str, str]:
     return found
 
 
-def patch(review: Review, known: Mapping[str, Knowledge]) -> list[dict[str, str]]:
+def patch(review: Review, known: Mapping[str, Knowledge], rules: Rules) -> list[dict[str, str]]:
     """The JSONPatch (RFC 6902) that names by digest what the review names by tag, where that is known and not blocked.
 
     What stood there before an update is left alone: another name for the same image would restart what runs.
@@ -69,6 +69,8 @@ def patch(review: Review, known: Mapping[str, Knowledge]) -> list[dict[str, str]
     for use in review.images:
         about = known[use.image]
         if use.image in review.standing or about.document is None or about.document["verdict"] == "block":
+            continue
+        if rules.environment and rules.environment not in about.promoted_to:
             continue
         if about.is_preferred and (pinned := pinned_name(use.image, about)) != use.image:
             found.append({"op": "replace", "path": use.pointer, "value": pinned})

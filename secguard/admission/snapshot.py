@@ -2,8 +2,8 @@
 
 The document, as JSON; an agent takes it only in a DSSE envelope that a key it was given has signed::
 
-    {"version": 1, "cluster": {"id", "name"}, "made_at", "site", "rules": {…}, "paths": {…}, "preferred": [hosts],
-     "tags": {repository: {tag: digest}},
+    {"version": 1, "cluster": {"id", "name", "holder"}, "made_at", "site", "rules": {…}, "paths": {…},
+     "preferred": [hosts], "tags": {repository: {tag: digest}},
      "entries": {digest: {"known": {…}, "places": {repository: {…}}, "valid_until", "restart_until", "runs_in": […]}},
      "images": {"known", "held"}}
 
@@ -14,6 +14,7 @@ so such a snapshot is refused: the agent is older than the server.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -42,12 +43,19 @@ PENDING: Final = "It was not judged any more before SecGuard went away: what its
 RETURN: Final = "Try again once SecGuard answers again; whoever runs it knows how long that takes."
 
 
+def holder_of(token_hash: str) -> str:
+    """Tells whoever has a cluster's token that a snapshot is its own, and nobody anything of the token or its hash."""
+    return hashlib.sha256(f"{PAYLOAD_TYPE}\0{token_hash}".encode()).hexdigest() if token_hash else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """Whose snapshot it is, and what holds for every image."""
 
     cluster_id: int
     cluster: str
+    holder: str
+    """Whose it is (``holder_of``): an agent takes only what is made for the token that it has."""
     made_at: datetime
     site: str
     """This SecGuard's address, for links."""
@@ -111,6 +119,7 @@ def _remedy(remedy: Mapping[str, Any]) -> dict[str, Any]:
 class _Cluster(Struct, forbid_unknown_fields=True):
     id: int
     name: str
+    holder: str
 
 
 class _Images(Struct, forbid_unknown_fields=True):
@@ -154,7 +163,7 @@ class Writer:
         self._held = 0
         about = {
             "version": VERSION,
-            "cluster": _Cluster(head.cluster_id, head.cluster),
+            "cluster": _Cluster(head.cluster_id, head.cluster, head.holder),
             "made_at": head.made_at.astimezone(UTC),
             "site": head.site,
             "rules": {f.name: getattr(head.rules, f.name) for f in fields(head.rules)},
@@ -259,20 +268,28 @@ class Snapshot:
         preferred = reference.host in self.head.preferred
         raw = self.entries.get(digest)
         if raw is None:
-            return Knowledge(digest=digest, is_preferred=preferred, document=self._unknown(image))
+            return self._absent(digest, preferred)
         entry = _entry_reader.decode(raw)
         if entry.known is None:
-            return Knowledge(digest=digest, is_preferred=preferred, document=blocked(PENDING, RETURN))
+            return self._untold(digest, preferred, PENDING)
         known = replace(_known(entry, reference), is_preferred=preferred, runs_here=namespace in entry.runs_in)
         return replace(known, document=_at(known.document, entry, now, ends_at))
 
-    def _unknown(self, image: str) -> dict[str, Any]:
+    def _absent(self, digest: str, preferred: bool) -> Knowledge:
         if self.held < self.known:
             why = f"The snapshot has {self.held:,} of the {self.known:,} images that SecGuard knows, and this is none."
-            return blocked(why, RETURN)
-        return blocked(
-            "It was not known when the snapshot was made: nobody had scanned it, so nobody can tell what is in it.",
-            f"Have it scanned (secguard scan {image}) once SecGuard answers again.",
+            return self._untold(digest, preferred, why)
+        return Knowledge(digest=digest, is_preferred=preferred)
+
+    def _untold(self, digest: str, preferred: bool, why: str) -> Knowledge:
+        """Blocked, for that one reason: whether it has what the cluster asks for besides cannot be told either."""
+        asked = self.head.rules
+        return Knowledge(
+            digest=digest,
+            is_preferred=preferred,
+            document=blocked(why, RETURN),
+            promoted_to=(asked.environment,),
+            signed_by=asked.signers,
         )
 
 
@@ -314,6 +331,7 @@ def decode(raw: bytes) -> Snapshot:
         head = Head(
             found.cluster.id,
             found.cluster.name,
+            found.cluster.holder,
             _aware(found.made_at, "made_at"),
             found.site,
             msgspec.convert(found.rules, Rules),

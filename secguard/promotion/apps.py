@@ -9,7 +9,7 @@ class PromotionConfig(AppConfig):
         from secguard.jobs.registry import register  # noqa: PLC0415
         from secguard.notifications import kinds  # noqa: PLC0415
         from secguard.policies import services as policies  # noqa: PLC0415
-        from secguard.promotion import services  # noqa: PLC0415 - models are loaded only now
+        from secguard.promotion import queries, services  # noqa: PLC0415 - models are loaded only now
         from secguard.promotion.views.promotions import waiting  # noqa: PLC0415
         from secguard.signing import services as signing  # noqa: PLC0415
         from secguard.web.navigation import register_badge  # noqa: PLC0415
@@ -18,6 +18,7 @@ class PromotionConfig(AppConfig):
         register(services.UNDO, services.undo)
         register(services.OFFER, services.offer)
         signing.RECALLED.append(services.follow_recall)
+        signing.ENVIRONMENTS.append(queries.promotable)
         policies.JUDGED.append(services.follow_verdicts)
         for kind in services.KINDS:
             kinds.register(kind)

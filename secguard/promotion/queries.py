@@ -117,6 +117,11 @@ def stops() -> list[Stop]:
     return [e.stop for e in Environment.objects.select_related("registry")]
 
 
+def promotable() -> list[str]:
+    """The environments that images are promoted to: all but the first, which they are pushed to."""
+    return list(Environment.objects.order_by("position").values_list("name", flat=True))[1:]
+
+
 def environment_named(name: str) -> Environment:
     found = Environment.objects.select_related("registry").filter(name=name.strip()).first()
     if found is None:

@@ -37,7 +37,7 @@ def test_it_waits_until_every_seat_is_filled_by_somebody_else(
     run_jobs()
     assert operator.api.get(detail).json()["status"] == "promoted"
     assert estate.points(estate.staged, "1.4") == waiting.digest
-    assert not reviewer.notices.filter(kind="promotion-waiting").exists(), "it waits for nobody any more"
+    assert not reviewer.notices.unread().filter(kind="promotion-waiting").exists(), "it waits for nobody any more"
     votes = AuditEntry.objects.filter(action="promotion:vote").order_by("sequence")
     assert [v.actor for v in votes] == [reviewer.username, business_approver.username]
 

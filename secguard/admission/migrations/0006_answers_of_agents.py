@@ -6,7 +6,7 @@ class Migration(migrations.Migration):
     """What clusters' agents answered while the server was away."""
 
     dependencies = [
-        ("admission", "0004_answers_outlive_images"),
+        ("admission", "0005_promoted_and_signed"),
         ("workloads", "0001_initial"),
     ]
 

@@ -42,6 +42,8 @@ from secguard.images.models import Image
 from secguard.policies.facts import Gate
 from secguard.policies.queries import gating_policy
 from secguard.policies.services import document_of, rules_of, simulate, verdict_of
+from secguard.signing.queries import signer_names
+from secguard.signing.services import known_environments
 from secguard.workloads.models import CLUSTER_KINDS, Cluster
 from secguard.workloads.podspec import check_paths
 from secguard.workloads.services import note_admitted
@@ -117,6 +119,7 @@ def known_of(review: Review, gate: ClusterGate, now: datetime) -> dict[str, Know
     preferred = queries.preferred_hosts(hosts)
     runs = queries.running_in(gate.cluster_id, review.subject.namespace, named.image_ids) if verdicts else set()
     known = {image: _knowledge(image, named, verdicts, preferred, runs) for image in images}
+    known = _stands(known, named, gate, now)
     ended = queries.ended_decisions(known.values(), now)
     # By the digest that the image itself names: under a tag a node may pull something else.
     told = {image: r.digest for image, r in named.references.items() if r.digest}
@@ -182,6 +185,20 @@ def _knowledge(
     )
 
 
+def _stands(known: Mapping[str, Knowledge], named: Named, gate: ClusterGate, now: datetime) -> Mapping[str, Knowledge]:
+    """With what was stated and signed of the digests, as far as the cluster asks for it: a query each."""
+    digests = {k.digest for k in known.values() if k.digest}
+    if not digests or not (gate.environment or gate.signers):
+        return known
+    promoted = queries.promoted_to(digests, now) if gate.environment else {}
+    signed = queries.signed_by(digests, now) if gate.signers else {}
+    found = {}
+    for image, k in known.items():
+        place = named.references[image].repository if image in named.references else ""
+        found[image] = replace(k, promoted_to=promoted.get(k.digest, ()), signed_by=signed.get((place, k.digest), ()))
+    return found
+
+
 def pins(review: Review, gate: ClusterGate) -> list[dict[str, str]]:
     """The JSONPatch (RFC 6902) that names by digest what the review names by tag, where that is known and not blocked.
 
@@ -193,6 +210,8 @@ def pins(review: Review, gate: ClusterGate) -> list[dict[str, str]]:
     for use in review.images:
         about = known[use.image]
         if use.image in review.standing or about.document is None or about.document["verdict"] == "block":
+            continue
+        if gate.environment and gate.environment not in about.promoted_to:
             continue
         if about.is_preferred and (pinned := pinned_name(use.image, about)) != use.image:
             found.append({"op": "replace", "path": use.pointer, "value": pinned})
@@ -298,6 +317,8 @@ class GateEdit:
     effects: Mapping[str, Any] | None = None
     paths: Mapping[str, Any] | None = None
     requires_digest: bool | None = None
+    environment: str | None = None
+    signers: Sequence[str] | None = None
 
     def checked(self) -> dict[str, Any]:
         """The gate's fields to set; raises ``Invalid`` with the place of the fault."""
@@ -311,7 +332,32 @@ class GateEdit:
                 fields[name] = check(value)
         if self.requires_digest is not None:
             fields["requires_digest"] = self.requires_digest
+        if self.environment is not None:
+            fields["environment"] = _environment(self.environment)
+        if self.signers is not None:
+            fields["signers"] = _signers(self.signers)
         return fields
+
+
+def _environment(name: str) -> str:
+    known = known_environments()
+    if name and name not in known:
+        raise Invalid(
+            f"There is no environment {name[:80]!r} that images are promoted to; known: {', '.join(known) or 'none'}.",
+            where="environment",
+        )
+    return name
+
+
+def _signers(names: Sequence[str]) -> list[str]:
+    known = signer_names(timezone.now())
+    for name in names:
+        if name not in known:
+            raise Invalid(
+                f"No key {str(name)[:80]!r} counts here; known: {', '.join(known) or 'none'}. Make it, or trust it.",
+                where="signers",
+            )
+    return list(dict.fromkeys(names))
 
 
 @transaction.atomic

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from secguard.admission.models import ClusterGate
 from secguard.admission.services.holding import Holding
-from secguard.admission.snapshot import PAYLOAD_TYPE, Head, Writer
+from secguard.admission.snapshot import PAYLOAD_TYPE, Head, Writer, holder_of
 from secguard.errors import Conflict, NotFound, Unavailable
 from secguard.images.models import Registry
 from secguard.signing import dsse
@@ -57,7 +57,8 @@ def snapshot(gate: ClusterGate, key_name: str = "") -> Kept:
     key = signing_key(key_name)
     folder = settings.DATA_DIR / "snapshots"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{gate.pk}-{key.fingerprint.partition(':')[2][:16]}.json.gz"
+    whose = f"{key.fingerprint.partition(':')[2][:16]}-{holder_of(gate.token_hash or '')[:16]}"
+    path = folder / f"{gate.pk}-{whose}.json.gz"
     with _alone(path.with_suffix(".lock")) as lock:
         if not (path.exists() and time.time() < _until(lock)):
             began = time.monotonic()
@@ -71,7 +72,16 @@ def envelope(gate: ClusterGate, key: SigningKey) -> dsse.Envelope:
     """Everything that answers this cluster at this instant, signed."""
     now = timezone.now()
     preferred = Registry.objects.filter(is_preferred=True).order_by("host").values_list("host", flat=True)
-    head = Head(gate.pk, gate.cluster.name, now, settings.PUBLIC_URL, gate.rules, gate.paths, tuple(preferred))
+    head = Head(
+        gate.pk,
+        gate.cluster.name,
+        holder_of(gate.token_hash or ""),
+        now,
+        settings.PUBLIC_URL,
+        gate.rules,
+        gate.paths,
+        tuple(preferred),
+    )
     payload = bytes(Holding(gate, now, Writer(head)).hold())
     return dsse.signed(PAYLOAD_TYPE, payload, partial(signing.sign, key), key.fingerprint)
 

@@ -12,9 +12,11 @@ from secguard.signing.services.keys import (
     sign,
 )
 from secguard.signing.services.standing import (
+    ENVIRONMENTS,
     RECALLED,
     TAKE_AWAY,
     Reach,
+    known_environments,
     lift_recall,
     note_attestations,
     reach_of,
@@ -26,6 +28,7 @@ from secguard.signing.services.standing import (
 from secguard.signing.services.trust import Trust, trust_key, withdraw_trust
 
 __all__ = [
+    "ENVIRONMENTS",
     "OVERLAP_DAYS",
     "RECALLED",
     "STATEMENTS",
@@ -39,6 +42,7 @@ __all__ = [
     "attest",
     "create_key",
     "keep",
+    "known_environments",
     "latest_job",
     "lift_recall",
     "look",

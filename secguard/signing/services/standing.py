@@ -32,6 +32,14 @@ RECALLED: list[Callable[[Recall, Sequence[int], datetime], None]] = []
 """Called inside the transaction with the recall that was asked for, the ids of the images that are called back with it,
 and the instant; again when it is lifted. Upper apps add themselves: what they have judged or begun stands no more."""
 
+ENVIRONMENTS: list[Callable[[], Sequence[str]]] = []
+"""What names the environments that images may be promoted to; the app that has them adds itself."""
+
+
+def known_environments() -> list[str]:
+    """The environments that a statement may be about, in their order."""
+    return [name for names in ENVIRONMENTS for name in names()]
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:

@@ -93,6 +93,7 @@ class Cutting(StallingRegistry):
 @pytest.fixture
 def cutting(plain_registry: RunningRegistry) -> Iterator[Cutting]:
     proxy = Cutting(plain_registry)
+    proxy.http.handle_error = lambda *_: None  # type: ignore[method-assign]  # whoever asked has hung up
     yield proxy
     proxy.close()
 
@@ -270,6 +271,7 @@ def test_a_registry_that_does_not_mount_is_sent_the_blob(plain_registry: Running
 @pytest.fixture
 def stalling(plain_registry: RunningRegistry) -> Iterator[StallingRegistry]:
     proxy = StallingRegistry(plain_registry)
+    proxy.http.handle_error = lambda *_: None  # type: ignore[method-assign]  # whoever asked has hung up
     yield proxy
     proxy.close()
 
@@ -431,6 +433,21 @@ def test_killed_in_the_middle_and_begun_again(
 
 
 # Streams --------------------------------------------------------------------------------------------------------------
+
+
+def test_neither_side_leads_to_where_it_may_not(plain_registry: RunningRegistry, fake: Fake) -> None:
+    built = image(10)
+    plain_registry.push("from/one", "latest", built)
+    inside = "http://169.254.169.254/latest/meta-data/"
+    fake.answers["POST /v2/a/blobs/uploads/"] = (202, {"Location": inside}, b"")
+    with pytest.raises(NotAllowed, match=r"At the destination.*169\.254\.169\.254.*not named in its configuration"):
+        copy(place(plain_registry, "from/one"), Place(lambda: fake.client, "a"), built.digest)
+    shown = (200, {"Content-Type": OCI_MANIFEST}, built.raw)
+    fake.answers[f"GET /v2/a/manifests/{built.digest}"] = shown
+    for digest in built.blobs:
+        fake.answers[f"GET /v2/a/blobs/{digest}"] = (307, {"Location": inside}, b"")
+    with pytest.raises(NotAllowed, match=r"At the source.*169\.254\.169\.254.*not named in its configuration"):
+        copy(Place(lambda: fake.client, "a"), place(plain_registry, fresh()), built.digest)
 
 
 def test_one_blob_with_two_sizes_is_refused(plain_registry: RunningRegistry, fake: Fake) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from secguard import client_commands, environment
-from secguard.client.certificate import SHIPPED
 from secguard.client.decisions import KINDS, SCOPES, VERBS
 from secguard.client.formats import FORMATS
 from secguard.client.gate import STAGES
@@ -211,8 +210,9 @@ def _certificate_command(verbs: Any) -> None:
         client_commands.admission_certificate,
         "Make the certificate of the proxy in a cluster; prints the webhook configurations that believe it.",
     )
-    made.add_argument("--namespace", default=SHIPPED, help=f"the proxy's namespace (default {SHIPPED})")
-    made.add_argument("--service", default=SHIPPED, help=f"the proxy's service (default {SHIPPED})")
+    shipped = "secguard-admission"
+    made.add_argument("--namespace", default=shipped, help=f"the proxy's namespace (default {shipped})")
+    made.add_argument("--service", default=shipped, help=f"the proxy's service (default {shipped})")
     made.add_argument("--days", type=int, default=365, help="how long it lives (default 365)")
     made.add_argument("--ca", type=Path, metavar="FOLDER", help="the authority made earlier, which signs again")
     made.add_argument("--context", default="", metavar="NAME", help="of the kubeconfig, with --apply")

@@ -9,17 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from secguard.client import advisories as advisory_calls
-from secguard.client import certificate as certificates
 from secguard.client import decisions as decision_calls
 from secguard.client import gate as gates
 from secguard.client import keys as key_calls
 from secguard.client import scan as scans
 from secguard.client import signatures as signature_calls
 from secguard.client import workloads as workload_calls
-from secguard.client.cluster import Kubectl, believe
 from secguard.client.formats import FORMATS
 from secguard.client.formats.cleaning import line
 from secguard.client.rest import CouldNotTell, Deadline, connect
@@ -189,6 +185,11 @@ def admission_certificate(args: argparse.Namespace) -> int:
     With ``--apply`` the authority is believed before anything serves with it, and those that the cluster has already
     are patched there and not printed.
     """
+    import yaml  # noqa: PLC0415 - a pipeline's gate loads neither this nor cryptography
+
+    from secguard.client import certificate as certificates  # noqa: PLC0415
+    from secguard.client.cluster import Kubectl, believe  # noqa: PLC0415
+
     now, place = certificates.now(), certificates.Place(args.namespace, args.service)
     authority = certificates.Authority.load(args.ca, now) if args.ca else certificates.Authority.make(now)
     serving = authority.serving(place, args.days, now)

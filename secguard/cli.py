@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from secguard import client_commands, environment
+from secguard.agent import command as agent_command
 from secguard.client.decisions import KINDS, SCOPES, VERBS
 from secguard.client.formats import FORMATS
 from secguard.client.gate import STAGES
@@ -201,6 +202,7 @@ def _admission_commands(commands: Any) -> None:
     group = commands.add_parser("admission", help="What clusters ask before anything starts.")
     verbs = group.add_subparsers(title="what to do", required=True, metavar="VERB")
     _certificate_command(verbs)
+    agent_command.arguments(_add(verbs, "agent", agent_command.run, agent_command.WORDS))
 
 
 def _certificate_command(verbs: Any) -> None:

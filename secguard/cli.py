@@ -22,6 +22,7 @@ from secguard.agent import command as agent_command
 from secguard.client.decisions import KINDS, SCOPES, VERBS
 from secguard.client.formats import FORMATS
 from secguard.client.gate import STAGES
+from secguard.client.promotions import VERBS as PROMOTION_VERBS
 from secguard.client.rest import CouldNotTell
 from secguard.client.verdict import Exit
 from secguard.errors import SecGuardError
@@ -71,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     _pipeline_commands(commands)
     _decision_commands(commands)
     _advisory_commands(commands)
+    _promotion_commands(commands)
     _workload_commands(commands)
     _admission_commands(commands)
     _key_commands(commands)
@@ -181,6 +183,48 @@ def _decision_commands(commands: Any) -> None:
             needed = verb in ("reject", "revoke")
             act.add_argument("--comment", default="", required=needed, help="what the log and the other side read")
         _waiting(act, 30)
+
+
+def _promotion_commands(commands: Any) -> None:
+    ask = _add(commands, "promote", client_commands.promote, "Promote an image by digest; exit code 0, 1 or 2.")
+    ask.add_argument("image", type=_image, metavar="IMAGE", help="registry/repository:tag, or @sha256:...")
+    ask.add_argument("--to", required=True, metavar="ENVIRONMENT", help="where to: production")
+    ask.add_argument(
+        "--tag", action="append", default=[], metavar="TAG", help="that is moved to it there (default: its own)"
+    )
+    ask.add_argument(
+        "--wait",
+        nargs="?",
+        type=_seconds,
+        const=900,
+        metavar="SECONDS",
+        help="wait for the end, at most this long (900 where no number follows)",
+    )
+    ask.add_argument("--json", action="store_true", help="the document itself")
+    group = commands.add_parser("promotions", help="List promotions, approve, reject, withdraw and retry them.")
+    verbs = group.add_subparsers(title="what to do", required=True, metavar="VERB")
+    listing = _add(verbs, "list", client_commands.promotions_list, "List promotions.")
+    listing.add_argument(
+        "--status", default="", help="waiting, running, promoted, refused, failed, withdrawn, recalled"
+    )
+    listing.add_argument("--to", default="", metavar="ENVIRONMENT", help="only to this environment")
+    _listing(listing)
+    for verb in PROMOTION_VERBS:
+        act = _add(verbs, verb, client_commands.promotions_act, f"{verb.capitalize()} a promotion.")
+        act.set_defaults(verb=verb)
+        act.add_argument("id")
+        act.add_argument("--json", action="store_true", help="the document itself")
+        if verb in ("approve", "reject"):
+            act.add_argument("--comment", default="", required=verb == "reject", help="what the other side reads")
+        else:
+            act.set_defaults(comment="")
+        _waiting(act, 30)
+    back = _add(commands, "recall", client_commands.recall, "Call a digest back: no gate lets it pass any more.")
+    back.add_argument("image", type=_image, metavar="IMAGE", help="a digest (sha256:...), or a reference")
+    back.add_argument("--reason", required=True, help="whoever meets the refused image reads it")
+    back.add_argument("--lift", action="store_true", help="lift it again: the image is judged by itself")
+    back.add_argument("--json", action="store_true", help="the document itself")
+    _waiting(back, 30)
 
 
 def _workload_commands(commands: Any) -> None:

@@ -13,6 +13,7 @@ from secguard.client import advisories as advisory_calls
 from secguard.client import decisions as decision_calls
 from secguard.client import gate as gates
 from secguard.client import keys as key_calls
+from secguard.client import promotions as promotion_calls
 from secguard.client import scan as scans
 from secguard.client import signatures as signature_calls
 from secguard.client import workloads as workload_calls
@@ -27,6 +28,7 @@ ADVISORY_COLUMNS = ("name", "flaws", "severity", "modified_at", "withdrawn_at", 
 KEY_COLUMNS = ("id", "name", "status", "provider", "fingerprint", "counts_until")
 TRUSTED_COLUMNS = ("id", "name", "status", "repositories", "fingerprint", "valid_until")
 SIGNATURE_COLUMNS = ("standing", "by", "form", "predicate_type", "repository", "verified_at", "problem")
+PROMOTION_COLUMNS = ("id", "status", "environment", "source", "digest", "tags", "requested_by", "requested_at")
 IMAGE_COLUMNS = ("digest", "name", "open_findings", "last_scanned_at")
 FINDING_COLUMNS = ("id", "severity", "kind", "name", "purl", "fixed_versions", "path", "risk")
 
@@ -241,6 +243,49 @@ def signatures(args: argparse.Namespace) -> int:
     else:
         rows = signature_calls.seen(server, args.image, deadline, most=args.limit)
     return _rows(rows, SIGNATURE_COLUMNS, args)
+
+
+def promote(args: argparse.Namespace) -> int:
+    """``secguard promote``: asks and, with ``--wait``, waits; 0 promoted (or asked for), 1 refused, 2 it failed."""
+    server, waits = connect(), args.wait is not None
+    deadline = Deadline(args.wait if waits else 30)
+    with progress() as show:
+        done = promotion_calls.promote(server, args.image, args.to, deadline, show, tags=args.tag, wait=waits)
+    return _promotion(done, args, waited=waits)
+
+
+def promotions_list(args: argparse.Namespace) -> int:
+    query = {"status": args.status, "environment": args.to}
+    rows = connect().pages(promotion_calls.PATH, Deadline(args.wait), most=args.limit, **query)
+    return _rows(rows, PROMOTION_COLUMNS, args)
+
+
+def promotions_act(args: argparse.Namespace) -> int:
+    done = promotion_calls.act(connect(), Deadline(args.wait), args.verb, args.id, args.comment)
+    return _promotion(done, args, waited=False, acted=True)
+
+
+def _promotion(done: dict[str, Any], args: argparse.Namespace, *, waited: bool, acted: bool = False) -> int:
+    if args.json:
+        sys.stdout.write(json.dumps(done) + "\n")
+    else:
+        sys.stdout.write(promotion_calls.as_text(done, connect().url))
+    return 0 if acted else promotion_calls.exit_of(done, waited=waited)
+
+
+def recall(args: argparse.Namespace) -> int:
+    """``secguard recall``: calls a digest back, or lifts that, and says where it runs."""
+    server, deadline = connect(), Deadline(args.wait)
+    digest = gates.digest_of(server, args.image, deadline)
+    done = promotion_calls.recall(server, deadline, digest, args.reason, lift=args.lift)
+    if args.json:
+        sys.stdout.write(json.dumps(done) + "\n")
+        return 0
+    sys.stdout.write(f"{'LIFTED' if args.lift else 'CALLED BACK'}: {digest}\n")
+    for workload in done.get("runs") or []:
+        place = "/".join(str(workload.get(part) or "") for part in ("cluster", "namespace", "kind", "name"))
+        sys.stdout.write(f"runs in {line(place, 400)}\n")
+    return 0
 
 
 def keys_list(args: argparse.Namespace) -> int:

@@ -116,6 +116,12 @@ def read(
     )
 
 
+def reasons_of(document: Mapping[str, Any], server: str) -> tuple[Reason, ...]:
+    """The reasons of a document that has them as a verdict does: a promotion that was refused."""
+    about = [("image", str(document["digest"]))] if document.get("digest") else []
+    return tuple(_reason(r, server, {}, about) for r in document.get("reasons") or [])
+
+
 def finding_ids(document: Mapping[str, Any]) -> set[str]:
     """The findings that a verdict document names by id alone."""
     return {

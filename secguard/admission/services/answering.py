@@ -185,7 +185,7 @@ def _knowledge(
     )
 
 
-def _stands(known: Mapping[str, Knowledge], named: Named, gate: ClusterGate, now: datetime) -> Mapping[str, Knowledge]:
+def _stands(known: dict[str, Knowledge], named: Named, gate: ClusterGate, now: datetime) -> dict[str, Knowledge]:
     """With what was stated and signed of the digests, as far as the cluster asks for it: a query each."""
     digests = {k.digest for k in known.values() if k.digest}
     if not digests or not (gate.environment or gate.signers):

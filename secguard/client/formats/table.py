@@ -22,7 +22,7 @@ def _lines(verdict: Verdict) -> Iterator[str]:
     yield f"Policy {line(verdict.policy)}; {_counts(verdict)}"
     for reason in sorted(verdict.reasons, key=lambda reason: reason.effect != "block"):
         yield ""
-        yield from _reason(reason)
+        yield from reason_lines(reason)
     foot = [f"Valid until {line(verdict.valid_until)}"] if verdict.valid_until else []
     if verdict.data_updated_at:
         foot.append(f"vulnerability data of {line(verdict.data_updated_at)}")
@@ -38,7 +38,8 @@ def _counts(verdict: Verdict) -> str:
     return f"{text}; {verdict.decisions} decision(s) apply" if verdict.decisions else text
 
 
-def _reason(reason: Reason) -> Iterator[str]:
+def reason_lines(reason: Reason) -> Iterator[str]:
+    """One reason: the rule, its findings, and how to get past it."""
     mark = "BLOCKS" if reason.effect == "block" else "WARNS"
     yield f"{mark}  {line(reason.rule)}: {line(reason.message)}"
     yield from _findings(reason.findings)

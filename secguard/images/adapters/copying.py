@@ -47,7 +47,8 @@ class Copied:
 def copy(source: Place, destination: Place, digest: str, *, progress: Progress | None = None) -> Copied:
     """Copy an image or index with all its platforms, and everything that refers to it.
 
-    ``progress`` is called from this thread alone, about four times a second; what it raises stops the copy and goes on.
+    ``progress`` is called from this thread alone, about four times a second, with 0 and 0 until it is known how much
+    there is; what it raises stops the copy and goes on.
     Raises ``NotFound``, ``NotAllowed``, ``Unavailable`` and ``Invalid`` with words that say on which side it was. No
     manifest is at the destination before what it names, so a copy that was broken off may be made again at any time.
     """
@@ -67,7 +68,7 @@ def copy(source: Place, destination: Place, digest: str, *, progress: Progress |
         mounted=moved.mounted,
         present=moved.present,
         referrers=len(found.attached),
-        left_out=(*wanted.elsewhere, *found.left_out),
+        left_out=tuple(dict.fromkeys((*wanted.elsewhere, *found.left_out))),
     )
 
 

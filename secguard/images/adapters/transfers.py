@@ -147,7 +147,7 @@ class _Crew:
             meter.tick()
         if self._failure is not None:
             raise self._failure
-        meter.done = self._done
+        meter.done = self._total
         meter.tick(now=True)
 
     def end(self) -> None:

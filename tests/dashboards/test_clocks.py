@@ -79,9 +79,9 @@ def test_what_waits_and_what_may_be_used_each_with_its_link(
     assert shown == [glass[name].pk for name in ("asked", "sooner", "later", "used")]
     assert all(person.client.get(f"/break-glass/{pk}/").status_code == 200 for pk in shown)
     words = said(html)
-    assert "its time ends in 14 minutes" in words
-    assert "Used, to be reviewed" in words
-    assert ("Waits for somebody else" if who == "operator" else "Waits for an answer") in words
+    assert "May be used once ends in 14 minutes" in words
+    assert "To be reviewed used just now" in words
+    assert ("Waits for somebody else's answer" if who == "operator" else "Waits for an answer; Operator") in words
 
 
 def test_nobody_sees_it_who_works_for_a_team_alone(

@@ -42,7 +42,7 @@ class AnswerFilter(django_filters.FilterSet):
     outcome = django_filters.ChoiceFilter(label="Answer", choices=[(o.value, word) for o, word in WORDS.items()])
     cluster = django_filters.CharFilter(label="Cluster", field_name="cluster__name", max_length=100)
     namespace = django_filters.CharFilter(label="Namespace", max_length=253)
-    grace = django_filters.ChoiceFilter(label="Grace", choices=[("runs", "Still runs")], method="by_grace")
+    grace = ChipFilter(label="Grace", method="by_grace")
     image = ChipFilter(label="Image", field_name="image__digest")
     workload = ChipFilter(label="Workload", field_name="workload_name")
 
@@ -51,7 +51,8 @@ class AnswerFilter(django_filters.FilterSet):
         fields: list[str] = []
 
     def by_grace(self, rows: QuerySet[AdmissionDecision], name: str, value: str) -> QuerySet[AdmissionDecision]:
-        return queries.in_grace(rows, timezone.now())
+        """``runs``: those whose grace still does."""
+        return queries.in_grace(rows, timezone.now()) if value == "runs" else rows
 
 
 class AnswerListing(Listing):

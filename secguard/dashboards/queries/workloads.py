@@ -19,11 +19,12 @@ from secguard.images.models import Image
 from secguard.images.queries import with_places
 from secguard.policies.facts import Gate
 from secguard.policies.models import Verdict
-from secguard.workloads.models import Volume, Workload
+from secguard.workloads.models import CLUSTER_KINDS, Volume, Workload
 
 MAX_IMAGES = 50
 """Images of one workload that its page shows."""
 MAX_ANSWERS = 20
+_ORDER = ("block", "", "warn", "pass")
 
 
 def workload_rows(user: User) -> QuerySet[Workload]:
@@ -69,8 +70,8 @@ def images_of_workload(workload: Workload, user: User) -> list[Image]:
 
 
 def runs(images: Sequence[Image], verdicts: dict[int, Stored], now: datetime) -> list[Runs]:
-    """Each image with its verdict at the gate ``admit``, as far as ``verdicts`` has one."""
-    return [_run(image, verdicts.get(image.pk), now) for image in images]
+    """Each image with its verdict at the gate ``admit``, as far as ``verdicts`` has one; what may not start first."""
+    return sorted((_run(image, verdicts.get(image.pk), now) for image in images), key=lambda r: _ORDER.index(r.verdict))
 
 
 def _run(image: Any, stored: Stored | None, now: datetime) -> Runs:
@@ -114,7 +115,8 @@ def mode_of(workload: Workload) -> str:
 
 
 def clusters_of(application: Application, user: User) -> list[dict[str, Any]]:
-    """Where the application's workloads run: clusters, each with its kind and ``n``, how many run there."""
+    """Where the application's workloads run: clusters, each with ``kind`` in words and ``n``, how many run there."""
     rows = Workload.objects.running().visible_to(user).filter(application=application)
     named: Any = rows.order_by("cluster__name").values("cluster__name", "cluster__kind")
-    return list(named.annotate(n=Count("pk")))
+    words = dict(CLUSTER_KINDS)
+    return [row | {"kind": words[row["cluster__kind"]]} for row in named.annotate(n=Count("pk"))]

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from tests.fixtures_registries import RunningRegistry
-from tests.fixtures_reports import report
+from tests.fixtures_reports import digest, report
 from tests.imagebuilding import BuiltImage, image_of, index_of, tar_of
+
+PLACE = "build.example/shop/web"
+"""Where the images of the pages' tests lie."""
 
 
 @dataclass
@@ -152,3 +155,59 @@ def promote(operator: Any, run_jobs: Callable[[], int]) -> Callable[..., Any]:
         return made
 
     return run
+
+
+# --- for the pages: rows alone ---
+
+
+@pytest.fixture
+def way(db: None) -> list[Any]:
+    """build, staging and production, in registries that answer nobody.
+
+    What goes to production needs a reviewer and a business approver, and need not stand in staging.
+    """
+    from secguard.images.services import RegistryEdit, add_registry
+    from secguard.promotion import services
+    from secguard.signing.services import NewKey, create_key
+
+    for host in ("build.example", "live.example"):
+        add_registry(host, RegistryEdit(), actor=None)
+    create_key("release", NewKey(), actor=None)
+    seats = {"security-reviewer": 1, "business-approver": 1}
+    edits = {
+        "build": services.EnvironmentEdit(registry="build.example"),
+        "staging": services.EnvironmentEdit(registry="live.example", path_prefix="staging", key_name="release"),
+        "production": services.EnvironmentEdit(
+            registry="live.example", path_prefix="prod", key_name="release", approvers=seats, requires_previous=False
+        ),
+    }
+    return [services.add_environment(name, edit, actor=None) for name, edit in edits.items()]
+
+
+@pytest.fixture
+def scanned(way: list[Any], post: Any, application: Any) -> Callable[..., str]:
+    """A scanned image at the build registry; returns its reference."""
+
+    def scan(number: int, *findings: Any, tag: str = "", application: Any = application, place: str = PLACE) -> str:
+        name = f"{place}:{tag or f'1.{number}'}"
+        image = {"reference": name, "digest": digest(number)}
+        post(report(*findings, image=image, covers=["vulnerability", "malware"]), application=application.slug)
+        return name
+
+    return scan
+
+
+@pytest.fixture
+def asked(scanned: Callable[..., str], operator: Any) -> Callable[..., Any]:
+    """The operator asks for one; ``columns`` are set on its row then, as a worker would."""
+
+    def ask(number: int, *findings: Any, to: str = "staging", tags: Any = None, **columns: Any) -> Any:
+        from secguard.promotion import services
+        from secguard.promotion.models import Promotion
+
+        made = services.ask(services.Ask(scanned(number, *findings), to, tags), actor=operator)
+        Promotion.objects.filter(pk=made.pk).update(**columns)
+        made.refresh_from_db()
+        return made
+
+    return ask

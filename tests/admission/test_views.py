@@ -441,4 +441,4 @@ def test_the_page_about_admission_ends_with_what_a_denied_pod_is_told(ask_pod: A
     page = (Path(__file__).parents[2] / "docs" / "admission.md").read_text()
     said = re.sub(r"risk=\d+", "risk=2", ask_pod(BAD)["status"]["message"])
     told = page.rpartition("```text\n")[2].removesuffix("```\n").rstrip("\n")
-    assert told == f'Error from server: admission webhook "admit.secguard.io" denied the request: {said}'
+    assert told == f'Error from server (Forbidden): admission webhook "admit.secguard.io" denied the request: {said}'

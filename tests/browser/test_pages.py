@@ -71,6 +71,9 @@ PAGES = {
     "break-glass:new": "/break-glass/new/",
     "break-glass:detail": "/break-glass/{glass}/",
     "admissions:detail": "/admissions/{admitted}/",
+    "workloads:list": "/workloads/",
+    "workloads:detail": "/workloads/{workload}/",
+    "image-signatures": f"/images/{OLD}/signatures/",
     "keys:list": "/settings/keys/",
     "keys:new": "/settings/keys/new/",
     "keys:detail": "/settings/keys/{key}/",
@@ -156,6 +159,7 @@ def estate(installation: Installation, buster: Path) -> dict[str, Any]:
         "key": key.json()["id"],
         "trusted": trusted.json()["id"],
         **denied(made),
+        "workload": noted(made),
         "feed": made.api("GET", "feeds/").json()["results"][0]["id"],
         "registry": made.api("GET", "registries/").json()["results"][0]["id"],
         "risk": critical,
@@ -183,6 +187,20 @@ def denied(installation: Installation) -> dict[str, int]:
     words = {"cluster": "production", "namespace": "shop", "digest": NEW, "reason": "The shop is down without it."}
     glass = installation.api("POST", "break-glass/", json=words).json()["id"]
     return {"gate": made.json()["id"], "admitted": kept["id"], "glass": glass}
+
+
+def noted(installation: Installation) -> int:
+    """A workload that runs both images, on volumes of which one holds data and one is the node's."""
+    volumes = [
+        {"name": "data", "kind": "persistentVolumeClaim", "source": "payments-reconciliation-service-data-0"},
+        {"name": "logs", "kind": "hostPath", "source": "/var/log/containers", "read_only": True},
+        {"name": "settings", "kind": "configMap", "source": "settings", "read_only": True},
+    ]
+    body: dict[str, Any] = {"cluster": "production", "namespace": "shop", "name": "payments-reconciliation-service"}
+    body |= {"application": "ledger", "images": [OLD, NEW], "volumes": volumes}
+    made = installation.api("POST", "workloads/", json=body)
+    assert made.status_code == 201, made.text
+    return int(made.json()["id"])
 
 
 def ask(installation: Installation, token: str, risk: int) -> int:

@@ -13,7 +13,7 @@ from benchmarks.server import fresh_database, serving
 
 PARTS = ("ingest", "gate", "advisories", "scanning", "pages", "matching", "promotion")
 
-SERVED = {"ingest": ingest, "gate": gate, "advisories": advisories, "scanning": scanning}
+SERVED = {"ingest": ingest, "gate": gate, "advisories": advisories, "scanning": scanning, "promotion": promotion}
 """What is measured over one server, in this order."""
 
 
@@ -38,8 +38,6 @@ def main() -> int:
             measures += _shown(pages.run(args.findings))
         if "matching" in parts:
             measures += _shown(matching.run())
-        if "promotion" in parts:
-            measures += _shown(promotion.run())
     if not args.print_only:
         table.write(
             measures, database, os.environ.get("SECGUARD_BROKER_URL", "").partition(":")[0] or "embedded (files)"

@@ -1,8 +1,9 @@
-"""Copying an image by digest between two registries on this machine, beside ``skopeo copy`` of the same, in turns.
+"""Promoting an image, and its copying alone, between two registries on this machine, beside ``skopeo copy``, in turns.
 
 Both registries are Debian's docker-registry on the loopback interface. The image has 120 MB in six layers, half of them
 random and half text that gzip made smaller; all are gzip, so that skopeo compresses none of them itself. Each copy goes
-to a repository that nobody used before, in a store that was emptied. Ours includes reading all of it back.
+to a repository that nobody used before, in a store that was emptied. Ours includes reading all of it back; a promotion
+everything, from being asked for over REST to its end: verdict, copy, signatures, attestations, reading back, the tag.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,6 +30,7 @@ from urllib.request import urlopen
 
 import yaml
 
+from benchmarks.server import Server
 from benchmarks.table import Measure
 from secguard.images.adapters.addresses import RegistryAccess
 from secguard.images.adapters.copying import Place, copy, verify
@@ -45,6 +48,10 @@ _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 
 
+Way = Callable[["Local", "Local", str, str], float]
+"""(source, destination, path there, digest) to seconds."""
+
+
 @dataclass(frozen=True)
 class Local:
     """A registry on this machine, open to everybody."""
@@ -60,31 +67,61 @@ class Local:
         shutil.rmtree(self.folder / "docker", ignore_errors=True)
 
 
-def run() -> list[Measure]:
+def run(server: Server) -> list[Measure]:
     missing = [name for name in ("docker-registry", "skopeo") if shutil.which(name) is None]
     if missing:
         return [Measure(PART, f"not measured: {' and '.join(missing)} is not installed", 0, "copies")]
-    spent: dict[str, list[float]] = {"ours": [], "skopeo": []}
+    spent: dict[str, list[float]] = {"promotion": [], "copy": [], "skopeo": []}
     with (
         tempfile.TemporaryDirectory(prefix="secguard-bench-promotion-") as name,
         registry(Path(name) / "source") as source,
         registry(Path(name) / "destination") as destination,
     ):
         digest, size = pushed(source)
+        _set_up(server, source, destination, digest)
+        ways: dict[str, Way] = {"promotion": partial(promoted, server), "copy": copied, "skopeo": by_skopeo}
         for number in range(ROUNDS):
-            ways = (("ours", promoted), ("skopeo", by_skopeo))
-            for what, way in ways if number % 2 else reversed(ways):
+            for what in list(ways)[:: 1 if number % 2 else -1]:
                 destination.empty()
-                spent[what].append(way(source, destination, f"{what}/{number}", digest))
-    return [_measure({what: median(seconds) for what, seconds in spent.items()}, size)]
+                spent[what].append(ways[what](source, destination, f"{what}/{number}", digest))
+    return _measures({what: median(seconds) for what, seconds in spent.items()}, size)
 
 
-def promoted(source: Local, destination: Local, path: str, digest: str) -> float:
+def _set_up(server: Server, source: Local, destination: Local, digest: str) -> None:
+    """Registries, a key, two environments, and a report on the image."""
+    for host in (source.host, destination.host):
+        _post(server, "registries", {"host": host, "uses_plain_http": True})
+    _post(server, "signing-keys", {"name": "bench"})
+    _post(server, "environments", {"name": "bench-build", "registry": source.host})
+    _post(server, "environments", {"name": "bench-live", "registry": destination.host, "key_name": "bench"})
+    image = {"reference": f"{source.host}/{_SOURCE}:1", "digest": digest}
+    about = {"schema": "secguard-report/v1", "scanner": {"name": "bench"}, "image": image}
+    server.post(json.dumps(about | {"covers": ["vulnerability"], "findings": []}).encode())
+
+
+def _post(server: Server, what: str, body: dict[str, Any]) -> Any:
+    return server.ask(f"/api/v1/{what}/", json.dumps(body).encode()).document
+
+
+def promoted(server: Server, source: Local, destination: Local, path: str, digest: str) -> float:
+    """Seconds from the request to the end that ``secguard promote --wait`` would be told."""
+    begin = time.perf_counter()
+    asked = {"image": f"{source.host}/{_SOURCE}@{digest}", "to": "bench-live", "tags": ["1"]}
+    found = _post(server, "promotions", asked)
+    while found["status"] == "running":
+        time.sleep(0.02)
+        found = server.ask(f"/api/v1/promotions/{found['id']}/").document
+    if found["status"] != "promoted":
+        raise RuntimeError(f"The promotion is {found['status']}: {found['why']}")
+    return time.perf_counter() - begin
+
+
+def copied(source: Local, destination: Local, path: str, digest: str) -> float:
     """Seconds until all is at the destination and was read back."""
     begin = time.perf_counter()
-    copied = copy(Place(source.client, _SOURCE), Place(destination.client, path), digest)
+    done = copy(Place(source.client, _SOURCE), Place(destination.client, path), digest)
     with destination.client() as client:
-        verify(client, path, copied.digests)
+        verify(client, path, done.digests)
     return time.perf_counter() - begin
 
 
@@ -97,19 +134,23 @@ def by_skopeo(source: Local, destination: Local, path: str, digest: str) -> floa
     return time.perf_counter() - begin
 
 
-def _measure(seconds: dict[str, float], size: int) -> Measure:
-    note = (
-        f"{seconds['ours']:.2f} s; skopeo {seconds['skopeo']:.2f} s; medians of {ROUNDS}; {size / 10**6:.0f} MB in "
-        f"{LAYERS} layers"
-    )
-    return Measure(
-        PART,
-        "an image copied by digest and read back, to skopeo copy",
-        seconds["ours"] / seconds["skopeo"],
-        "times",
-        SKOPEO_TIMES,
-        note=note,
-    )
+def _measures(seconds: dict[str, float], size: int) -> list[Measure]:
+    about = f"skopeo {seconds['skopeo']:.2f} s; medians of {ROUNDS}; {size / 10**6:.0f} MB in {LAYERS} layers"
+    names = {
+        "promotion": "an image promoted, from the request to the tag, to skopeo copy",
+        "copy": "its copy by digest alone, read back, to skopeo copy",
+    }
+    return [
+        Measure(
+            PART,
+            name,
+            seconds[what] / seconds["skopeo"],
+            "times",
+            SKOPEO_TIMES,
+            note=f"{seconds[what]:.2f} s; {about}",
+        )
+        for what, name in names.items()
+    ]
 
 
 # --- registries ---

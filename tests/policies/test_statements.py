@@ -132,8 +132,8 @@ def test_cosign_s_policies_find_what_they_check(judged, plain_registry, tmp_path
     image, repository = judged
     key = signing.create_key("production", signing.NewKey(), actor=None)
     with PushingClient(plain_registry.access) as client:
-        for one in statements_of(verdict_of(image, Gate.PROMOTE), repository, timezone.now()):
-            signing.attest(client, repository, image.digest, one, key)
+        said = statements_of(verdict_of(image, Gate.PROMOTE), repository, timezone.now())
+        signing.attest(client, repository, image.digest, said, key)
     (tmp_path / "key.pub").write_text(key.public_pem)
     options = ["--key", str(tmp_path / "key.pub"), "--insecure-ignore-tlog=true", "--allow-http-registry=true"]
     for kind in (statements.OPENVEX, "cyclonedx", statements.VERIFICATION_SUMMARY):

@@ -55,7 +55,7 @@ class Shop:
         services.sign_image(self.client, self.repository, digest, key or self.production)
 
     def attest(self, digest: str, said: statements.Statement, key: SigningKey | None = None) -> None:
-        services.attest(self.client, self.repository, digest, said, key or self.production)
+        services.attest(self.client, self.repository, digest, [said], key or self.production)
 
     def promote(self, digest: str, environment: str = "production", key: SigningKey | None = None) -> None:
         name = self.repository.name

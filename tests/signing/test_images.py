@@ -212,10 +212,8 @@ def test_a_payload_that_the_registry_altered_is_found_out(plain_registry, plain,
 def test_a_bundle_by_a_certificate_is_somebody_unknown(plain_registry, plain, make_key):
     key, place, digest = ecdsa.generate(), repository(plain_registry.host), pushed(plain_registry)
     said = statements.encode(statements.signature_of(Subject(digest, place.name)))
-    attached.put_bundle(
-        plain, place.path, plain.resolve(place.path, digest), dsse.signed(dsse.IN_TOTO, said, key.sign), key.public,
-        predicate_type=statements.COSIGN_SIGNATURE, at=AT,
-    )  # fmt: skip
+    image, envelope = plain.resolve(place.path, digest), dsse.signed(dsse.IN_TOTO, said, key.sign)
+    attached.put_bundles(plain, place.path, image, [(envelope, statements.COSIGN_SIGNATURE)], key.public, at=AT)
     assert shown(services.look(plain, place, digest)) == [("bundle", "unknown", "")]
 
 
@@ -250,7 +248,7 @@ def test_statements_are_attached_in_both_forms_and_are_no_mere_signatures(runnin
     bom = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []}
     said = statements.bill(Subject(digest, place.name), bom)
     for _ in range(2):
-        services.attest(client, place, digest, said, key)
+        services.attest(client, place, digest, [said], key)
     found = services.look(client, place, digest)
     assert shown(found) == [("attestation-tag", "trusted", "production"), ("bundle", "trusted", "production")]
     assert all(j.seen.is_attestation and j.seen.predicate_type == statements.CYCLONEDX for j in found)
@@ -329,7 +327,7 @@ def test_cosign_accepts_our_signature_and_refuses_tampered_ones(cosign, plain_re
 def test_cosign_accepts_our_attestation_and_refuses_another_key_s(cosign, plain_registry, plain, make_key):
     key, other, place, digest = make_key(), make_key("other"), repository(plain_registry.host), pushed(plain_registry)
     bom = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []}
-    services.attest(plain, place, digest, statements.bill(Subject(digest, place.name), bom), key)
+    services.attest(plain, place, digest, [statements.bill(Subject(digest, place.name), bom)], key)
     assert cosign("verify-attestation", key, f"{place.name}@{digest}", "--type", "cyclonedx")
     assert not cosign("verify-attestation", other, f"{place.name}@{digest}", "--type", "cyclonedx")
     assert not cosign("verify-attestation", key, f"{place.name}@{digest}", "--type", "openvex")

@@ -76,9 +76,9 @@ def sign(client: PushingClient, image: Resolved, key: PrivateKey, about: str = "
     named = about or image.digest
     payload = simplesigning.encode(Payload(NAME, named))
     attached.put_signature(client, PATH, image.digest, payload, key.sign(payload))
-    attached.put_attestation(client, PATH, image.digest, envelope(named, key), COSIGN_SIGNATURE)
+    attached.put_attestations(client, PATH, image.digest, [(envelope(named, key), COSIGN_SIGNATURE)])
     made = envelope(image.digest, key)
-    attached.put_bundle(client, PATH, image, made, key.public, predicate_type=COSIGN_SIGNATURE, at=AT)
+    attached.put_bundles(client, PATH, image, [(made, COSIGN_SIGNATURE)], key.public, at=AT)
 
 
 def forms_of(client: PushingClient, image: Resolved, key: PrivateKey) -> set[Form]:
@@ -153,7 +153,7 @@ def test_what_we_made_for_another_image_goes_and_what_is_forged_stays(plain: Pus
 def test_an_envelope_that_others_signed_too_loses_our_signature_alone(plain: PushingClient) -> None:
     image = pushed(plain)
     both = envelope(image.digest, OURS, THEIRS)
-    attached.put_attestation(plain, PATH, image.digest, both, COSIGN_SIGNATURE)
+    attached.put_attestations(plain, PATH, image.digest, [(both, COSIGN_SIGNATURE)])
     assert withdraw(plain, PATH, image.digest, KEYS) == Withdrawn(1, 0)
     found = plain.resolve(PATH, attachments.attestation_tag(image.digest))
     (layer,) = attachments.envelopes(found.raw, found.media_type)
@@ -173,7 +173,7 @@ def test_what_somebody_deleted_or_lost_beside_the_image_is_in_nobodys_way(
     attached.put_signature(plain, PATH, image.digest, gone, OURS.sign(gone))
     plain_registry.blob_file(sha256(gone)).unlink()
     extra = envelope(image.digest, ecdsa.generate())
-    attached.put_bundle(plain, PATH, image, extra, OLD.public, predicate_type=COSIGN_SIGNATURE, at=AT)
+    attached.put_bundles(plain, PATH, image, [(extra, COSIGN_SIGNATURE)], OLD.public, at=AT)
     assert plain.delete_manifest(PATH, plain.noted_referrers(PATH, image.digest)[-1].descriptor.digest)
     assert len(plain.noted_referrers(PATH, image.digest)) == 3, "the list still names it"
     assert withdraw(plain, PATH, image.digest, KEYS) == Withdrawn(3, 0)

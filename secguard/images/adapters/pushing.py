@@ -7,6 +7,7 @@ something else, or lost it, is found before anything relies on it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from urllib.parse import urlencode
 
@@ -24,6 +25,8 @@ Chunks = Callable[[], Iterable[bytes]]
 _SMALL = 2**20
 """Blobs up to here are read back whole; of larger ones the registry's word on digest and size is asked."""
 _ATTEMPTS = 5
+_AT_ONCE = 4
+"""Small blobs and manifests that are written at the same time."""
 _BINARY = "application/octet-stream"
 
 
@@ -59,20 +62,33 @@ class PushingClient(RegistryClient):
         if self.has_blob(path, blob):
             return
         self._exchange.again(lambda: self._upload(path, blob, chunks))
-        if not self.has_blob(path, blob):
+        if not self._is_there(path, blob):
             raise Invalid(
                 f"The registry {self.access.host} took the blob {blob.digest} and does not have it. Nothing relies on "
                 "it; ask who runs the registry.",
                 code="lost",
             )
-        if blob.size <= _SMALL:
+
+    def _is_there(self, path: str, blob: Descriptor) -> bool:
+        """A small one is read whole, of a larger one the registry is asked; raises ``Invalid`` where it is another."""
+        if blob.size > _SMALL:
+            return self.has_blob(path, blob)
+        try:
             self.small_blob(path, blob)
+        except NotFound:
+            return False
+        return True
 
     def push_bytes(self, path: str, raw: bytes, media_type: str) -> Descriptor:
         """Write a small blob; returns what describes it."""
         blob = Descriptor(media_type, digest_of(raw), len(raw))
         self.push_blob(path, blob, lambda: [raw])
         return blob
+
+    def push_several(self, path: str, blobs: Sequence[tuple[bytes, str]]) -> list[Descriptor]:
+        """Write small blobs, (bytes, media type), some at once; what describes them, in the same order."""
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            return list(threads.map(lambda one: self.push_bytes(path, *one), blobs))
 
     def push_manifest(self, path: str, raw: bytes, media_type: str, reference: str = "") -> Resolved:
         """Write a manifest or index byte for byte, under ``reference`` (by default its digest), and read it back.
@@ -90,16 +106,28 @@ class PushingClient(RegistryClient):
         That index is read, changed and written; who pushes referrers of one image at once stands in line elsewhere.
         What another writer took out of it in between is put in again. Raises as ``push_manifest``.
         """
-        subject = referrers.subject_of(raw)
-        if not subject:
-            raise Invalid("The manifest refers to nothing; expected a subject.", code="no-subject")
-        answer = self._put(path, raw, media_type)
-        pushed = self._read_back(path, raw, "")
-        if answer.headers.get("oci-subject", "") != subject and not self._lists_referrers(path, subject):
-            told = manifest.parse(raw, media_type).annotations
-            made = Descriptor(media_type, pushed.digest, len(raw), annotations=told)
-            self._note(path, subject, Referrer(made, artifact_type))
-        return pushed
+        return self.push_referrers(path, [raw], media_type, artifact_type)[0]
+
+    def push_referrers(
+        self, path: str, manifests: Sequence[bytes], media_type: str, artifact_type: str
+    ) -> list[Resolved]:
+        """Several that refer to one image, as ``push_referrer`` each: its list is changed once for all of them."""
+        subjects = {referrers.subject_of(raw) for raw in manifests}
+        if len(subjects) != 1 or not (subject := subjects.pop()):
+            raise Invalid(
+                "The manifest refers to nothing, or several to several images; expected one subject.", code="no-subject"
+            )
+
+        def push(raw: bytes) -> tuple[Resolved, bool]:
+            answer = self._put(path, raw, media_type)
+            return self._read_back(path, raw, ""), answer.headers.get("oci-subject", "") == subject
+
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            done = list(threads.map(push, manifests))
+        unlisted = [pushed for pushed, is_listed in done if not is_listed]
+        if unlisted and not self._lists_referrers(path, subject):
+            self._note(path, subject, [_referrer(one, media_type, artifact_type) for one in unlisted])
+        return [pushed for pushed, _ in done]
 
     def delete_manifest(self, path: str, digest: str) -> bool:
         """Take a manifest away, and with it every tag that points to it; False where the registry does not allow that.
@@ -135,14 +163,16 @@ class PushingClient(RegistryClient):
     def _lists_referrers(self, path: str, digest: str) -> bool:
         return self.listed_referrers(path, digest) is not None
 
-    def _note(self, path: str, subject: str, added: Referrer) -> None:
+    def _note(self, path: str, subject: str, added: Sequence[Referrer]) -> None:
         tag = referrers.fallback_tag(subject)
         for _ in range(_ATTEMPTS):
             known = self.noted_referrers(path, subject)
-            if any(r.descriptor.digest == added.descriptor.digest for r in known):
+            there = {r.descriptor.digest for r in known}
+            missing = [r for r in added if r.descriptor.digest not in there]
+            if not missing:
                 return
             with suppress(Conflict):
-                self._write_list(path, tag, [*known, added])
+                self._write_list(path, tag, [*known, *missing])
         raise self._race(tag)
 
     def _write_list(self, path: str, tag: str, listed: Sequence[Referrer]) -> None:
@@ -222,6 +252,11 @@ class PushingClient(RegistryClient):
         if not location:
             raise Invalid(f"The registry {self.access.host} begins an upload and does not say where.")
         return location
+
+
+def _referrer(pushed: Resolved, media_type: str, artifact_type: str) -> Referrer:
+    told = manifest.parse(pushed.raw, media_type).annotations
+    return Referrer(Descriptor(media_type, pushed.digest, len(pushed.raw), annotations=told), artifact_type)
 
 
 def _pull(path: str) -> str:

@@ -266,15 +266,16 @@ def _copy(way: Way, found: Found) -> Sequence[str]:
 
 def _attest(way: Way, found: Found, judged: Judged) -> None:
     at = datetime.fromisoformat(way.promotion.steps[Step.ATTEST.value])
-    for verdict in judged.verdicts:
-        for statement in statements_of(verdict, way.destination, at):
-            attest(way.writing, way.destination, verdict.image.digest, statement, way.key)
-    if found.whole.digest not in {image.digest for image in found.images}:
+    said: dict[str, list[Statement]] = {
+        verdict.image.digest: statements_of(verdict, way.destination, at) for verdict in judged.verdicts
+    }
+    if found.whole.digest not in said:
         summary = statements_of(judged.worst, way.destination, at)[0]
-        attest(way.writing, way.destination, found.whole.digest, _of_index(way, found, summary), way.key)
-    for digest in found.digests:
-        said = statements.promotion(Subject(digest, way.destination.name), _promoted(way, digest, judged, at))
-        attest(way.writing, way.destination, digest, said, way.key)
+        said[found.whole.digest] = [_of_index(way, found, summary)]
+    for digest, several in said.items():
+        subject = Subject(digest, way.destination.name)
+        promotion = statements.promotion(subject, _promoted(way, digest, judged, at))
+        attest(way.writing, way.destination, digest, [*several, promotion], way.key)
 
 
 def _of_index(way: Way, found: Found, summary: Statement) -> Statement:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -20,8 +20,10 @@ from secguard.signing.dsse import Envelope
 from secguard.signing.ecdsa import PublicKey
 from secguard.signing.verification import Form, Seen
 
-__all__ = ["MAX_REFERRERS", "Withdrawn", "put_attestation", "put_bundle", "put_signature", "read", "withdraw"]
+__all__ = ["MAX_REFERRERS", "Withdrawn", "put_attestations", "put_bundles", "put_signature", "read", "withdraw"]
 
+Said = tuple[Envelope, str]
+"""An envelope, and the type of the predicate in it."""
 MAX_REFERRERS = 500
 """Bundles that are read of one image; past it somebody fills the list, and the image counts as not looked at."""
 
@@ -45,33 +47,32 @@ def put_signature(client: PushingClient, path: str, digest: str, payload: bytes,
     join(client, path, attachments.signature_tag(digest), [attachments.signature_layer(blob, signature)])
 
 
-def put_attestation(client: PushingClient, path: str, digest: str, envelope: Envelope, predicate_type: str) -> None:
-    """Add an attestation to the ``.att`` tag."""
-    blob = client.push_bytes(path, envelope.encode(), dsse.MEDIA_TYPE)
-    join(client, path, attachments.attestation_tag(digest), [attachments.attestation_layer(blob, predicate_type)])
+def put_attestations(client: PushingClient, path: str, digest: str, said: Sequence[Said]) -> None:
+    """Add attestations to the ``.att`` tag, which is changed once for all of them."""
+    blobs = client.push_several(path, [(envelope.encode(), dsse.MEDIA_TYPE) for envelope, _ in said])
+    layers = [attachments.attestation_layer(blob, kind) for blob, (_, kind) in zip(blobs, said, strict=True)]
+    join(client, path, attachments.attestation_tag(digest), layers)
 
 
-def put_bundle(
-    client: PushingClient,
-    path: str,
-    subject: Resolved,
-    envelope: Envelope,
-    key: PublicKey,
-    *,
-    predicate_type: str,
-    at: datetime,
+def put_bundles(
+    client: PushingClient, path: str, subject: Resolved, said: Sequence[Said], key: PublicKey, *, at: datetime
 ) -> None:
-    """Put a bundle beside the image, as a manifest that refers to it."""
-    client.push_bytes(path, referrers.EMPTY, referrers.EMPTY_TYPE)
-    blob = client.push_bytes(path, bundle.encode(envelope, key), bundle.MEDIA_TYPE)
-    told = {
+    """Put bundles beside the image, each as a manifest that refers to it."""
+    encoded = [(bundle.encode(envelope, key), bundle.MEDIA_TYPE) for envelope, _ in said]
+    _, *blobs = client.push_several(path, [(referrers.EMPTY, referrers.EMPTY_TYPE), *encoded])
+    image = Descriptor(subject.media_type, subject.digest, len(subject.raw))
+    manifests = [
+        attachments.referrer_manifest(image, blob, _told(kind, at)) for blob, (_, kind) in zip(blobs, said, strict=True)
+    ]
+    client.push_referrers(path, manifests, OCI_MANIFEST, bundle.MEDIA_TYPE)
+
+
+def _told(predicate_type: str, at: datetime) -> dict[str, str]:
+    return {
         attachments.CONTENT: "dsse-envelope",
         attachments.PREDICATE_TYPE: predicate_type,
         attachments.CREATED: statements.rfc3339(at),
     }
-    image = Descriptor(subject.media_type, subject.digest, len(subject.raw))
-    raw = attachments.referrer_manifest(image, blob, told)
-    client.push_referrer(path, raw, OCI_MANIFEST, bundle.MEDIA_TYPE)
 
 
 # Reading --------------------------------------------------------------------------------------------------------------

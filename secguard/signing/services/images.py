@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 
 from django.utils import timezone
 
@@ -35,25 +38,29 @@ def sign_image(client: PushingClient, repository: Repository, digest: str, key: 
     return [one.digest for one in found]
 
 
-def attest(client: PushingClient, repository: Repository, digest: str, statement: Statement, key: SigningKey) -> None:
-    """Put a statement beside an image, signed, in both forms. The same statement is put there once."""
+def attest(
+    client: PushingClient, repository: Repository, digest: str, said: Sequence[Statement], key: SigningKey
+) -> None:
+    """Put statements beside an image, signed, in both forms. The same statement is put there once."""
     key = require_signing(key)
     image, public = client.resolve(repository.path, digest), ecdsa.load_public(key.public_pem)
-    envelope = dsse.signed(dsse.IN_TOTO, statements.encode(statement), lambda data: sign(key, data))
-    signed, there = dsse.pae(envelope.payload_type, envelope.payload), attached.read(client, repository.path, digest)
-    forms = {s.form for s in there if s.signed == signed and public.verifies(s.signature, s.signed)}
-    if Form.ATTESTATION_TAG not in forms:
-        attached.put_attestation(client, repository.path, digest, envelope, statement.predicate_type)
-    if Form.BUNDLE not in forms:
-        attached.put_bundle(
-            client,
-            repository.path,
-            image,
-            envelope,
-            public,
-            predicate_type=statement.predicate_type,
-            at=timezone.now(),
-        )
+    there = attached.read(client, repository.path, digest)
+    known = {(s.form, s.signed) for s in there if public.verifies(s.signature, s.signed)}
+    missing: dict[Form, list[attached.Said]] = {Form.ATTESTATION_TAG: [], Form.BUNDLE: []}
+    for statement in said:
+        payload = statements.encode(statement)
+        forms = [form for form in missing if (form, dsse.pae(dsse.IN_TOTO, payload)) not in known]
+        if forms:
+            envelope = dsse.signed(dsse.IN_TOTO, payload, partial(sign, key))
+            for form in forms:
+                missing[form].append((envelope, statement.predicate_type))
+    path, now = repository.path, timezone.now()
+    writes: list[Callable[[], None]] = []
+    if under_tag := missing[Form.ATTESTATION_TAG]:
+        writes.append(lambda: attached.put_attestations(client, path, digest, under_tag))
+    if bundles := missing[Form.BUNDLE]:
+        writes.append(lambda: attached.put_bundles(client, path, image, bundles, public, at=now))
+    _both(writes)
 
 
 def look(client: RegistryClient, repository: Repository, digest: str, now: datetime | None = None) -> list[Judged]:
@@ -76,10 +83,21 @@ def _sign_one(client: PushingClient, repository: Repository, image: Resolved, ke
         for seen in attached.read(client, path, image.digest)
         if image.digest in seen.claims and public.verifies(seen.signature, seen.signed)
     ]
+    writes: list[Callable[[], None]] = []
     if not any(s.form == Form.TAG and Payload(s.docker_reference, image.digest).names(repository.name) for s in there):
         payload = simplesigning.encode(Payload(repository.name, image.digest))
-        attached.put_signature(client, path, image.digest, payload, sign(key, payload))
+        signature = sign(key, payload)
+        writes.append(lambda: attached.put_signature(client, path, image.digest, payload, signature))
     if not any(s.form == Form.BUNDLE and s.predicate_type == COSIGN_SIGNATURE for s in there):
         statement = statements.signature_of(Subject(image.digest, repository.name))
-        envelope = dsse.signed(dsse.IN_TOTO, statements.encode(statement), lambda data: sign(key, data))
-        attached.put_bundle(client, path, image, envelope, public, predicate_type=COSIGN_SIGNATURE, at=now)
+        envelope = dsse.signed(dsse.IN_TOTO, statements.encode(statement), partial(sign, key))
+        said = [(envelope, COSIGN_SIGNATURE)]
+        writes.append(lambda: attached.put_bundles(client, path, image, said, public, at=now))
+    _both(writes)
+
+
+def _both(writes: Sequence[Callable[[], None]]) -> None:
+    """Both forms at once: they lie in different places, and nothing here is the database's."""
+    with ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(write) for write in writes]:
+            done.result()

@@ -108,8 +108,8 @@ def work(run: Run) -> Mapping[str, Any]:
             sign_image(client, repository, digest, key)
             if run.args["attest"]:
                 run.progress("Attesting")
-                for statement in (s for say in STATEMENTS for s in say(image, repository, timezone.now())):
-                    attest(client, repository, digest, statement, key)
+                said = [s for say in STATEMENTS for s in say(image, repository, timezone.now())]
+                attest(client, repository, digest, said, key)
         run.progress("Looking at the signatures")
         now = timezone.now()
         found = look(client, repository, digest, now)

@@ -20,6 +20,7 @@ LISTS = (
     f"images/{IMAGE}/", f"images/{IMAGE}/findings/", f"images/{IMAGE}/components/", f"images/{IMAGE}/difference/",
     f"images/{IMAGE}/verdict/", f"images/{IMAGE}/signatures/", "images/?search=service", "risks/?search=openssl",
     "notifications/", "advisories/PYSEC-2026-1/affected/", "clusters/", "admission-decisions/", "break-glass/",
+    "environments/", "promotions/",
 )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ class Organisation:
         self._settle(n, application)
         self._advise(n)
         self._sign(n)
+        self._promote(digest(10 * n + 2), n)
         self.run_jobs()
 
     def _post(self, reference: str, number: int, n: int, application: Any) -> None:
@@ -117,6 +118,28 @@ class Organisation:
             Signature.objects.create(
                 repository=repository, digest=digest(12), identity=f"{n}-{number}", form="tag", place="x",
                 first_seen_at=now, verified_at=now, **{party: key},
+            )  # fmt: skip
+
+    def _promote(self, image_digest: str, n: int) -> None:
+        """Another environment, and promotions to it: one that waits for a reviewer, one that failed."""
+        from django.utils import timezone
+
+        from secguard.accounts.roles import Role
+        from secguard.approvals.services import open_requests
+        from secguard.images.models import Image
+        from secguard.promotion.models import Environment, Promotion
+
+        image, asker = Image.objects.get(digest=image_digest), self.people["operator"]
+        place = image.places.select_related("repository__registry").get().repository
+        environment = Environment.objects.create(
+            name=f"stage-{n}", position=n, registry=place.registry, path_prefix=f"stage-{n}", key_name=f"key-{n}"
+        )
+        (request,) = open_requests([{Role.SECURITY_REVIEWER: 1}], requester=asker, now=timezone.now())
+        for status, approval in (("waiting", request), ("failed", None)):
+            Promotion.objects.create(
+                digest=image.digest, image=image, asked_reference=f"{place.name}:2", source=place, tags=["2", "latest"],
+                environment=environment, destination_name=f"reg.example/stage-{n}/{place.path}", status=status,
+                requested_by=asker, approval=approval,
             )  # fmt: skip
 
     def _advise(self, n: int) -> None:

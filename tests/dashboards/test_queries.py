@@ -23,10 +23,11 @@ PAGES = {
         "/compliance/applications/", "/policy/", "/appetite/", "/applications/", "/applications/shop/", "/audit/",
         "/scans/{scan}/", "/images/?q=service&verdict=block&current=true", "/images/?risk={risk}&team=payments",
         "/scans/", "/scans/?repository=reg.example/shop/service-1", "/repositories/", "/repositories/{repository}/",
-        "/repositories/{repository}/tags/", "/workloads/", "/break-glass/",
+        "/repositories/{repository}/tags/", "/workloads/", "/break-glass/", "/promotions/",
+        "/promotions/?q=service&status=waiting", "/promotions/{promotion}/", "/settings/environments/",
     ],
     "developer": ["/", "/images/", "/risks/", "/risks/open/", "/decisions/", "/decisions/new/?risk={risk}"],
-    "operator": ["/", "/images/"],
+    "operator": ["/", "/images/", f"/images/{IMAGE}/", "/promotions/"],
     "administrator": ["/", "/settings/", "/settings/teams/", "/settings/tokens/", "/compliance/"],
 }  # fmt: skip
 
@@ -91,6 +92,7 @@ def test_csv_asks_the_same_number_of_queries_at_any_size(organisation: Any, appl
             f"/images/{IMAGE}/",
             "/scans/",
             "/repositories/",
+            "/promotions/",
         )
     ]
     assert_constant_queries(made.grow, urls, client.get)
@@ -126,12 +128,14 @@ class _Grown:
         from secguard.decisions.models import Decision
         from secguard.findings.models import Risk
         from secguard.images.models import Repository
+        from secguard.promotion.models import Promotion
         from secguard.scans.models import Scan
 
         return {
             "risk": Risk.objects.order_by("-severity", "pk").values_list("pk", flat=True)[0],
             "waiting": Decision.objects.filter(status="requested").values_list("pk", flat=True)[0],
             "approved": Decision.objects.filter(status="approved").values_list("pk", flat=True)[0],
+            "promotion": Promotion.objects.filter(status="waiting").order_by("pk").values_list("pk", flat=True)[0],
             "scan": Scan.objects.order_by("pk").values_list("pk", flat=True)[0],
             "repository": Repository.objects.order_by("pk").values_list("pk", flat=True)[0],
         }

@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from django.utils import timezone
@@ -53,8 +54,8 @@ def journey(person: Person, address: str = IMAGE) -> str:
 def promote_links(person: Person) -> dict[str, str]:
     """{environment: the address of its button} on the image's page."""
     body = person.client.get(IMAGE).content.decode()
-    links = re.findall(r'href="(/promotions/new/[^"]*)"', body)
-    return {re.findall(r"to=([\w-]+)", link)[0]: html.unescape(link) for link in links}
+    links = [unquote(html.unescape(link)) for link in re.findall(r'href="(/promotions/new/[^"]*)"', body)]
+    return {re.findall(r"to=([\w-]+)", link)[0]: link for link in links}
 
 
 # --- the way ---
@@ -76,6 +77,18 @@ def test_an_image_s_page_says_where_it_stands_and_what_comes(
     assert re.search(r"staging since just now .*production not there .*Promote to production", journey(operator))
     assert set(promote_links(operator)) == {"staging", "production"}, "again, to move its tags; and on"
     assert stranger.client.get(IMAGE).status_code == 404
+
+
+def test_it_goes_on_from_the_place_before_and_never_back(
+    scanned: Callable[..., str], operator: Person, application: Any
+) -> None:
+    scanned(1)
+    scanned(1, tag="elsewhere", place="mirror.example/shop/web")
+    stands(1)
+    for environment in ("staging", "prod"):
+        scanned(1, tag="1.1", place=f"live.example/{environment}/shop/web")
+    sources = {to: link.partition("image=")[2].partition("@")[0] for to, link in promote_links(operator).items()}
+    assert sources == {"staging": PLACE, "production": "live.example/staging/shop/web"}
 
 
 def test_what_is_on_its_way_leads_there(asked: Callable[..., Promotion], operator: Person, developer: Person) -> None:
@@ -253,6 +266,20 @@ def test_the_homes_say_what_moves_and_what_waits(
     assert "1 promotion" in text_of(reviewer.client.get("/promotions/?waiting=true"))
     assert "Promotions that wait" not in text_of(developer.client.get("/"))
     assert "shop/web" not in text_of(stranger.client.get("/", follow=True))
+
+
+def test_another_team_s_home_says_nothing_of_it(
+    asked: Callable[..., Promotion], scanned: Callable[..., str], make_person: MakePerson, other_application: Any
+) -> None:
+    asked(1)
+    asked(3, to="production")
+    scanned(4, application=other_application, place="build.example/logistics/web")
+    for role in ("operator", "security-reviewer"):
+        other = make_person(f"other-{role}", role, team=other_application.team)
+        answer = other.client.get("/")
+        assert answer.status_code == 200
+        assert b"/promotions/?" not in answer.content
+        assert b"shop/" not in answer.content
 
 
 def test_homes_are_silent_where_nothing_moves(scanned: Callable[..., str], operator: Person, reviewer: Person) -> None:

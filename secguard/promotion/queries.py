@@ -138,6 +138,17 @@ def standing_in(digests: Iterable[str], environment: str, now: datetime) -> set[
     return set(rows.values_list("digest", flat=True))
 
 
+def why_not_yet(source: Repository, digest: str, environment: Environment, now: datetime) -> str:
+    """In words, where the digest does not stand in the environment that comes before; else empty."""
+    before = route.previous(stops(), environment.name)
+    if before is None or digest in standing_in([digest], before.name, now):
+        return ""
+    return (
+        f"{digest} does not stand in {before.name}, which comes before {environment.name}. Promote it there first: "
+        f"secguard promote {source.name}@{digest} --to {before.name}"
+    )
+
+
 def environments_of(digests: Sequence[str], now: datetime) -> dict[str, datetime]:
     """{environment: since when} that any of the digests stands in. One query."""
     rows = Attestation.objects.standing(now).filter(digest__in=digests, predicate_type=PROMOTION)

@@ -243,3 +243,44 @@ def test_a_decision_for_the_repository_holds_at_the_destination_too(estate, prom
     image = ImageRepository.objects.filter(image__digest=built.digest).first().image
     assert verdict_of(image, Gate.ADMIT).verdict != "block"
     assert not AdmissionDecision.objects.exists()
+
+
+def test_whoever_asked_must_still_be_allowed_when_it_is_carried_out(estate, make_person, run_jobs):
+    from secguard.accounts.models import Membership
+
+    estate.scanned()
+    leaving = make_person("leaving", "operator")
+    made = services.ask(services.Ask(f"{estate.name}:1.4", "staging"), actor=leaving)
+    Membership.objects.filter(user=leaving).delete()
+    run_jobs()
+    made.refresh_from_db()
+    assert made.status == "refused"
+    assert "may not promote this any more" in made.why
+
+
+def test_a_destination_that_became_another_teams_meanwhile_is_left_alone(
+    estate, make_person, team, other_application, run_jobs
+):
+    from secguard.images.reference import parse
+    from secguard.images.services import ensure_repository
+
+    estate.scanned()
+    own = make_person("own", "operator", team=team)
+    made = services.ask(services.Ask(f"{estate.name}:1.4", "staging"), actor=own)
+    ensure_repository(parse(estate.staged), application=other_application)
+    run_jobs()
+    made.refresh_from_db()
+    assert made.status == "refused"
+    assert "another team's" in made.why
+    assert estate.points(estate.staged, "1.4") == ""
+
+
+def test_the_rule_goes_over_nobody_elses_repository(estate, environment, run_jobs, other_application):
+    from secguard.images.reference import parse
+    from secguard.images.services import ensure_repository
+
+    environment("staging", is_automatic=True)
+    ensure_repository(parse(estate.staged), application=other_application)
+    estate.scanned()
+    run_jobs()
+    assert not Promotion.objects.exists()

@@ -14,16 +14,16 @@ from secguard.accounts.services import require
 from secguard.approvals.models import ApprovalRequest
 from secguard.approvals.services import open_requests
 from secguard.audit.actions import Action
-from secguard.errors import Conflict, Invalid, NotAllowed, NotFound
+from secguard.errors import Conflict, Invalid, NotFound
 from secguard.images.models import Repository
 from secguard.images.reference import parse
 from secguard.jobs import services as jobs
 from secguard.policies.facts import Gate
 from secguard.promotion import queries, route
-from secguard.promotion.lifecycle import PromotionEvent, PromotionStatus, after
+from secguard.promotion.lifecycle import PromotionEvent, PromotionStatus, Step, after
 from secguard.promotion.models import Environment, Promotion
 from secguard.promotion.queries import Chosen, Judged, why_blocked
-from secguard.promotion.services.recording import note, team_of
+from secguard.promotion.services.recording import note, require_place, team_of
 from secguard.promotion.services.telling import tell_waiting
 from secguard.signing.keylife import KeyStatus
 from secguard.signing.models import SigningKey
@@ -78,7 +78,9 @@ def retry(pk: int, *, actor: User) -> Promotion:
     require(actor, Permission.PROMOTION_REQUEST, team_id=team_of(found.source))
     found.status = after(found.status, PromotionEvent.RETRY).value
     found.why, found.finished_at = "", None
-    found.save(update_fields=["status", "why", "finished_at"])
+    # Begun anew, except that the tags may have been moved already.
+    found.steps = {step: at for step, at in found.steps.items() if step == Step.TAG}
+    found.save(update_fields=["status", "why", "finished_at", "steps"])
     begin(found)
     note(Action.PROMOTION_RETRY, found, actor)
     return found
@@ -191,25 +193,11 @@ def _destination(chosen: Chosen, environment: Environment, actor: User | None) -
     path = route.destination(stops, source.registry.host, source.path, environment.stop)
     place = f"{environment.registry.host}/{path}"
     there = Repository.objects.select_related("application").filter(name=place).first()
-    if there is not None and there.pk != source.pk and team_of(there) != team_of(source):
-        try:
-            require(actor, Permission.PROMOTION_REQUEST, team_id=team_of(there))
-        except NotAllowed:
-            raise NotAllowed(
-                f"The repository {place} is another team's: nothing is promoted over what is theirs. Give it to the "
-                "application of the source, or change one of the paths.",
-                code="other-teams-repository",
-            ) from None
+    if there is not None:
+        require_place(actor, source, there)
     return place
 
 
 def _check_route(chosen: Chosen, environment: Environment) -> None:
-    before = route.previous(queries.stops(), environment.name)
-    if before is None:
-        return
-    if chosen.digest not in queries.standing_in([chosen.digest], before.name, timezone.now()):
-        raise Conflict(
-            f"{chosen.digest} does not stand in {before.name}, which comes before {environment.name}. Promote it there "
-            f"first: secguard promote {chosen.repository.name}@{chosen.digest} --to {before.name}",
-            code="previous-environment",
-        )
+    if why := queries.why_not_yet(chosen.repository, chosen.digest, environment, timezone.now()):
+        raise Conflict(why, code="previous-environment")

@@ -17,9 +17,11 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from secguard.accounts.roles import Permission
+from secguard.accounts.services import require
 from secguard.approvals.quorum import Standing as Quorum
 from secguard.audit.actions import Action
-from secguard.errors import Conflict, NotFound, SecGuardError
+from secguard.errors import Conflict, NotAllowed, NotFound, SecGuardError
 from secguard.images import services as images_services
 from secguard.images.adapters import copying
 from secguard.images.adapters.pushing import PushingClient
@@ -38,7 +40,7 @@ from secguard.promotion import queries
 from secguard.promotion.lifecycle import PromotionEvent, PromotionStatus, Step, sources
 from secguard.promotion.models import Promotion
 from secguard.promotion.queries import Judged, judge, why_blocked
-from secguard.promotion.services.recording import note
+from secguard.promotion.services.recording import note, require_place, team_of
 from secguard.promotion.services.telling import tell_ended
 from secguard.signing import ecdsa, statements
 from secguard.signing.keylife import KeyStatus
@@ -117,6 +119,7 @@ def carry(run: Run) -> Mapping[str, Any]:
     )
     try:
         key = _key(promotion)
+        _check_asker(promotion, destination)
         with pusher_of(promotion.source.registry) as reading, pusher_of(destination.registry) as writing:
             _carry(Way(promotion, run, reading, writing, destination, key))
     except Refused as refused:
@@ -154,8 +157,11 @@ def _carry(way: Way) -> None:
 
 
 def _begin(way: Way, step: Step) -> None:
-    """Note the step, unless somebody ended the promotion meanwhile: its own row decides, in one statement."""
-    steps = {**way.promotion.steps, step.value: timezone.now().isoformat()}
+    """Note the step, unless somebody ended the promotion meanwhile: its own row decides, in one statement.
+
+    A step that is done again keeps the instant of the first time: what is stated is dated by it, and so is stated once.
+    """
+    steps = {**way.promotion.steps, step.value: way.promotion.steps.get(step.value, timezone.now().isoformat())}
     running = Promotion.objects.filter(pk=way.promotion.pk, status=PromotionStatus.RUNNING)
     if not running.update(steps=steps):
         raise Ended
@@ -232,7 +238,22 @@ def _was_moved(way: Way) -> bool:
         return False
 
 
+def _check_asker(promotion: Promotion, destination: Repository) -> None:
+    """Whoever asked may still ask, and the destination is still theirs to write."""
+    asker = promotion.requested_by
+    try:
+        if asker is not None:
+            if not asker.is_active:
+                raise NotAllowed(f"The account {asker} was deactivated since.")
+            require(asker, Permission.PROMOTION_REQUEST, team_id=team_of(promotion.source))
+        require_place(asker, promotion.source, destination)
+    except NotAllowed as refused:
+        raise Refused(f"{asker or 'The rule'} may not promote this any more. {refused.detail}") from None
+
+
 def _check_approvals(promotion: Promotion) -> None:
+    if why := queries.why_not_yet(promotion.source, promotion.digest, promotion.environment, timezone.now()):
+        raise Refused(why)
     if promotion.approval_id is None:
         return
     outcome = queries.approvals_of([promotion])[promotion.approval_id]
@@ -334,6 +355,9 @@ def _move_tags(way: Way, found: Found) -> list[str]:
 @transaction.atomic
 def _record(way: Way, found: Found, seen: Mapping[str, Sequence[Seen]], moved: Sequence[str]) -> None:
     promotion, now = way.promotion, timezone.now()
+    # All images before any repository, as everybody does who locks several.
+    wanted = [image.pk for image in found.images]
+    list(Image.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk").values_list("pk"))
     for image in found.images:
         images_services.lock(image, way.destination)
     running = Promotion.objects.filter(pk=promotion.pk, status__in=sources(PromotionEvent.FINISH))

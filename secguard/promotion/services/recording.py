@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from secguard.accounts.models import User
+from secguard.accounts.roles import Permission
+from secguard.accounts.services import require
 from secguard.audit.actions import Action
 from secguard.audit.services import record
+from secguard.errors import NotAllowed
 from secguard.images.models import Repository
 from secguard.promotion.models import Promotion
 
@@ -12,6 +15,26 @@ from secguard.promotion.models import Promotion
 def team_of(repository: Repository) -> int | None:
     """The team that owns it; None: the organisation does."""
     return repository.application.team_id if repository.application else None
+
+
+def require_place(promoter: User | None, source: Repository, there: Repository) -> None:
+    """Raises ``NotAllowed`` where the destination is another team's and ``promoter`` may not promote theirs.
+
+    What goes by itself (``promoter`` None) goes over nobody else's.
+    """
+    if there.pk == source.pk or team_of(there) == team_of(source):
+        return
+    try:
+        if promoter is not None:
+            require(promoter, Permission.PROMOTION_REQUEST, team_id=team_of(there))
+            return
+    except NotAllowed:
+        pass
+    raise NotAllowed(
+        f"The repository {there.name} is another team's: nothing is promoted over what is theirs. Give it to the "
+        "application of the source, or change one of the paths.",
+        code="other-teams-repository",
+    )
 
 
 def note(action: Action, promotion: Promotion, actor: User | None, **details: object) -> None:

@@ -22,8 +22,8 @@ from secguard.errors import Conflict, Invalid, NotFound, Unavailable
 from secguard.sealing import seal, unseal
 from secguard.signing import ecdsa, keylife
 from secguard.signing.adapters.signers import Device, DeviceSigner, LocalSigner, Signer
-from secguard.signing.keylife import KeyEvent, KeyStatus, Provider
-from secguard.signing.models import SigningKey
+from secguard.signing.keylife import KeyEvent, KeyStatus, Provider, TrustStatus
+from secguard.signing.models import SigningKey, TrustedKey
 
 SEALED_FOR = "signing-key"
 OVERLAP_DAYS = 90
@@ -69,6 +69,8 @@ def create_key(name: str, new: NewKey, *, actor: User | None) -> SigningKey:
         )
     if SigningKey.objects.filter(name=name, status=KeyStatus.ACTIVE).exists():
         raise Conflict(f"A key {name!r} signs already; rotate it.", code="key-exists")
+    if TrustedKey.objects.filter(name=name, status=TrustStatus.TRUSTED).exists():
+        raise Conflict(f"A trusted key is called {name!r}; choose another name for ours.", code="name-taken")
     columns = new.columns(name)  # before the transaction: a device takes its time
     with transaction.atomic():
         made = _insert(name, new, columns, actor)

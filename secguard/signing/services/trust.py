@@ -16,7 +16,7 @@ from secguard.audit.services import record
 from secguard.errors import Conflict, Invalid, NotFound
 from secguard.signing import ecdsa, patterns
 from secguard.signing.keylife import TrustStatus
-from secguard.signing.models import TrustedKey
+from secguard.signing.models import SigningKey, TrustedKey
 
 _MAX_NAME = 100
 
@@ -41,6 +41,12 @@ def trust_key(trust: Trust, *, actor: User | None) -> TrustedKey:
     name, pattern, key = trust.name.strip(), patterns.check(trust.repositories), ecdsa.load_public(trust.public_key)
     if not name or len(name) > _MAX_NAME:
         raise Invalid(f"Say whose key it is, in 1 to {_MAX_NAME} characters.", where="name")
+    if SigningKey.objects.filter(name=name).exists():
+        raise Conflict(
+            f"A key of ours is called {name!r}: a cluster that wants its signature would take theirs. Choose another.",
+            code="name-taken",
+            where="name",
+        )
     if trust.valid_until is not None and trust.valid_until <= timezone.now():
         raise Invalid("The end of the trust has passed; enter a later one, or none.", where="valid_until")
     try:

@@ -29,6 +29,10 @@ class Run(Protocol):
     def progress(self, text: str, done: int = 0, total: int = 0) -> None:
         """Cheap, at most about four writes a second; stops the handler where the job is no longer its own."""
 
+    def require_lease(self) -> None:
+        """Stops the handler where another one may have the job: for just before a change elsewhere that would undo
+        that one's work. Asks no database, and may be called in any thread."""
+
 
 Work = Callable[[Run], Mapping[str, Any] | None]
 Failed = Callable[[Mapping[str, Any], str, str], None]

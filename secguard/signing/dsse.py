@@ -58,6 +58,12 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
+def body(encoded: bytes) -> bytes:
+    """The payload in what ``pae`` made."""
+    _, kind_size, rest = encoded.split(b" ", 2)
+    return rest[int(kind_size) + 1 :].partition(b" ")[2]
+
+
 def signed(payload_type: str, payload: bytes, sign: Callable[[bytes], bytes], keyid: str = "") -> Envelope:
     """An envelope with one signature, by ``sign``."""
     return Envelope(payload_type, payload, (EnvelopeSignature(sign(pae(payload_type, payload)), keyid),))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -37,6 +37,8 @@ _TOLD: Final = (
     ("https://cosign.sigstore.dev/attestation/vuln/", "Vulnerability scan"),
 )
 """How types begin (some name a version behind it), and how people read them."""
+INSTANTS: Final = {OPENVEX: "timestamp", PROMOTION: "promotedAt"}
+"""The member of a predicate that tells when it was said, and nothing of what is said."""
 MAX_SUBJECTS = 100
 _WHAT = "The statement"
 
@@ -120,6 +122,13 @@ def decode(raw: bytes) -> Statement:
     if not found:
         raise node.wrong("subject", "is empty; expected at least one")
     return Statement(found, predicate_type, node.get("predicate", dict, {}))
+
+
+def timeless(raw: bytes) -> bytes:
+    """An encoded statement without the instant at which it was made: of two that are alike in that one is enough."""
+    said = decode(raw)
+    instant = INSTANTS.get(said.predicate_type)
+    return encode(replace(said, predicate={name: value for name, value in said.predicate.items() if name != instant}))
 
 
 def signature_of(subject: Subject) -> Statement:

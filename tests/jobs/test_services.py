@@ -206,12 +206,12 @@ def test_a_failing_callback_leaves_the_job_running_for_the_sweep(handles):
 
 
 def test_progress_is_written_and_bounded_in_rate(handles, run_jobs, monkeypatch):
-    clock = iter([10.0, 10.1, 10.3])
-    monkeypatch.setattr(running, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    clock = [0.0]
+    monkeypatch.setattr(running, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     seen = []
 
     def work(run):
-        for done in (1, 2, 3):
+        for done, clock[0] in ((1, 10.0), (2, 10.1), (3, 10.3)):
             run.progress("x" * 300, done, 3)
             seen.append(Job.objects.get(pk=run.job_id).progress_done)
 
@@ -233,6 +233,28 @@ def test_progress_inside_of_the_handlers_transaction_writes_nothing(handles, run
     run_jobs()
     job.refresh_from_db()
     assert (job.status, job.progress_text) == (Status.SUCCEEDED, "")
+
+
+def test_who_could_not_extend_the_lease_for_its_whole_length_holds_it_no_more(handles, monkeypatch):
+    """Whatever the database says: it is for writes elsewhere, which nobody can make in one statement with a look."""
+    clock = [0.0]
+    monkeypatch.setattr(running, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    handles("t.held", lambda run: None)
+    services.enqueue("t.held", {}, key="a")
+    run = services.claim("interactive")
+    clock[0] = 29.0
+    run.require_lease()
+    run.renew()
+    clock[0] = 58.0
+    run.require_lease()
+    clock[0] = 59.5
+    with pytest.raises(running.LeaseLost):
+        run.require_lease()
+    clock[0] = 30.0
+    Job.objects.filter(pk=run.job_id).update(lease_owner="elsewhere/1/1/x")
+    run.renew()
+    with pytest.raises(running.LeaseLost):
+        run.require_lease()
 
 
 def test_a_cancelled_job_stops_at_its_next_progress_and_stays_cancelled(handles, run_jobs):

@@ -33,6 +33,10 @@ _BINARY = "application/octet-stream"
 class PushingClient(RegistryClient):
     """Reads and writes. Every write may be repeated: it ends in the same state."""
 
+    still: Callable[[], None] | None = None
+    """Asked before each manifest is written or deleted, in whatever thread that is; it raises where whoever writes has
+    lost the right to. Registries do not compare before they write: who comes late would undo what another has done."""
+
     def has_blob(self, path: str, blob: Descriptor) -> bool:
         """Whether the repository has it. Raises ``Invalid`` where it has another size under that digest."""
         try:
@@ -136,10 +140,13 @@ class PushingClient(RegistryClient):
         """
         at = f"{v2(path)}/manifests/{reference_of(digest)}"
         scope = f"repository:{path}:pull,push,delete"
+
+        def once() -> httpx.Response:
+            self._require_right()
+            return self._exchange.write("DELETE", at, scope, expected=(200, 202, 204), headers={}, body=bytes)
+
         try:
-            self._exchange.again(
-                lambda: self._exchange.write("DELETE", at, scope, expected=(200, 202, 204), headers={}, body=bytes)
-            )
+            self._exchange.again(once)
         except NotFound:
             return True
         except (Invalid, NotAllowed):
@@ -198,14 +205,21 @@ class PushingClient(RegistryClient):
             code="referrers-race",
         )
 
+    def _require_right(self) -> None:
+        if self.still is not None:
+            self.still()
+
     def _put(self, path: str, raw: bytes, media_type: str, reference: str = "") -> httpx.Response:
         if len(raw) > MAX_BYTES:
             raise Invalid(f"The manifest has {len(raw):,} bytes; registries take {MAX_BYTES:,}.")
         at = f"{v2(path)}/manifests/{reference_of(reference or digest_of(raw))}"
         headers = {"Content-Type": media_type, "Content-Length": str(len(raw))}
-        return self._exchange.again(
-            lambda: self._exchange.write("PUT", at, _push(path), expected=(201,), headers=headers, body=lambda: raw)
-        )
+
+        def once() -> httpx.Response:
+            self._require_right()
+            return self._exchange.write("PUT", at, _push(path), expected=(201,), headers=headers, body=lambda: raw)
+
+        return self._exchange.again(once)
 
     def _read_back(self, path: str, raw: bytes, reference: str) -> Resolved:
         digest = reference if is_digest(reference) else digest_of(raw)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cryptography.x509 import load_pem_x509_certificates
@@ -164,9 +164,11 @@ def client_of(registry: Registry) -> RegistryClient:
     return RegistryClient(_access(registry))
 
 
-def pusher_of(registry: Registry) -> PushingClient:
-    """The same, and writes."""
-    return PushingClient(_access(registry))
+def pusher_of(registry: Registry, still: Callable[[], None] | None = None) -> PushingClient:
+    """The same, and writes. ``still`` is asked before each manifest, and raises where it is no longer ours to write."""
+    client = PushingClient(_access(registry))
+    client.still = still
+    return client
 
 
 def _access(registry: Registry) -> RegistryAccess:

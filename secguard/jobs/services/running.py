@@ -42,6 +42,7 @@ class JobRun:
     owner: str
     lost: threading.Event = field(default_factory=threading.Event)
     _written_at: float = 0.0
+    _held_until: float = field(default_factory=lambda: time.monotonic() + LEASE.total_seconds())
     _outer_depth: int = 0
 
     @property
@@ -83,9 +84,17 @@ class JobRun:
         if self.lost.is_set():
             raise LeaseLost
 
+    def require_lease(self) -> None:
+        """Raises ``LeaseLost`` where nobody could extend the lease for so long that the job may be another worker's."""
+        if self.lost.is_set() or time.monotonic() > self._held_until:
+            raise LeaseLost
+
     def renew(self, **columns: Any) -> None:
         """Extends the lease (and writes the given columns); sets ``lost`` where it was no longer held."""
-        if not held(self.job_id, self.owner).update(lease_until=timezone.now() + LEASE, **columns):
+        until = time.monotonic() + LEASE.total_seconds()
+        if held(self.job_id, self.owner).update(lease_until=timezone.now() + LEASE, **columns):
+            self._held_until = until
+        else:
             self.lost.set()
 
 

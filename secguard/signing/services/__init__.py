@@ -1,6 +1,6 @@
 """Keys: made, rotated, retired, revoked; others' trusted and withdrawn; and signing with ours."""
 
-from secguard.signing.services.images import attest, look, sign_image
+from secguard.signing.services.images import attest, lacking, look, sign_image
 from secguard.signing.services.jobs import STATEMENTS, WORK, Ask, ask, keep, latest_job, work
 from secguard.signing.services.keys import (
     OVERLAP_DAYS,
@@ -43,6 +43,7 @@ __all__ = [
     "create_key",
     "keep",
     "known_environments",
+    "lacking",
     "latest_job",
     "lift_recall",
     "look",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -21,7 +21,10 @@ from secguard.signing.queries import parties
 from secguard.signing.services.keys import require_signing, sign
 from secguard.signing.simplesigning import Payload
 from secguard.signing.statements import COSIGN_SIGNATURE, Statement, Subject
-from secguard.signing.verification import Form, Judged, judge
+from secguard.signing.verification import Form, Judged, Seen, judge
+
+STATED = {Form.ATTESTATION_TAG: "under the tag of attestations", Form.BUNDLE: "as a bundle"}
+"""The forms of a statement, and where each lies."""
 
 
 def sign_image(client: PushingClient, repository: Repository, digest: str, key: SigningKey) -> list[str]:
@@ -40,20 +43,23 @@ def sign_image(client: PushingClient, repository: Repository, digest: str, key: 
 
 def attest(
     client: PushingClient, repository: Repository, digest: str, said: Sequence[Statement], key: SigningKey
-) -> None:
-    """Put statements beside an image, signed, in both forms. The same statement is put there once."""
+) -> list[bytes]:
+    """Put statements beside an image, signed, in both forms; returns what is signed of each (its ``pae``).
+
+    What was said before is said once, whenever that was: one that differs in nothing but its instant is there already.
+    """
     key = require_signing(key)
     image, public = client.resolve(repository.path, digest), ecdsa.load_public(key.public_pem)
-    there = attached.read(client, repository.path, digest)
-    known = {(s.form, s.signed) for s in there if public.verifies(s.signature, s.signed)}
-    missing: dict[Form, list[attached.Said]] = {Form.ATTESTATION_TAG: [], Form.BUNDLE: []}
-    for statement in said:
-        payload = statements.encode(statement)
+    there = [s for s in attached.read(client, repository.path, digest) if public.verifies(s.signature, s.signed)]
+    known = {(s.form, s.signed) for s in there}
+    payloads = [(s.predicate_type, _once(statements.encode(s), s.predicate_type, there)) for s in said]
+    missing: dict[Form, list[attached.Said]] = {form: [] for form in STATED}
+    for kind, payload in payloads:
         forms = [form for form in missing if (form, dsse.pae(dsse.IN_TOTO, payload)) not in known]
         if forms:
             envelope = dsse.signed(dsse.IN_TOTO, payload, partial(sign, key))
             for form in forms:
-                missing[form].append((envelope, statement.predicate_type))
+                missing[form].append((envelope, kind))
     path, now = repository.path, timezone.now()
     writes: list[Callable[[], None]] = []
     if under_tag := missing[Form.ATTESTATION_TAG]:
@@ -61,12 +67,43 @@ def attest(
     if bundles := missing[Form.BUNDLE]:
         writes.append(lambda: attached.put_bundles(client, path, image, bundles, public, at=now))
     _both(writes)
+    return [dsse.pae(dsse.IN_TOTO, payload) for _, payload in payloads]
+
+
+def lacking(
+    found: Iterable[Judged], repository: Repository, digest: str, key: SigningKey, said: Iterable[bytes] = ()
+) -> list[str]:
+    """Which of our own signatures was not ``found`` beside an image, in words: by ``key``, in both forms, the one for
+    this repository and those of the statements ``said`` (as ``attest`` returns them)."""
+    ours = [j.seen for j in found if j.party and j.party.key.fingerprint == key.fingerprint]
+    forms = {(s.form, s.signed) for s in ours}
+    wanted = {
+        "the signature under its tag": any(_is_signature(s, repository, digest) for s in ours),
+        "the signature's bundle": any(s.form == Form.BUNDLE and s.predicate_type == COSIGN_SIGNATURE for s in ours),
+    }
+    for signed in said:
+        kind = statements.told(statements.decode(dsse.body(signed)).predicate_type)
+        wanted |= {f"{kind}, {STATED[form]}": (form, signed) in forms for form in STATED}
+    return [what for what, is_there in wanted.items() if not is_there]
 
 
 def look(client: RegistryClient, repository: Repository, digest: str, now: datetime | None = None) -> list[Judged]:
     """Every signature and attestation of an image, and what each is worth in this repository now."""
     who = parties(repository.name, now or timezone.now())
     return [judge(seen, digest, who) for seen in attached.read(client, repository.path, digest)]
+
+
+def _once(payload: bytes, kind: str, there: Iterable[Seen]) -> bytes:
+    """The statement as it was made first, where it was."""
+    if kind not in statements.INSTANTS:
+        return payload
+    said = statements.timeless(payload)
+    before = (dsse.body(seen.signed) for seen in there if seen.predicate_type == kind)
+    return next((one for one in before if statements.timeless(one) == said), payload)
+
+
+def _is_signature(seen: Seen, repository: Repository, digest: str) -> bool:
+    return seen.form == Form.TAG and Payload(seen.docker_reference, digest).names(repository.name)
 
 
 def _images_in(client: RegistryClient, path: str, whole: Resolved) -> list[Resolved]:
@@ -84,7 +121,7 @@ def _sign_one(client: PushingClient, repository: Repository, image: Resolved, ke
         if image.digest in seen.claims and public.verifies(seen.signature, seen.signed)
     ]
     writes: list[Callable[[], None]] = []
-    if not any(s.form == Form.TAG and Payload(s.docker_reference, image.digest).names(repository.name) for s in there):
+    if not any(_is_signature(s, repository, image.digest) for s in there):
         payload = simplesigning.encode(Payload(repository.name, image.digest))
         signature = sign(key, payload)
         writes.append(lambda: attached.put_signature(client, path, image.digest, payload, signature))

@@ -16,10 +16,12 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PASSWORD, Installation, OpenAs, Watched
+from tests.fixtures_reports import report
 
 pytestmark = [pytest.mark.browser, pytest.mark.corpus]
 
 OLD, NEW = "sha256:" + "3c" * 32, "sha256:" + "4d" * 32
+CLEAN, BACK = "sha256:" + "5e" * 32, "sha256:" + "6f" * 32
 REPOSITORY = "registry.example.org/a-department/with-a-rather-long-name/payments-reconciliation-service"
 FLAW = "CVE-2019-18224"
 
@@ -71,6 +73,17 @@ PAGES = {
     "break-glass:new": "/break-glass/new/",
     "break-glass:detail": "/break-glass/{glass}/",
     "admissions:detail": "/admissions/{admitted}/",
+    "promotions:list": "/promotions/",
+    "promotions:new": f"/promotions/new/?image={REPOSITORY}@{OLD}&to=production&tags=2026.11.24-build.4711",
+    "promotions:detail": "/promotions/{to_vote}/",
+    "a refused promotion": "/promotions/{refused}/",
+    "recalls:new": f"/images/{CLEAN}/recall/",
+    "an image that was called back": f"/images/{BACK}/",
+    "a recall to lift": f"/images/{BACK}/recall/",
+    "environments:list": "/settings/environments/",
+    "environments:new": "/settings/environments/new/",
+    "environments:detail": "/settings/environments/{environment}/",
+    "environments:delete": "/settings/environments/{environment}/delete/",
     "workloads:list": "/workloads/",
     "workloads:detail": "/workloads/{workload}/",
     "image-signatures": f"/images/{OLD}/signatures/",
@@ -108,7 +121,7 @@ NOT_PAGES = {
     "decisions:vote", "decisions:appetite-activate", "policies:activate",  # POST alone
     "feeds:schedule", "feeds:upload", "feeds:fetch",
     "admission-validate", "admission-mutate", "admission-imagereview", "admission-external-data", "clusters:token",
-    "break-glass:act",
+    "break-glass:act", "promotions:vote", "promotions:act",
     "registry-hook", "registries:webhook-token", "scans:cancel", "scans:again", "scans:upload",
     "repositories:watch", "notifications:read", "notifications:read-all",
     "images:rebuild",  # needs our own scans: looked at in test_own_eyes
@@ -116,7 +129,7 @@ NOT_PAGES = {
     "accounts:token-rotate", "accounts:token-revoke", "settings:person-reactivate", "settings:person-link",
     "settings:role-revoke",  # confirmations, all of one template with settings:person-deactivate
 }  # fmt: skip
-OF_REVIEWER = {"decisions:queue", "decisions:revoke"}
+OF_REVIEWER = {"decisions:queue", "decisions:revoke", "promotions:detail"}
 OF_REQUESTER = {"decisions:withdraw"}
 STATUS = {"a problem": 404}
 
@@ -160,6 +173,7 @@ def estate(installation: Installation, buster: Path) -> dict[str, Any]:
         "trusted": trusted.json()["id"],
         **denied(made),
         "workload": noted(made),
+        **on_their_way(made),
         "feed": made.api("GET", "feeds/").json()["results"][0]["id"],
         "registry": made.api("GET", "registries/").json()["results"][0]["id"],
         "risk": critical,
@@ -201,6 +215,32 @@ def noted(installation: Installation) -> int:
     made = installation.api("POST", "workloads/", json=body)
     assert made.status_code == 201, made.text
     return int(made.json()["id"])
+
+
+def on_their_way(installation: Installation) -> dict[str, int]:
+    """Two environments; a promotion that was refused, one that waits for a vote, and an image that was called back."""
+    host = REPOSITORY.partition("/")[0]
+    made = installation.api("POST", "registries/", json={"host": host})
+    assert made.status_code == 201, made.text
+    for name, more in (("build", {}), ("production", {"path_prefix": "a-prefix", "key_name": "production"})):
+        body = {"name": name, "registry": host, "approvers": {"security-reviewer": 2}, **more}
+        made = installation.api("POST", "environments/", json=body)
+        assert made.status_code == 201, made.text
+    place = f"{REPOSITORY}-without-flaws"
+    for digest in (CLEAN, BACK):
+        clean = report(image={"reference": f"{place}:1", "digest": digest}, covers=["vulnerability", "malware"])
+        posted = installation.api("POST", "reports/?wait=60&application=ledger", content=clean)
+        assert posted.status_code in (200, 201), posted.text
+    asked = []
+    for image in (f"{REPOSITORY}@{OLD}", f"{place}@{CLEAN}"):
+        body = {"image": image, "to": "production", "tags": ["2026.11.24-build.4711", "latest"]}
+        promotion = installation.api("POST", "promotions/", json=body)
+        assert promotion.status_code == 201, promotion.text
+        asked.append(promotion.json())
+    assert [p["status"] for p in asked] == ["refused", "waiting"]
+    back = installation.api("POST", f"images/{BACK}/recall/", json={"reason": "The build machine was broken into."})
+    assert back.status_code == 201, back.text
+    return {"environment": made.json()["id"], "refused": asked[0]["id"], "to_vote": asked[1]["id"]}
 
 
 def ask(installation: Installation, token: str, risk: int) -> int:

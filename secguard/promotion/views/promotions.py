@@ -93,7 +93,7 @@ class PromotionListing(Listing):
     name, noun = "promotions", "promotion"
     caption = "Promotions from repositories that you may see"
     columns = (
-        Column("number", "Promotion", sort="id", first="-", value="pk", css="fit-fix"),
+        Column("number", "No.", sort="id", first="-", value="pk", css="fit-no"),
         Column("image", "Image", value="asked_reference"),
         Column("environment", "To", value="environment.name", css="fit-word"),
         Column("status", "Status", css="fit-word"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from secguard.admission.models import AdmissionDecision
@@ -104,16 +106,16 @@ def test_a_verdict_that_turns_on_the_way_stops_it_and_what_was_signed_goes_again
     estate, promote, monkeypatch, run_jobs
 ):
     built = estate.scanned()
-    from secguard.promotion.services import carrying
+    from secguard.promotion.services import carrying, undoing
 
-    plain = carrying._read_back
+    plain = carrying.read_back
 
-    def meanwhile(way, found, copied):
+    def meanwhile(*args):
         estate.report(built, MALWARE, scanner="clamav")
-        return plain(way, found, copied)
+        return plain(*args)
 
-    monkeypatch.setattr(carrying, "_read_back", meanwhile)
-    monkeypatch.setattr(carrying, "UNDO_AFTER", carrying.timedelta(0))
+    monkeypatch.setattr(carrying, "read_back", meanwhile)
+    monkeypatch.setattr(undoing, "UNDO_AFTER", timedelta(0))
     made = promote(f"{estate.name}:1.4")
     assert made.status == "refused", made.why
     assert made.reasons[0]["findings"][0]["name"] == "Eicar-Test"

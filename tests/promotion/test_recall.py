@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.utils import timezone
 
@@ -117,18 +119,18 @@ def test_what_is_on_its_way_stops(estate, operator, reviewer, run_jobs):
 def test_called_back_between_the_tag_and_the_record_it_does_not_stand(
     estate, operator, reviewer, run_jobs, monkeypatch
 ):
-    from secguard.promotion.services import carrying
+    from secguard.promotion.services import carrying, undoing
 
     built = estate.scanned()
-    plain = carrying._move_tags
+    plain = carrying.move_tags
 
     def meanwhile(way, found):
         moved = plain(way, found)
         recall(built.digest, "just now", actor=reviewer)
         return moved
 
-    monkeypatch.setattr(carrying, "_move_tags", meanwhile)
-    monkeypatch.setattr(carrying, "UNDO_AFTER", carrying.timedelta(0))
+    monkeypatch.setattr(carrying, "move_tags", meanwhile)
+    monkeypatch.setattr(undoing, "UNDO_AFTER", timedelta(0))
     made = services.ask(services.Ask(f"{estate.name}:1.4", "staging"), actor=operator)
     run_jobs()
     made.refresh_from_db()

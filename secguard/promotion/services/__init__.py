@@ -1,7 +1,7 @@
 """Environments, and promotions to them: asked for, voted on, carried out, recalled."""
 
 from secguard.promotion.services.asking import CARRY, Ask, ask, retry
-from secguard.promotion.services.carrying import UNDO, carry, carry_failed, undo
+from secguard.promotion.services.carrying import carry, carry_failed
 from secguard.promotion.services.environments import (
     EnvironmentEdit,
     add_environment,
@@ -10,6 +10,7 @@ from secguard.promotion.services.environments import (
 )
 from secguard.promotion.services.following import OFFER, follow_recall, follow_verdicts, offer
 from secguard.promotion.services.telling import KINDS
+from secguard.promotion.services.undoing import UNDO, undo
 from secguard.promotion.services.voting import approve, reject, withdraw
 
 __all__ = [

@@ -20,7 +20,7 @@ from secguard.images.reference import parse
 from secguard.jobs import services as jobs
 from secguard.policies.facts import Gate
 from secguard.promotion import queries, route
-from secguard.promotion.lifecycle import PromotionEvent, PromotionStatus, Step, after
+from secguard.promotion.lifecycle import PromotionEvent, PromotionStatus, after
 from secguard.promotion.models import Environment, Promotion
 from secguard.promotion.queries import Chosen, Judged, why_blocked
 from secguard.promotion.services.recording import note, require_place, team_of
@@ -78,9 +78,7 @@ def retry(pk: int, *, actor: User) -> Promotion:
     require(actor, Permission.PROMOTION_REQUEST, team_id=team_of(found.source))
     found.status = after(found.status, PromotionEvent.RETRY).value
     found.why, found.finished_at = "", None
-    # Begun anew, except that the tags may have been moved already.
-    found.steps = {step: at for step, at in found.steps.items() if step == Step.TAG}
-    found.save(update_fields=["status", "why", "finished_at", "steps"])
+    found.save(update_fields=["status", "why", "finished_at"])
     begin(found)
     note(Action.PROMOTION_RETRY, found, actor)
     return found

@@ -22,8 +22,8 @@ from secguard.promotion import queries, route
 from secguard.promotion.lifecycle import PromotionEvent, PromotionStatus, sources
 from secguard.promotion.models import Environment, Promotion
 from secguard.promotion.services.asking import Ask, ask
-from secguard.promotion.services.carrying import undo_later
 from secguard.promotion.services.telling import tell_ended
+from secguard.promotion.services.undoing import undo_later
 from secguard.signing import patterns
 from secguard.signing.models import Recall
 

@@ -19,9 +19,9 @@ from secguard.promotion import queries
 from secguard.promotion.lifecycle import PromotionEvent, PromotionStatus, Step, after
 from secguard.promotion.models import Promotion
 from secguard.promotion.services.asking import begin
-from secguard.promotion.services.carrying import undo_later
 from secguard.promotion.services.recording import note, team_of
 from secguard.promotion.services.telling import tell_ended, tell_waiting
+from secguard.promotion.services.undoing import undo_later
 
 
 def approve(pk: int, *, actor: User, comment: str = "") -> Promotion:
@@ -70,13 +70,19 @@ def _vote(pk: int, choice: Choice, actor: User, comment: str) -> Promotion:
 def withdraw(pk: int, *, actor: User) -> Promotion:
     """Call it off, until its tags are moved: whoever asked for it, and whoever may ask for it.
 
-    Raises ``NotFound``, ``NotAllowed``, ``Conflict`` where it has ended or its tags are being moved.
+    Raises ``NotFound``, ``NotAllowed``, ``Conflict`` where it has ended, or its tags are being moved or may have been.
     """
     found, now = _locked(pk, actor), timezone.now()
     if found.requested_by_id != actor.pk:
         require(actor, Permission.PROMOTION_REQUEST, team_id=team_of(found.source))
     if found.status == PromotionStatus.RUNNING and Step.TAG in found.steps:
         raise Conflict("Its tags are being moved; it is as good as done. Recall the digest instead.", code="too-late")
+    if found.status == PromotionStatus.FAILED and Step.TAG in found.steps:
+        raise Conflict(
+            "It failed while its tags were being moved, and some of them may show it. Try it again, or recall the "
+            "digest.",
+            code="too-late",
+        )
     found.status = after(found.status, PromotionEvent.WITHDRAW).value
     found.finished_at, found.why = now, f"Withdrawn by {actor}."
     found.save(update_fields=["status", "finished_at", "why"])

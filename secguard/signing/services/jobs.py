@@ -101,7 +101,7 @@ def work(run: Run) -> Mapping[str, Any]:
     repository = Repository.objects.select_related("registry").get(pk=run.args["repository"])
     image, key_id = Image.objects.get(pk=run.args["image"]), run.args["key"]
     digest = image.digest
-    with pusher_of(repository.registry) as client:
+    with pusher_of(repository.registry, run.require_lease) as client:
         if key_id is not None:
             run.progress("Signing")
             key = require_signing(SigningKey.objects.get(pk=key_id))

@@ -143,7 +143,8 @@ def take_away(run: Run) -> Mapping[str, Any]:
     for repository in _places(digests):
         run.progress(f"Taking signatures away in {repository.name}")
         try:
-            gone, stays = withdraw_signatures(repository, digests)
+            # What was lifted meanwhile may have been signed anew.
+            gone, stays = withdraw_signatures(repository, recalled(digests), run.require_lease)
         except SecGuardError as error:
             failed.append(f"{repository.name}: {error.detail}"[:500])
             continue
@@ -151,14 +152,15 @@ def take_away(run: Run) -> Mapping[str, Any]:
     return {"removed": removed, "left": left, "failed": failed}
 
 
-def withdraw_signatures(repository: Repository, digests: Iterable[str]) -> tuple[int, int]:
+def withdraw_signatures(repository: Repository, digests: Iterable[str], still: Callable[[], None]) -> tuple[int, int]:
     """Take what our keys signed away from beside these digests; (how many went, how many the registry kept).
 
-    What other people signed stays. Raises ``Unavailable``, ``NotAllowed`` as the registry does.
+    What other people signed stays. ``still`` raises where whoever asked is too late. Raises ``Unavailable``,
+    ``NotAllowed`` as the registry does.
     """
     keys = [ecdsa.load_public(pem) for pem in SigningKey.objects.values_list("public_pem", flat=True)]
     removed = left = 0
-    with pusher_of(repository.registry) as client:
+    with pusher_of(repository.registry, still) as client:
         for digest in digests:
             done = attached.withdraw(client, repository.path, digest, keys)
             removed, left = removed + done.removed, left + done.left

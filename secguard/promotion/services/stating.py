@@ -1,0 +1,92 @@
+"""What a promotion says of its digests at the destination, signed; and that the destination shows all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from django.conf import settings
+from django.utils import timezone
+
+from secguard.errors import Conflict
+from secguard.images.adapters import copying
+from secguard.images.adapters.transfers import told
+from secguard.policies.queries import statements_of
+from secguard.promotion import queries
+from secguard.promotion.lifecycle import Step
+from secguard.promotion.queries import Judged
+from secguard.promotion.services.way import Found, Way
+from secguard.signing import statements
+from secguard.signing.services import attest, lacking, look, sign_image
+from secguard.signing.statements import Promoted, Statement, Subject
+from secguard.signing.verification import Judged as Seen
+
+Said = Mapping[str, Sequence[bytes]]
+"""Digest to what was signed of each statement about it."""
+
+
+def sign(way: Way, found: Found) -> None:
+    """Sign the digest, and of an index each image in it."""
+    with told("destination", way.writing, way.destination.path):
+        sign_image(way.writing, way.destination, found.whole.digest, way.key)
+
+
+def state(way: Way, found: Found, judged: Judged) -> Said:
+    """Attest the verdict, the decisions, the SBOM and the promotion."""
+    at = datetime.fromisoformat(way.promotion.steps[Step.ATTEST.value])
+    said: dict[str, list[Statement]] = {
+        verdict.image.digest: statements_of(verdict, way.destination, at) for verdict in judged.verdicts
+    }
+    if found.whole.digest not in said:
+        summary = statements_of(judged.worst, way.destination, at)[0]
+        said[found.whole.digest] = [_of_index(way, found, summary)]
+    signed = {}
+    for digest, several in said.items():
+        subject = Subject(digest, way.destination.name)
+        promotion = statements.promotion(subject, _promoted(way, digest, judged, at))
+        with told("destination", way.writing, way.destination.path):
+            signed[digest] = attest(way.writing, way.destination, digest, [*several, promotion], way.key)
+    return signed
+
+
+def _of_index(way: Way, found: Found, summary: Statement) -> Statement:
+    """The verdict on an index is the worst of its platforms': whoever runs the index's tag asks for that digest."""
+    subject = Subject(found.whole.digest, way.destination.name)
+    resource = {"resourceUri": f"{way.destination.name}@{found.whole.digest}"}
+    return replace(summary, subjects=(subject,), predicate={**summary.predicate, **resource})
+
+
+def _promoted(way: Way, digest: str, judged: Judged, at: datetime) -> Promoted:
+    promotion = way.promotion
+    approval = queries.approvals_of([promotion]).get(promotion.approval_id or 0)
+    votes = queries.voters(promotion, approval.counted) if approval else []
+    return Promoted(
+        environment=promotion.environment.name,
+        source=way.source.name,
+        destination=way.destination.name,
+        digest=digest,
+        promoted_at=at,
+        asked_by=promotion.requested_by.username if promotion.requested_by else "rule",
+        approved_by=votes,
+        promotion=f"{settings.PUBLIC_URL.rstrip('/')}/promotions/{promotion.pk}/",
+        verdict=judged.worst.verdict,
+    )
+
+
+def read_back(way: Way, found: Found, copied: Sequence[str], said: Said) -> dict[str, list[Seen]]:
+    """Everything as the destination answers it: the bytes, and by our key the signature and what was attested."""
+    copying.verify(way.writing, way.destination.path, copied, lambda: way.run.progress(Step.READ_BACK.value))
+    now, seen = timezone.now(), {}
+    for digest in found.digests:
+        way.run.progress(Step.READ_BACK.value)
+        with told("destination", way.writing, way.destination.path):
+            seen[digest] = look(way.writing, way.destination, digest, now)
+        if missing := lacking(seen[digest], way.destination, digest, way.key, said.get(digest, ())):
+            raise Conflict(
+                f"At the destination, {way.destination.name} does not show what was just written beside {digest} "
+                f"({'; '.join(missing)}): the registry lost or changed it, or the key counts no more. Nothing was "
+                "moved; try it again, and ask who runs the registry where that does not help.",
+                code="not-read-back",
+            )
+    return seen

@@ -135,18 +135,19 @@ def test_it_is_nobody_s_but_the_team_s(
 def test_while_it_is_copied_the_page_says_how_far_and_what_failed_before(
     asked: Callable[..., Promotion], viewer: Person
 ) -> None:
-    made = asked(1, steps=begun(3))
-    Job.objects.filter(pk=made.job_id).update(
-        progress_text="copy",
-        progress_done=64 * 2**20,
-        progress_total=120 * 2**20,
-        attempts=2,
-        error="no answer in 30 s",
-    )
+    made, now = asked(1, steps=begun(3)), timezone.now()
+    job = Job.objects.filter(pk=made.job_id)
+    job.update(attempts=1, error="No answer in 30 s.", run_after=now + timedelta(minutes=3, seconds=9))
+    said = text_of(page(made, viewer))
+    assert "Attempt 1 of 5 did not succeed: No answer in 30 s. It is tried again in 3 minutes" in said
+    job.update(status="running", attempts=2, started_at=now, lease_until=now, lease_owner="worker")
+    job.update(progress_text="copy", progress_done=64 * 2**20, progress_total=120 * 2**20)
     answer = page(made, viewer)
     said = text_of(answer)
     assert "64.0 MiB of 120 MiB" in said
-    assert "The last attempt (2 of 5) did not succeed: no answer in 30 s" in said
+    assert "The attempt before did not succeed: No answer in 30 s." in said
+    assert "Attempt 2 of 5, begun just now" in said
+    assert "The job" not in said, "what is folded out would be folded in again each second"
     assert 'hx-trigger="every 1s"' in answer.content.decode()
     assert '<li class="stage stage-now" aria-current="step">' in answer.content.decode()
     assert "Reload the page" in said

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from secguard.accounts.roles import Role
+from secguard.workloads.volumes import Mount
 
 REGISTRY: Final = "sample.example"
 """No such host can exist (RFC 2606, section 2): nothing of the sample is ever pulled or reached."""
@@ -121,6 +123,15 @@ CLUSTERS: Final = (
     Site("sample-halls", "datacenter", ("logistics/warehouse", "logistics/scanner-gateway", "platform/collector")),
     Site("sample-staging", "cloud", ("storefront/web", "payments/checkout", "mobile/api", "platform/portal")),
 )
+
+MOUNTS: Final[Mapping[str, tuple[Mount, ...]]] = {
+    "payments/ledger": (Mount("data", "persistentVolumeClaim", "ledger-data"),),
+    "payments/reporting": (Mount("exports", "nfs", "nas.sample.example:/exports/reporting"),),
+    "logistics/warehouse": (Mount("orders", "persistentVolumeClaim", "warehouse-orders"),),
+    "platform/ci-runner": (Mount("engine", "hostPath", "/run/containerd/containerd.sock"),),
+    "platform/collector": (Mount("logs", "hostPath", "/var/log/pods", True),),
+}
+"""What workloads mount beside their settings and a folder of their own."""
 
 
 def application_of(repo: Repo) -> App:

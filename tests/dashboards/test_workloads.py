@@ -108,7 +108,7 @@ def test_the_list_says_whether_each_may_start_again(running: Any, operator: Pers
         "unknown": 1,
     }
     table = list(csv.DictReader(io.StringIO(page(operator, "/workloads/?format=csv&sort=name").lstrip("\ufeff"))))
-    assert [row["May start again"] for row in table] == ["block", "", "pass", "pass", "block"]
+    assert [row["At admission"] for row in table] == ["block", "", "pass", "pass", "block"]
     assert [row["Cluster kind"] for row in table] == ["cloud", "cloud", "laptop", "cloud", "cloud"]
     assert [row["Holds data"] for row in table] == ["no", "no", "no", "no", "yes"]
 
@@ -128,24 +128,61 @@ def test_what_runs_no_longer_is_in_no_list_and_its_page_says_so(running: Any, op
 # --- one workload ---
 
 
-def test_what_it_runs_and_may_it(running: Any, operator: Person) -> None:
+def asks(administrator: Person, **settings: Any) -> None:
+    """From now on cluster prod asks."""
+    from secguard.admission import services
+
+    gate = services.add_gate("prod", services.GateEdit(**settings), actor=administrator)
+    services.renew_token(gate.pk, actor=administrator)
+
+
+def test_what_it_runs_and_may_it(running: Any, operator: Person, administrator: Person) -> None:
+    asks(administrator)
     text = page(operator, f"/workloads/{running['web'].pk}/")
-    assert "1 flaws: CVE-2026-1" in text
+    words = said(text)
+    assert "1 flaws: CVE-2026-1." in words
     assert f"/images/{digest(1)}/?stage=admit" in text
-    assert "its grace ends in" in said(text)
-    assert "the cluster does not ask" in text
-    clean = page(operator, f"/workloads/{running['clean'].pk}/")
-    assert "pill-good" in clean
+    assert "In its grace ends in 2 months" in words
+    assert "the cluster asks: what is refused does not start" in words
     assert "No image that is known here" in page(operator, f"/workloads/{running['bare'].pk}/")
 
 
-def test_what_has_had_its_time_is_in_no_grace(running: Any, operator: Person) -> None:
+def test_where_the_cluster_does_not_ask_the_policy_is_shown(running: Any, operator: Person) -> None:
+    words = said(page(operator, f"/workloads/{running['web'].pk}/"))
+    assert "1 flaws: CVE-2026-1" in words
+    assert "Blocked by the policy" in words
+    assert "the cluster does not ask" in words
+    assert "May start" in said(page(operator, f"/workloads/{running['clean'].pk}/"))
+
+
+def test_what_has_had_its_time_is_in_no_grace(running: Any, operator: Person, administrator: Person) -> None:
     from secguard.findings.models import Exposure
 
+    asks(administrator)
     Exposure.objects.update(due_at=timezone.now() - timedelta(minutes=1))
-    text = page(operator, f"/workloads/{running['web'].pk}/")
-    assert "in no grace" in text
-    assert "its grace ends" not in text
+    words = said(page(operator, f"/workloads/{running['web'].pk}/"))
+    assert "Denied" in words
+    assert "In its grace" not in words
+
+
+def test_what_the_cluster_asks_beside_the_policy_counts_too(
+    running: Any, operator: Person, administrator: Person
+) -> None:
+    """A registry that is not preferred, and a mode that lets what is refused start."""
+    from secguard.images.models import Registry
+
+    asks(administrator, namespaces={"shop": "warn"})
+    Registry.objects.update(is_preferred=False)
+    words = said(page(operator, f"/workloads/{running['web'].pk}/"))
+    assert "Its registry reg.example is none that images may run from here." in words
+    assert "Would be denied" in words
+
+
+def test_what_may_not_start_comes_first(running: Any, operator: Person, administrator: Person) -> None:
+    asks(administrator)
+    running["web"].images.set(Image.objects.all())
+    words = said(page(operator, f"/workloads/{running['web'].pk}/"))
+    assert max(words.index("CVE-2026-3"), words.index("CVE-2026-1")) < words.index("Allowed")
 
 
 def test_its_volumes_with_what_holds_data_marked_and_first(running: Any, operator: Person) -> None:
@@ -166,15 +203,13 @@ def test_markup_in_names_is_shown_as_text(running: Any, operator: Person) -> Non
 
 
 def test_what_its_cluster_was_answered(running: Any, operator: Person, administrator: Person) -> None:
-    from secguard.admission import services
     from secguard.admission.models import AdmissionDecision
 
-    gate = services.add_gate("prod", services.GateEdit(namespaces={"shop": "warn"}), actor=administrator)
-    services.renew_token(gate.pk, actor=administrator)
-    now = timezone.now()
+    asks(administrator, namespaces={"shop": "warn"})
+    now, cluster = timezone.now(), running["web"].cluster
     for kind, name in (("Deployment", "web"), ("Deployment", "other")):
         AdmissionDecision.objects.create(
-            key=name, cluster=gate.cluster, namespace="shop", workload_kind=kind, workload_name=name,
+            key=name, cluster=cluster, namespace="shop", workload_kind=kind, workload_name=name,
             reference=f"{WEB}-of-{name}:1", outcome="grace", mode="enforce", first_at=now, last_at=now,
             grace_until=now + timedelta(hours=3),
         )  # fmt: skip
@@ -222,7 +257,10 @@ def test_the_pages_of_an_image_and_an_application_lead_here(running: Any, operat
     assert f"/workloads/?image={digest(2).replace(':', '%3A')}" in page(operator, f"/images/{digest(2)}/")
 
 
-def test_as_many_queries_at_any_size(running: Any, operator: Person, post: Any, application: Any) -> None:
+def test_as_many_queries_at_any_size(
+    running: Any, operator: Person, administrator: Person, post: Any, application: Any
+) -> None:
+    asks(administrator)
     web = running["web"]
     numbers = iter(range(100, 200))
 

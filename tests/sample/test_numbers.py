@@ -55,7 +55,8 @@ class Reader:
         found = []
         for href, inner in LINK.findall(self.page(url)):
             words = NUMBER.fullmatch(" ".join(strip_tags(unescape(inner)).split()))
-            if words and href.startswith("/") and not re.fullmatch(r"/[a-z/]+/\d+/", href):
+            # What stands in code is a name: a digest may well begin with twelve digits.
+            if words and "<code" not in inner and href.startswith("/") and not re.fullmatch(r"/[a-z/]+/\d+/", href):
                 found.append((unescape(href).partition("#")[0], int(words[1].replace(",", ""))))
         return found
 

@@ -32,6 +32,7 @@ def test_it_comes_whole_and_goes_whole_beside_real_data(
     from secguard.images.models import Image
     from secguard.policies.models import Verdict
     from secguard.sample import services
+    from secguard.workloads.models import Workload
 
     before = counts()
     mine = list(Exposure.objects.order_by("pk").values())
@@ -54,6 +55,7 @@ def test_it_comes_whole_and_goes_whole_beside_real_data(
     assert Decision.objects.in_force(timezone.now()).filter(expires_at__lte=soon).exists()
     teams = DailyFigure.objects.exclude(team_id=0).values("team_id").distinct().count()
     assert teams == 4
+    assert 0 < Workload.objects.with_data().count() < Workload.objects.count()
     # A real reviewer votes on a sample request: it hangs on sample rows, and goes with them.
     from secguard.decisions import services as decisions
 

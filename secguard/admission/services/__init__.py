@@ -12,6 +12,7 @@ from secguard.admission.services.answering import (
 )
 from secguard.admission.services.delivered import FROM_SNAPSHOTS, MAX_ANSWERS, MODES, Given, GivenPart, take_answers
 from secguard.admission.services.glass import grant_glass, refuse_glass, request_glass, review_glass, withdraw_glass
+from secguard.admission.services.previewing import preview
 from secguard.admission.services.snapshots import chunks, snapshot
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "grant_glass",
     "pinned_name",
     "pins",
+    "preview",
     "refuse_glass",
     "renew_token",
     "request_glass",

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import Case, CharField, Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
 
 from secguard.accounts.models import Application, User
-from secguard.admission.answer import grace_of
 from secguard.admission.models import AdmissionDecision, ClusterGate
-from secguard.admission.queries import Stored, decisions
-from secguard.dashboards.queries.standing import name_of
+from secguard.admission.queries import decisions
 from secguard.images.models import Image
 from secguard.images.queries import with_places
+from secguard.images.reference import try_parse
 from secguard.policies.facts import Gate
 from secguard.policies.models import Verdict
 from secguard.workloads.models import CLUSTER_KINDS, Volume, Workload
@@ -24,7 +21,6 @@ from secguard.workloads.models import CLUSTER_KINDS, Volume, Workload
 MAX_IMAGES = 50
 """Images of one workload that its page shows."""
 MAX_ANSWERS = 20
-_ORDER = ("block", "", "warn", "pass")
 
 
 def workload_rows(user: User) -> QuerySet[Workload]:
@@ -48,20 +44,6 @@ def workload_rows(user: User) -> QuerySet[Workload]:
     ).prefetch_related("volumes")
 
 
-@dataclass(frozen=True, slots=True)
-class Runs:
-    """One image that a workload runs. What is in it is told to who may see the image itself."""
-
-    image: Image
-    name: str
-    is_seen: bool
-    verdict: str = ""
-    blocking: tuple[str, ...] = ()
-    warning: tuple[str, ...] = ()
-    grace_until: datetime | None = None
-    """Until when it may restart here in spite of the verdict."""
-
-
 def images_of_workload(workload: Workload, user: User) -> list[Image]:
     """What the workload runs, each with ``is_seen``: whether ``user`` may see it. Places and tags come along."""
     seen = Image.objects.visible_to(user).filter(pk=OuterRef("pk"))
@@ -69,27 +51,19 @@ def images_of_workload(workload: Workload, user: User) -> list[Image]:
     return list(with_places(rows, user).order_by("-pk")[:MAX_IMAGES])
 
 
-def runs(images: Sequence[Image], verdicts: dict[int, Stored], now: datetime) -> list[Runs]:
-    """Each image with its verdict at the gate ``admit``, as far as ``verdicts`` has one; what may not start first."""
-    return sorted((_run(image, verdicts.get(image.pk), now) for image in images), key=lambda r: _ORDER.index(r.verdict))
+def references_of(images: Iterable[Image], answers: Iterable[AdmissionDecision]) -> dict[int, str]:
+    """{image id: repository@digest}: in the repository from which the cluster took it last, else in one where it lies.
 
-
-def _run(image: Any, stored: Stored | None, now: datetime) -> Runs:
-    if not image.is_seen:
-        return Runs(image, image.digest[:19], False)
-    if stored is None:
-        return Runs(image, name_of(image), True)
-    document = stored.document
-    said = {
-        effect: tuple(_first_line(r["message"]) for r in document["reasons"] if r["effect"] == effect)
-        for effect in ("block", "warn")
-    }
-    until = grace_of(document, now) if document["verdict"] == "block" else None
-    return Runs(image, name_of(image), True, document["verdict"], said["block"], said["warn"], until)
-
-
-def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0]
+    By its digest, whatever tag the pods name: a tag may mean another image now.
+    """
+    named = {a.image_id: r.repository for a in reversed(list(answers)) if (r := try_parse(a.reference)) is not None}
+    found = {}
+    for image in images:
+        places: list[Any] = getattr(image, "seen_places", [])
+        place = named.get(image.pk) or (places[0].repository.name if places else "")
+        if place:
+            found[image.pk] = f"{place}@{image.digest}"
+    return found
 
 
 def volumes_of(workload: Workload) -> list[Volume]:
@@ -108,10 +82,13 @@ def answers_about(workload: Workload, user: User) -> list[AdmissionDecision]:
     return list(rows.order_by("-last_at", "-pk")[:MAX_ANSWERS])
 
 
-def mode_of(workload: Workload) -> str:
-    """What a refusal does where the workload runs; empty where the cluster does not ask."""
-    gate = ClusterGate.objects.filter(cluster=workload.cluster_id, token_hash__isnull=False).first()
-    return gate.rules.mode_in(workload.namespace).value if gate else ""
+def gate_of(workload: Workload) -> ClusterGate | None:
+    """How its cluster is answered; ``None`` where it does not ask."""
+    return (
+        ClusterGate.objects.select_related("cluster")
+        .filter(cluster=workload.cluster_id, token_hash__isnull=False)
+        .first()
+    )
 
 
 def clusters_of(application: Application, user: User) -> list[dict[str, Any]]:

@@ -21,13 +21,14 @@ from secguard.policies.facts import Gate
 from secguard.policies.services import judge
 from secguard.sample.catalogue import START
 from secguard.sample.generate import Push, history
-from secguard.sample.organisation import APPLICATIONS, CLUSTERS, PEOPLE, REGISTRY, TEAMS, reference
+from secguard.sample.organisation import APPLICATIONS, CLUSTERS, MOUNTS, PEOPLE, REGISTRY, TEAMS, reference
 from secguard.sample.queries import Standing, open_job, standing
 from secguard.sample.services.days import Cast, DayKeeper
 from secguard.sample.services.deciding import Deciding
 from secguard.sample.services.pushing import push
 from secguard.sample.services.removing import clear
-from secguard.workloads.models import Cluster, Workload
+from secguard.workloads.models import Cluster, Volume, Workload
+from secguard.workloads.volumes import Mount
 
 Progress = Callable[[str, int, int], None]
 
@@ -170,3 +171,8 @@ def _run(cluster: Cluster, path: str, now: datetime) -> None:
         seen_at=now,
     )
     workload.images.set([repository.newest_image_id])
+    own = (Mount("settings", "configMap", f"{workload.name}-settings", True), Mount("tmp", "emptyDir"))
+    Volume.objects.bulk_create(
+        Volume(workload=workload, name=m.name, kind=m.kind, source=m.source, read_only=m.read_only)
+        for m in (*MOUNTS.get(path, ()), *own)
+    )

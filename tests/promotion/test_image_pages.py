@@ -14,13 +14,14 @@ from django.utils import timezone
 from secguard.images.models import Image, Index, IndexImage, Registry, Repository, Tag
 from secguard.jobs.models import Job
 from secguard.promotion import services
+from secguard.promotion.lifecycle import Step
 from secguard.promotion.models import Environment, Promotion
 from secguard.signing.models import Recall, SigningKey
 from secguard.signing.services import TAKE_AWAY, note_attestations, recall
 from secguard.signing.statements import PROMOTION
 from tests.fixtures_people import MakePerson, Person
 from tests.fixtures_reports import digest
-from tests.promotion.conftest import PLACE
+from tests.promotion.conftest import PLACE, Estate
 from tests.promotion.test_pages import HOSTILE, buttons, text_of
 
 pytestmark = pytest.mark.django_db
@@ -286,3 +287,29 @@ def test_homes_are_silent_where_nothing_moves(scanned: Callable[..., str], opera
     scanned(1)
     assert 'aria-labelledby="promotions"' not in operator.client.get("/").content.decode()
     assert 'aria-labelledby="approvals"' not in reviewer.client.get("/").content.decode()
+
+
+# --- all of it ---
+
+
+def test_the_whole_way_on_real_registries(
+    estate: Estate, promote: Callable[..., Promotion], operator: Person, run_jobs: Callable[[], int]
+) -> None:
+    built = estate.scanned()
+    made = promote(f"{estate.name}:1.4")
+    answer = operator.client.get(f"/promotions/{made.pk}/")
+    assert answer.content.decode().count("stage-done") == len(Step)
+    assert "cosign verify --key" in text_of(answer)
+    assert f"{estate.staged}@{built.digest}" in text_of(answer)
+    address = f"/images/{built.digest}/"
+    assert re.search(r"build pushed .*staging since just now", journey(operator, address))
+    operator.client.post(f"{address}recall/", {"act": "recall", "reason": WHY})
+    run_jobs()
+    said = text_of(operator.client.get(address))
+    taken = re.search(r"Our signatures of it: (\d+) taken away", said)
+    assert taken is not None
+    assert int(taken[1]) >= 2
+    assert "staging not there" in journey(operator, address)
+    said = text_of(operator.client.get(f"/promotions/{made.pk}/"))
+    assert f"Called back: {WHY}" in said
+    assert "cosign" not in said

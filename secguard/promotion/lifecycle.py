@@ -63,7 +63,7 @@ class Step(StrEnum):
 
 
 STEP_WORDS: Final[dict[Step, str]] = {
-    Step.VERDICT: "The verdict at this instant",
+    Step.VERDICT: "The verdict at the gate",
     Step.APPROVALS: "The approvals that the environment wants",
     Step.COPY: "Copy by digest, with everything that refers to it",
     Step.SIGN: "Sign",

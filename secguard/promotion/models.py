@@ -106,6 +106,7 @@ class Promotion(models.Model):
         indexes = [
             models.Index(fields=["status", "-id"], name="promotion_by_status"),
             models.Index(fields=["image", "-id"], name="promotion_of_image"),
+            models.Index(fields=["digest", "-id"], name="promotion_of_digest"),
             # Whether a later one moved the same tags already.
             models.Index(fields=["destination_name", "-id"], name="promotion_to_place"),
         ]

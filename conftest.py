@@ -58,6 +58,16 @@ def woken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return queues
 
 
+@pytest.fixture(autouse=True)
+def _remember_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process remembers of clusters' questions belongs to one database, and so to one test."""
+    from secguard.admission.services import counting, quick  # noqa: PLC0415 - apps are loaded only now
+
+    monkeypatch.setattr(counting, "SECONDS", 0.0)
+    for remembered in (counting.COUNTS, quick.GATES, quick.DOCUMENTS):
+        remembered.clear()
+
+
 @pytest.fixture
 def run_jobs() -> Callable[[], int]:
     """Does all due jobs of both queues in this process, those they enqueue included; returns how many."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,8 +35,8 @@ DECISIONS = 400
 SCAN_BLANKS = ("scanner_version", "format", "platform", "archive", "examines", "content")
 
 
-def seed(findings: int) -> dict[str, User]:
-    """Make the estate in the database that stands; returns its people by role, each in the whole organisation."""
+def seed(findings: int, of_image: int = OF_IMAGE) -> dict[str, User]:
+    """Make the estate, ``of_image`` findings in each image, in the database that stands; returns its people by role."""
     now = timezone.now()
     people = {}
     for role in ("administrator", "developer", "security-reviewer"):
@@ -44,8 +45,9 @@ def seed(findings: int) -> dict[str, User]:
     with transaction.atomic():
         repositories = _repositories(now)
         risks, components = _risks(now)
-        newest = [image for _, image in _images(repositories, risks, components, max(1, findings // OF_IMAGE), now)]
-        _exposures(repositories, risks, now)
+        size = Size(max(1, findings // of_image), of_image)
+        newest = [image for _, image in _images(repositories, risks, components, size, now)]
+        _exposures(repositories, risks, of_image, now)
         _scans(people["developer"], now)
         _workloads(repositories, newest)
     _decisions(people["developer"], people["security-reviewer"], repositories, risks, now)
@@ -95,15 +97,22 @@ def _severity(n: int) -> int:
     return (2, 3, 3, 4, 2, 3, 4, 5, 2, 3)[n % 10]
 
 
+@dataclass(frozen=True)
+class Size:
+    images: int
+    of_image: int
+
+
 def _images(
-    repositories: list[Repository], risks: list[int], components: list[int], count: int, now: datetime
+    repositories: list[Repository], risks: list[int], components: list[int], size: Size, now: datetime
 ) -> Iterator[tuple[int, int]]:
     """Images with their findings; yields (repository id, newest image id)."""
+    count = size.images
     choose = random.Random(7)  # noqa: S311 - the same estate every time
     for number in range(count):
         repository = repositories[number % REPOSITORIES]
         at = now - timedelta(hours=count - number)
-        chosen = _chosen(number % REPOSITORIES, choose)
+        chosen = _chosen(number % REPOSITORIES, choose, size.of_image)
         image = Image.objects.create(
             digest=f"sha256:{10**12 + number:064x}",
             first_seen_at=at,
@@ -120,10 +129,10 @@ def _images(
             yield repository.pk, image.pk
 
 
-def _chosen(lineage: int, choose: random.Random) -> list[int]:
+def _chosen(lineage: int, choose: random.Random, of_image: int) -> list[int]:
     """Which risks an image has: most are those of its repository."""
     start = lineage * 190
-    return sorted({(start + n) % RISKS for n in range(OF_IMAGE - 50)} | {choose.randrange(RISKS) for _ in range(50)})
+    return sorted({(start + n) % RISKS for n in range(of_image - 50)} | {choose.randrange(RISKS) for _ in range(50)})
 
 
 def _counts(chosen: list[int]) -> dict[str, int]:
@@ -148,7 +157,7 @@ def _findings(image: int, chosen: list[int], risks: list[int], components: list[
     bulk.insert(Observation, (*columns, "fingerprint", "since", "scan_id"), words)
 
 
-def _exposures(repositories: list[Repository], risks: list[int], now: datetime) -> None:
+def _exposures(repositories: list[Repository], risks: list[int], of_image: int, now: datetime) -> None:
     columns = ("risk_id", "repository_id", "application_id", "team_id", "kind", "severity", "known_exploited")
     for lineage, repository in enumerate(repositories):
         application = repository.application
@@ -158,7 +167,7 @@ def _exposures(repositories: list[Repository], risks: list[int], now: datetime) 
                 *(risks[n], *where, "vulnerability", _severity(n), n % 200 == 0, bool(n % 3)),
                 *(now - timedelta(days=n % 90), now + timedelta(days=n % 60 - 20), None),
             )
-            for n in ((lineage * 190 + k) % RISKS for k in range(OF_IMAGE - 50))
+            for n in ((lineage * 190 + k) % RISKS for k in range(of_image - 50))
         )
         bulk.insert(Exposure, (*columns, "fix_available", "since", "due_at", "resolved_at"), rows)
 
@@ -199,7 +208,7 @@ def _decisions(
     for n in range(DECISIONS):
         lineage = n % len(repositories)
         scope = find_scope(developer, "repository", repositories[lineage].name)
-        risk = risks[(lineage * 190 + n) % RISKS]
+        risk = risks[(lineage * 190 + n // len(repositories)) % RISKS]
         ask = decisions.Ask(risk, "accept", scope, "The flawed function is not called.", now + timedelta(days=6))
         asked = decisions.request_decision(ask, actor=developer)
         if n % 2:

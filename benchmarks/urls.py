@@ -1,8 +1,11 @@
-"""The product's routes and ``/benchmark/empty/``: authenticated like every other, and answering nothing."""
+"""The product's routes, and two that answer nothing: ``/benchmark/empty/``, authenticated like every other of the API,
+and ``/benchmark/nothing``, which asks nobody for anything."""
 
 from __future__ import annotations
 
+from django.http import HttpRequest, JsonResponse
 from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -17,4 +20,9 @@ class Empty(APIView):
         return Response({})
 
 
-urlpatterns = [*urlpatterns, path("benchmark/empty/", Empty.as_view())]
+@csrf_exempt
+def nothing(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({})
+
+
+urlpatterns = [path("benchmark/nothing", nothing), *urlpatterns, path("benchmark/empty/", Empty.as_view())]

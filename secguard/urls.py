@@ -15,6 +15,7 @@ from secguard.accounts.api import (
     UserViewSet,
 )
 from secguard.admission.api import AdmissionDecisionViewSet, BreakGlassViewSet, ClusterViewSet
+from secguard.admission.urls import webhook_patterns
 from secguard.admission.views.agents import AnswersView, SnapshotView
 from secguard.advisories.api import AdvisoryViewSet, FeedViewSet, ImportViewSet
 from secguard.audit.api import AuditViewSet
@@ -135,6 +136,7 @@ compliance_patterns = [
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    *webhook_patterns,  # first: they are asked most, and wait least
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics_page, name="metrics"),

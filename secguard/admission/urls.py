@@ -18,11 +18,13 @@ glass_patterns = [
     path("break-glass/<int:pk>/", glass.glass_detail, name="detail"),
     path("break-glass/<int:pk>/<str:act>/", glass.glass_act, name="act"),
 ]
-urlpatterns = [
+webhook_patterns = [
     path("admission/v1/validate", webhooks.validate, name="admission-validate"),
     path("admission/v1/mutate", webhooks.mutate, name="admission-mutate"),
     path("admission/v1/imagereview", webhooks.image_review, name="admission-imagereview"),
     path("admission/v1/external-data", webhooks.external_data, name="admission-external-data"),
+]
+urlpatterns = [
     path("", include((cluster_patterns, "clusters"))),
     path("", include((answer_patterns, "admissions"))),
     path("", include((glass_patterns, "break-glass"))),

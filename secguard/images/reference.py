@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from secguard.errors import Invalid
 
@@ -51,6 +52,7 @@ def is_host(text: str) -> bool:
     return len(text) <= MAX_HOST and _HOST.fullmatch(text) is not None
 
 
+@lru_cache(maxsize=8192)
 def parse(text: str) -> Reference:
     """Read a reference as people and tools write it; ``alpine:3.18`` is ``docker.io/library/alpine:3.18``.
 

@@ -31,7 +31,8 @@ def loads(raw: bytes, *, what: str, max_bytes: int) -> Any:
         raise refused(what, f"it is not UTF-8 (byte {error.start})") from None
     except ValueError as error:
         raise refused(what, f"it is not JSON: {str(error)[:200]}") from None
-    _inspect(value, what)
+    # Only an escape (RFC 8259, section 7) brings what is no character of UTF-8, or NUL, into a text.
+    _inspect(value, what, has_escapes=b"\\u" in raw)
     return value
 
 
@@ -56,21 +57,36 @@ def _too_deep(what: str) -> TooLarge:
     return TooLarge(f"{what} is nested more than {MAX_DEPTH} levels deep.", code="document-too-deep")
 
 
-def _inspect(value: Any, what: str) -> None:
-    level, depth = [value], 0
-    while level:
-        if depth > MAX_DEPTH:
-            raise _too_deep(what)
-        following: list[Any] = []
-        for item in level:
-            if isinstance(item, str):
-                _text_is_storable(item, what)
-            elif isinstance(item, list):
-                following += item
-            elif isinstance(item, dict):
-                following += item.keys()
-                following += item.values()
-        level, depth = following, depth + 1
+def _inspect(value: Any, what: str, *, has_escapes: bool) -> None:
+    """The depth of every document; its texts one by one only where one of them may hold what no database keeps."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if outer.__class__ in (dict, list)
+            for inner in (outer.values() if outer.__class__ is dict else outer)
+            if inner.__class__ in (dict, list)
+        ]
+        if not level:
+            break
+    if any(level):  # what is in them lies deeper still
+        raise _too_deep(what)
+    if has_escapes:
+        _inspect_texts(value, what)
+
+
+def _inspect_texts(value: Any, what: str) -> None:
+    rest = [value]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, str):
+            _text_is_storable(item, what)
+        elif isinstance(item, list):
+            rest += item
+        elif isinstance(item, dict):
+            rest += item.keys()
+            rest += item.values()
 
 
 def _text_is_storable(text: str, what: str) -> None:

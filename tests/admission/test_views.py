@@ -360,7 +360,7 @@ def test_as_many_queries_for_twenty_containers_as_for_one(ask: Ask, post: Any, a
     for n in range(20):
         image = {"reference": f"{WEB}:n{n}", "digest": digest(100 + n)}
         post(report(image=image), application=application.slug)
-    for body in (review(pod(*names, BAD, UNKNOWN)), review(pod(names[0]))):
+    for body in (review(pod(*names, BAD, UNKNOWN)), review(pod(*names)), review(pod(names[0]))):
         ask("validate", body)  # judged, and its first kept
 
     def cost(*images: str) -> int:

@@ -43,7 +43,8 @@ def bounded(layers: Sequence[Descriptor]) -> None:
     """Raises ``Invalid`` past ``MAX_LAYERS``."""
     if len(layers) > MAX_LAYERS:
         raise Invalid(
-            f"The tag of signatures holds {len(layers)} layers; at most {MAX_LAYERS} are read.",
+            f"The tag of signatures holds {len(layers)} layers; at most {MAX_LAYERS} are read. Take those away that "
+            "nobody needs.",
             code="too-many-signatures",
         )
 

@@ -295,7 +295,7 @@ class PromotionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
     @extend_schema(request=None, responses=PromotionDetailSerializer)
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
-        """Go on with one that failed, where it stopped."""
+        """Go on with one that failed, where it stopped; or at once with one that waits for its next attempt."""
         user: Any = request.user
         services.retry(int(pk), actor=user)
         return Response(self.get_serializer(self._again(int(pk))).data)

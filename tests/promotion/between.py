@@ -15,8 +15,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from secguard.images.adapters.addresses import RegistryAccess
 from secguard.images.manifest import ACCEPTED
 from tests.fixtures_registries import RunningRegistry
+from tests.imagebuilding import BuiltImage
 
 _REQUEST = ("accept", "content-type", "content-length", "range", "authorization")
 _ANSWER = (
@@ -36,11 +38,12 @@ Lie = Callable[[str, httpx.Response], httpx.Response | None]
 class Between:
     """Passes all on to a real registry. ``space`` is a folder there that nobody sees: each test has it to itself."""
 
-    def __init__(self, behind: RunningRegistry) -> None:
+    def __init__(self, behind: RunningRegistry, space: str = "") -> None:
+        self._behind = behind
         self._client = httpx.Client(base_url=behind.access.api, trust_env=False, timeout=60)
         self._pattern, self._when, self._left = re.compile("(?!)"), "middle", 0
         self._go_on = Event()
-        self.space = ""
+        self.space = space
         self.stalled = Event()
         self.lies: list[Lie] = []
         self.asked: list[str] = []
@@ -52,7 +55,7 @@ class Between:
             timeout = 60
 
             def do(self) -> None:
-                with suppress(OSError):  # whoever asked was killed
+                with suppress(OSError, httpx.TransportError):  # one of the two was killed
                     between.answer(self)
                 self.close_connection = True
 
@@ -66,6 +69,14 @@ class Between:
         self.http.handle_error = lambda *_: None  # type: ignore[method-assign]  # whoever asked has hung up
         self.host = f"127.0.0.1:{self.http.server_address[1]}"
         Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    @property
+    def access(self) -> RegistryAccess:
+        return RegistryAccess(self.host, uses_plain_http=True)
+
+    def push(self, path: str, tag: str, image: BuiltImage) -> str:
+        """Write an image under a tag, past all stalls and lies; returns its digest."""
+        return self._behind.push(f"{self.space}/{path}" if self.space else path, tag, image)
 
     def close(self) -> None:
         self.go_on()

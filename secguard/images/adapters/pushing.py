@@ -67,11 +67,7 @@ class PushingClient(RegistryClient):
             return
         self._exchange.again(lambda: self._upload(path, blob, chunks))
         if not self._is_there(path, blob):
-            raise Invalid(
-                f"The registry {self.access.host} took the blob {blob.digest} and does not have it. Nothing relies on "
-                "it; ask who runs the registry.",
-                code="lost",
-            )
+            raise self._lost(f"the blob {blob.digest}")
 
     def _is_there(self, path: str, blob: Descriptor) -> bool:
         """A small one is read whole, of a larger one the registry is asked; raises ``Invalid`` where it is another."""
@@ -223,27 +219,35 @@ class PushingClient(RegistryClient):
 
     def _read_back(self, path: str, raw: bytes, reference: str) -> Resolved:
         digest = reference if is_digest(reference) else digest_of(raw)
-        try:
-            kept = self.resolve(path, digest)
-        except NotFound:
-            raise Invalid(
-                f"The registry {self.access.host} took the manifest {digest} and does not have it. Nothing relies on "
-                "it; ask who runs the registry.",
-                code="lost",
-            ) from None
+        kept = self._kept(path, digest, f"the manifest {digest}")
         if kept.raw != raw:
             raise Invalid(
                 f"The registry {self.access.host} answers with {len(kept.raw):,} bytes for the manifest {digest} that "
                 f"was just written with {len(raw):,}: they are others. Nothing relies on it.",
                 code="written-otherwise",
             )
-        if reference not in ("", digest) and (found := self.resolve(path, reference).digest) != digest:
-            raise Conflict(
-                f"{path}:{reference} in {self.access.host} is {found} though {digest} was just written: somebody else "
-                "moved it.",
-                code="tag-moved",
-            )
+        if reference not in ("", digest):
+            found = self._kept(path, reference, f"the tag {reference}").digest
+            if found != digest:
+                raise Conflict(
+                    f"{path}:{reference} in {self.access.host} is {found} though {digest} was just written: somebody "
+                    "else moved it.",
+                    code="tag-moved",
+                )
         return kept
+
+    def _kept(self, path: str, reference: str, what: str) -> Resolved:
+        try:
+            return self.resolve(path, reference)
+        except NotFound:
+            raise self._lost(what) from None
+
+    def _lost(self, what: str) -> Invalid:
+        return Invalid(
+            f"The registry {self.access.host} took {what} and does not have it. Nothing relies on it; ask who runs the "
+            "registry.",
+            code="lost",
+        )
 
     def _begin(self, path: str, query: str, scope: str) -> httpx.Response:
         return self._exchange.write(

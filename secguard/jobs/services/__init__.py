@@ -5,7 +5,7 @@ the commit. A worker claims a due job by a conditional UPDATE, holds it by a lea
 asks that the lease is still its own. A process that is killed loses its lease; ``sweep`` gives the job to another one.
 """
 
-from secguard.jobs.services.asking import cancel, cancel_if_open, enqueue, wait_for
+from secguard.jobs.services.asking import cancel, cancel_if_open, enqueue, hurry, wait_for
 from secguard.jobs.services.doing import claim, run_job, stop, stopping, work
 from secguard.jobs.services.sweeping import prune, prune_job, sweep
 
@@ -14,6 +14,7 @@ __all__ = [
     "cancel_if_open",
     "claim",
     "enqueue",
+    "hurry",
     "prune",
     "prune_job",
     "run_job",

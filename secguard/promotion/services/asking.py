@@ -70,18 +70,33 @@ def ask(asked: Ask, *, actor: User | None) -> Promotion:
 
 @transaction.atomic
 def retry(pk: int, *, actor: User) -> Promotion:
-    """Go on with a promotion that failed, where it stopped. Raises ``NotFound``, ``Conflict`` where it did not fail."""
+    """Go on with a promotion that failed, where it stopped; or at once with one that waits for its next attempt.
+
+    Raises ``NotFound``, ``Conflict`` where it does neither, or the same was asked for again.
+    """
     seen = Promotion.objects.visible_to(actor).filter(pk=pk).values("pk")
     found = Promotion.objects.select_for_update(of=("self",)).filter(pk__in=seen).first()
     if found is None:
         raise NotFound(f"There is no promotion {pk}.")
     require(actor, Permission.PROMOTION_REQUEST, team_id=team_of(found.source))
-    found.status = after(found.status, PromotionEvent.RETRY).value
-    found.why, found.finished_at = "", None
-    found.save(update_fields=["status", "why", "finished_at"])
-    begin(found)
+    if not (found.status == PromotionStatus.RUNNING and found.job_id and jobs.hurry(found.job_id)):
+        _restart(found)
     note(Action.PROMOTION_RETRY, found, actor)
     return found
+
+
+def _restart(found: Promotion) -> None:
+    found.status = after(found.status, PromotionEvent.RETRY).value
+    found.why, found.finished_at = "", None
+    try:
+        with transaction.atomic():
+            found.save(update_fields=["status", "why", "finished_at"])
+    except IntegrityError:
+        raise Conflict(
+            f"The same was asked for again: another promotion takes {found.digest} to {found.destination_name} now.",
+            code="promotion-open",
+        ) from None
+    begin(found)
 
 
 def begin(promotion: Promotion) -> None:

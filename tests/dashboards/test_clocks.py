@@ -111,7 +111,8 @@ def graced(prod: Workload, name: str, hours: float, **columns: Any) -> Admission
     """An answer that let ``name`` restart for so many hours more."""
     now = timezone.now()
     values: dict[str, Any] = {
-        "key": f"{AdmissionDecision.objects.count()}", "cluster": prod.cluster, "namespace": "shop", "workload_kind": "Deployment",
+        "key": f"{AdmissionDecision.objects.count()}", "cluster": prod.cluster, "namespace": "shop",
+        "workload_kind": "Deployment",
         "workload_name": name, "reference": f"reg.example/shop/web@{digest(1)}", "digest": digest(1),
         "image": Image.objects.get(digest=digest(1)), "outcome": "grace", "mode": "enforce", "first_at": now,
         "repository": Image.objects.get(digest=digest(1)).places.get().repository,

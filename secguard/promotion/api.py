@@ -16,7 +16,7 @@ from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.jobs.models import Job
 from secguard.promotion import queries, services
-from secguard.promotion.lifecycle import PromotionStatus
+from secguard.promotion.lifecycle import PromotionStatus, Step
 from secguard.promotion.models import GATES, Environment, Promotion
 from secguard.promotion.services.asking import MAX_TAGS
 from secguard.signing.models import Recall
@@ -182,7 +182,7 @@ class PromotionSerializer(serializers.ModelSerializer[Promotion]):
         read_only_fields = fields
 
     def get_steps(self, promotion: Promotion) -> list[dict[str, str]]:
-        return [{"step": step, "at": at} for step, at in promotion.steps.items()]
+        return [{"step": step, "at": promotion.steps[step]} for step in Step if step in promotion.steps]
 
 
 class PromotionDetailSerializer(PromotionSerializer):

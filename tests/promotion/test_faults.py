@@ -529,7 +529,7 @@ def test_a_database_that_is_restarted_costs_time_alone(origin, space, cluster, t
     installation = Installation(tmp_path, cluster.url("faults"), origin.registry)
     try:
         installation.worker()
-        for point in (COPYING, READ_TO_SIGN, at_destination("tagging", f"PUT .*/manifests/{TAG}$", "after")):
+        for point in (COPYING, at_destination("tagging", f"PUT .*/manifests/{TAG}$", "after")):
             is_there = point.reach(installation)
             installation.until(is_there)
             cluster.stop()

@@ -111,7 +111,9 @@ class SyncedSerializer(serializers.Serializer[Any]):
             OpenApiParameter("cluster", str, description="Workloads in this cluster, by its name."),
             OpenApiParameter("namespace", str, description="Workloads in this namespace."),
             OpenApiParameter("cluster_kind", str, enum=KINDS, description="Workloads in clusters of this kind."),
-            OpenApiParameter("holds_data", bool, description="Whether they mount what holds data, or the node's folders."),
+            OpenApiParameter(
+                "holds_data", bool, description="Whether they mount what holds data, or the node's folders."
+            ),
         ]
     ),
     create=extend_schema(request=SeenSerializer, responses={201: WorkloadSerializer}),

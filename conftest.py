@@ -64,7 +64,8 @@ def _remember_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     from secguard.admission.services import counting, quick  # noqa: PLC0415 - apps are loaded only now
 
     monkeypatch.setattr(counting, "SECONDS", 0.0)
-    for remembered in (counting.COUNTS, quick.GATES, quick.DOCUMENTS):
+    monkeypatch.setattr(quick, "STALE_SECONDS", 0.0)
+    for remembered in (counting.COUNTS, quick.GATES, quick.FRESH, quick.DOCUMENTS):
         remembered.clear()
 
 

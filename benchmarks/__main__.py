@@ -8,10 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import advisories, gate, ingest, matching, pages, promotion, scanning, table
+from benchmarks import admission, advisories, gate, ingest, matching, pages, promotion, scanning, table
 from benchmarks.server import fresh_database, serving
 
-PARTS = ("ingest", "gate", "advisories", "scanning", "pages", "matching", "promotion")
+PARTS = ("ingest", "gate", "advisories", "scanning", "pages", "matching", "promotion", "admission")
 
 SERVED = {"ingest": ingest, "gate": gate, "advisories": advisories, "scanning": scanning, "promotion": promotion}
 """What is measured over one server, in this order."""
@@ -38,6 +38,8 @@ def main() -> int:
             measures += _shown(pages.run(args.findings))
         if "matching" in parts:
             measures += _shown(matching.run())
+        if "admission" in parts:
+            measures += _shown(admission.run(Path(name), args.findings))
     if not args.print_only:
         table.write(
             measures, database, os.environ.get("SECGUARD_BROKER_URL", "").partition(":")[0] or "embedded (files)"

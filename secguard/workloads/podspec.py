@@ -46,6 +46,8 @@ KNOWN: Final[Paths] = {
     "serving.knative.dev/Revision": ("spec",),
 }
 CONTAINERS: Final = {"initContainers": "init", "containers": "container", "ephemeralContainers": "ephemeral"}
+_LIMITS: Final = frozenset({"cpu", "memory"})
+_NONE: Final[Mapping[str, Any]] = {}
 MAX_IMAGES: Final = 1000
 MAX_PATHS: Final = 100
 _PATH = re.compile(r"[A-Za-z0-9_-]+(\[\])?(\.[A-Za-z0-9_-]+(\[\])?)*")
@@ -237,23 +239,34 @@ def _asks(found: _Found) -> Iterator[Ask]:
 
 
 def _container_asks(item: _Found, pod: Mapping[str, Any], field: str) -> Iterator[Ask]:
-    name, own = _name(_object(item)), _inner(item, "securityContext")
-    if own.get("privileged") is True:
+    container = _object(item)
+    name, own = _name(container), _NONE
+    if container.get("securityContext") is not None:
+        own = _inner(item, "securityContext")
+        yield from _privileges(_Found((*item.at, "securityContext"), own), name)
+    user = own.get("runAsUser", pod.get("runAsUser"))
+    nonroot = own.get("runAsNonRoot", pod.get("runAsNonRoot"))
+    if nonroot is not True and not (isinstance(user, int) and user > 0):
+        yield Ask("root", name)
+    # Kubernetes lets no ephemeral container have limits of its own.
+    if field != "ephemeralContainers" and not _limits(item).keys() >= _LIMITS:
+        yield Ask("no-limits", name)
+
+
+def _privileges(context: _Found, name: str) -> Iterator[Ask]:
+    if context.value.get("privileged") is True:
         yield Ask("privileged", name)
-    context = _Found((*item.at, "securityContext"), own)
     capabilities = _Found((*context.at, "capabilities"), _inner(context, "capabilities"))
     for added in _items(_Found((*capabilities.at, "add"), capabilities.value.get("add"))):
         word = _text(added).upper().removeprefix("CAP_")
         if word not in HARMLESS:
             yield Ask("capability", name, word[:40])
-    user = own.get("runAsUser", pod.get("runAsUser"))
-    nonroot = own.get("runAsNonRoot", pod.get("runAsNonRoot"))
-    if nonroot is not True and not (isinstance(user, int) and user > 0):
-        yield Ask("root", name)
-    limits = _inner(_Found((*item.at, "resources"), _inner(item, "resources")), "limits")
-    # Kubernetes lets no ephemeral container have limits of its own.
-    if field != "ephemeralContainers" and not {"cpu", "memory"} <= limits.keys():
-        yield Ask("no-limits", name)
+
+
+def _limits(item: _Found) -> Mapping[str, Any]:
+    if item.value.get("resources") is None:
+        return _NONE
+    return _inner(_Found((*item.at, "resources"), _inner(item, "resources")), "limits")
 
 
 def _volume_asks(item: _Found) -> Iterator[Ask]:

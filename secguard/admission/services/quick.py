@@ -1,21 +1,27 @@
-"""The common answer in one statement: images named by digest, all judged, and nothing against them.
+"""The common answer, from what a process remembers: images named by digest, all judged, and nothing against them.
 
 Whatever else there is (a tag, an index, a verdict that blocks or holds no longer) is answered the whole way, which
-takes nine. The statement is exact; what is remembered beside it can never change: an evaluation's document.
+takes nine statements. What is remembered:
+
+- an evaluation's document, which never changes;
+- which evaluation holds for a digest, and which registries are preferred, for ``STALE_SECONDS``. What is asked about is
+  read again before that ends, all of it in one statement: so a changed decision counts within two seconds in every
+  process, and an answer waits for no statement. A verdict's own end counts at its instant.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from threading import Lock
-from time import monotonic
+from threading import Lock, Thread
+from time import monotonic, sleep
 from typing import Any, Generic, TypeVar
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.utils import timezone
 
 from secguard.admission import queries
 from secguard.admission.answer import Knowledge
@@ -24,12 +30,20 @@ from secguard.admission.review import Review
 from secguard.admission.snapshot import condensed
 from secguard.errors import Invalid
 from secguard.images.models import Image, Registry
-from secguard.images.reference import Reference, parse
+from secguard.images.reference import Reference, is_digest, parse
 from secguard.policies.facts import Gate
 from secguard.policies.models import Evaluation, Policy, Verdict
 
 MAX_DOCUMENTS = 10_000
 """Documents that a process remembers, condensed to a kilobyte or two."""
+STALE_SECONDS = 2.0
+"""How long the evaluation that holds for a digest is remembered; 0: not at all."""
+ASKED_SECONDS = 20.0
+"""How long after it was last asked for it is read again and again."""
+MAX_FRESH = 5_000
+BATCH = 500
+Judged = tuple[int, int]
+UNKNOWN: Judged = (0, 0)
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -62,6 +76,76 @@ class Remembered(Generic[_K, _V]):
             self._values.clear()
 
 
+class Fresh:
+    """What was read lately: digest to (image, evaluation), and the preferred hosts. A thread of its own reads again
+    what was asked for since, until nobody asks any more."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._read: dict[str, tuple[float, Judged]] = {}
+        self._asked: dict[str, float] = {}
+        self._reader: Thread | None = None
+
+    def get(self, digests: Collection[str], hosts: Collection[str]) -> dict[str, Judged] | None:
+        """All of them, or nothing: a host is ``(0, 0)``."""
+        now = monotonic()
+        found = {}
+        for name in (*digests, *hosts):
+            read_at, judged = self._read.get(name, (0.0, UNKNOWN))
+            if now > read_at + STALE_SECONDS:
+                return None
+            found[name] = judged
+            self._asked[name] = now
+        return found
+
+    def put(self, judged: Mapping[str, Judged], read_at: float) -> None:
+        if not STALE_SECONDS:
+            return
+        with self._lock:
+            if len(self._read) > MAX_FRESH:
+                self._read.clear()
+                self._asked.clear()
+            self._read.update({name: (read_at, found) for name, found in judged.items()})
+            self._asked.update(dict.fromkeys(judged, read_at))
+            if self._reader is None:
+                self._reader = Thread(target=self._keep_fresh, name="fresh-verdicts", daemon=True)
+                self._reader.start()
+
+    def _keep_fresh(self) -> None:
+        try:
+            while self._again():
+                sleep(STALE_SECONDS * 0.4)
+        finally:
+            with self._lock:
+                self._reader = None  # the next question starts another
+            connection.close()
+
+    def _again(self) -> bool:
+        """Reads again what was asked for lately; False where that is nothing, and the thread ends."""
+        began = monotonic()
+        with self._lock:
+            self._asked = {name: at for name, at in list(self._asked.items()) if at > began - ASKED_SECONDS}
+            if not self._asked:
+                self._read.clear()
+                return False
+            names = list(self._asked)
+        try:
+            judged = _read_again(names)
+        except DatabaseError:
+            connection.close()
+            judged = {}
+        with self._lock:
+            for name in names:
+                self._read.pop(name, None)
+            self._read.update({name: (began, found) for name, found in judged.items()})
+        return True
+
+    def clear(self) -> None:
+        with self._lock:
+            self._read.clear()
+            self._asked.clear()
+
+
 class RememberedGates:
     """Clusters by their tokens' hashes, for a second: each of their questions would else begin with the same one."""
 
@@ -86,8 +170,9 @@ class RememberedGates:
 
 
 GATES = RememberedGates()
-DOCUMENTS: Remembered[int, Mapping[str, Any]] = Remembered(MAX_DOCUMENTS)
-"""By evaluation: what ``answer`` reads of its verdict document."""
+FRESH = Fresh()
+DOCUMENTS: Remembered[int, tuple[Mapping[str, Any], datetime]] = Remembered(MAX_DOCUMENTS)
+"""By evaluation: what ``answer`` reads of its verdict document, and until when that may hold."""
 
 
 def known_of(review: Review, gate: ClusterGate, now: datetime) -> dict[str, Knowledge] | None:
@@ -97,24 +182,47 @@ def known_of(review: Review, gate: ClusterGate, now: datetime) -> dict[str, Know
     if not digests or None in references.values() or "" in digests:
         return None
     hosts = {r.host for r in references.values() if r is not None}
-    database: Any = connection
-    try:
-        database.health_check_done = True  # a connection that broke is noticed here, and costs no question of its own
-        judged, preferred = _judged(digests, hosts, now)
-    except (InterfaceError, OperationalError):
-        database.health_check_done = False
+    judged = FRESH.get(digests, hosts) or _read(digests, hosts, now)
+    if judged is None or len(judged) < len(digests) + len(hosts):
         return None
-    if len(judged) < len(digests) or len(preferred) < len(hosts):
-        return None
-    documents = _documents({evaluation for _, evaluation in judged.values()})
-    if any(document["verdict"] == "block" for document in documents.values()):
+    documents = _documents({judged[digest][1] for digest in digests})
+    if any(document["verdict"] == "block" or until <= now for document, until in documents.values()):
         return None
     known = {
-        image: Knowledge(r.digest, r.digest, *judged[r.digest], documents[judged[r.digest][1]])
+        image: Knowledge(r.digest, r.digest, *judged[r.digest], documents[judged[r.digest][1]][0])
         for image, r in references.items()
         if r is not None
     }
     return _standing(known, references, gate, now)
+
+
+def _read(digests: Collection[str], hosts: Collection[str], now: datetime) -> dict[str, Judged] | None:
+    """One statement; ``None`` where the database does not answer it."""
+    began = monotonic()
+    database: Any = connection
+    try:
+        database.health_check_done = True  # a connection that broke is noticed here, and costs no question of its own
+        judged = _judged(list(digests), list(hosts), now)
+    except (InterfaceError, OperationalError):
+        database.health_check_done = False
+        return None
+    if len(judged) == len(digests) + len(hosts):
+        FRESH.put(judged, began)
+    return judged
+
+
+def _read_again(names: Sequence[str]) -> dict[str, Judged]:
+    """All of the names, digests and hosts, in statements of ``BATCH`` each."""
+    found: dict[str, Judged] = {}
+    now = timezone.now()
+    digests = [name for name in names if is_digest(name)]
+    hosts = [name for name in names if not is_digest(name)]
+    for start in range(0, max(len(digests), 1), BATCH):
+        batch = digests[start : start + BATCH]
+        # Filled up, so that every statement has the same text.
+        filled = batch + batch[:1] * (BATCH - len(batch)) if batch else ["-"] * BATCH
+        found |= _judged(filled, (hosts or ["-"])[:BATCH], now)
+    return found
 
 
 def _standing(
@@ -143,21 +251,13 @@ def _reference(image: str) -> Reference | None:
         return None
 
 
-def _judged(
-    digests: Collection[str], hosts: Collection[str], now: datetime
-) -> tuple[dict[str, tuple[int, int]], set[str]]:
-    """(digest to image and evaluation, where a verdict holds at ``now``; the preferred of the hosts). One statement."""
+def _judged(digests: Sequence[str], hosts: Sequence[str], now: datetime) -> dict[str, Judged]:
+    """Digest to image and evaluation, where a verdict holds at ``now``; the preferred of the hosts. One statement."""
     moment = connection.ops.adapt_datetimefield_value(now)
-    judged: dict[str, tuple[int, int]] = {}
-    preferred: set[str] = set()
     with connection.cursor() as cursor:
         cursor.execute(_statement(len(digests), len(hosts)), [moment, *digests, *hosts])
-        for name, image, evaluation in cursor.fetchall():
-            if image is None:
-                preferred.add(name)
-            elif evaluation is not None:
-                judged[name] = (image, evaluation)
-    return judged, preferred
+        rows = cursor.fetchall()
+    return {name: (image, evaluation) for name, image, evaluation in rows if evaluation is not None}
 
 
 @lru_cache(maxsize=256)
@@ -177,16 +277,17 @@ def _statement(digests: int, hosts: int) -> str:
             AND evaluation.policy_version_id = (SELECT active_version_id FROM {Policy} WHERE is_gating)
         )
         FROM {Image} AS image WHERE image.digest IN ({digests})
-        UNION ALL SELECT host, NULL, NULL FROM {Registry} WHERE is_preferred AND host IN ({hosts})
+        UNION ALL SELECT host, 0, 0 FROM {Registry} WHERE is_preferred AND host IN ({hosts})
     """
     return statement.format(stage=Gate.ADMIT.value, **tables, **marks)
 
 
-def _documents(evaluations: Collection[int]) -> dict[int, Mapping[str, Any]]:
+def _documents(evaluations: Collection[int]) -> dict[int, tuple[Mapping[str, Any], datetime]]:
     found = DOCUMENTS.get(evaluations)
     missing = set(evaluations) - found.keys()
     if missing:
-        fetched = {e.pk: condensed(e.kept_document) for e in Evaluation.objects.filter(pk__in=missing)}
+        rows = Evaluation.objects.filter(pk__in=missing)
+        fetched = {e.pk: (condensed(e.kept_document), e.valid_until) for e in rows}
         DOCUMENTS.put(fetched)
         found |= fetched
     return found

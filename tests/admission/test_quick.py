@@ -137,6 +137,81 @@ def test_a_clusters_settings_are_remembered_for_a_second_and_changed_ones_at_onc
     assert not ask_pod(UNKNOWN)["allowed"]
 
 
+# --- what is remembered for two seconds ---
+
+
+def verdicts_read(seen: CaptureQueriesContext) -> list[str]:
+    return [q["sql"] for q in seen.captured_queries if "policies_verdict" in q["sql"]]
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> quick.Fresh:
+    """Remembers for two seconds by a clock of its own, and reads again when it is told to; no thread does."""
+    monkeypatch.setattr(quick, "STALE_SECONDS", 2.0)
+    made = quick.Fresh()
+    monkeypatch.setattr(made, "_reader", object())
+    monkeypatch.setattr(quick, "FRESH", made)
+    return made
+
+
+def test_what_was_read_is_not_read_again_within_its_time(fresh: quick.Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert known(GOOD, OTHER) is not None
+    with CaptureQueriesContext(connection) as seen:
+        assert known(GOOD, OTHER) == known(OTHER, GOOD)
+    assert not verdicts_read(seen)
+    monkeypatch.setattr(quick, "monotonic", lambda: time.monotonic() + 2.01)
+    with CaptureQueriesContext(connection) as seen:
+        assert known(GOOD) is not None
+    assert len(verdicts_read(seen)) == 1
+
+
+def test_a_change_counts_when_it_is_read_again_and_before_two_seconds_are_over(
+    fresh: quick.Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert known(GOOD) is not None
+    assert known(OTHER) is not None
+    forget([Image.objects.get(digest=digest(1)).pk])  # in another process
+    assert known(GOOD) is not None
+    assert fresh._again()
+    assert known(GOOD) is None
+    assert known(OTHER) is not None
+    forget([Image.objects.get(digest=digest(3)).pk])
+    monkeypatch.setattr(quick, "monotonic", lambda: time.monotonic() + 2.01)
+    assert known(OTHER) is None, "also where nothing reads again"
+
+
+def test_a_verdicts_own_end_counts_at_its_instant(fresh: quick.Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert known(GOOD) is not None
+    later = timezone.now() + timedelta(hours=25)
+    monkeypatch.setattr(timezone, "now", lambda: later)
+    assert known(GOOD) is None
+
+
+def test_what_is_not_asked_for_any_more_is_read_no_more(fresh: quick.Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert known(GOOD) is not None
+    with CaptureQueriesContext(connection) as seen:
+        assert fresh._again()
+    assert len(verdicts_read(seen)) == 1
+    monkeypatch.setattr(quick, "monotonic", lambda: time.monotonic() + quick.ASKED_SECONDS + 1)
+    with CaptureQueriesContext(connection) as seen:
+        assert not fresh._again()
+    assert not verdicts_read(seen)
+
+
+def test_a_database_that_does_not_answer_leaves_nothing_remembered(
+    fresh: quick.Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert known(GOOD) is not None
+
+    def broken(*_: Any) -> Any:
+        raise OperationalError("the connection is lost")
+
+    monkeypatch.setattr(quick, "_judged", broken)
+    monkeypatch.setattr(quick.connection, "close", lambda: None)
+    fresh._again()
+    assert known(GOOD) is None
+
+
 # --- counts ---
 
 

@@ -210,6 +210,31 @@ def test_a_cluster_is_answered_whether_the_server_is_there_or_not(estate: Estate
     assert asking.stop() == 0
 
 
+def test_a_change_counts_in_every_web_process_within_five_seconds(tmp_path: Path) -> None:
+    server = Server(tmp_path, SECGUARD_WEB_PROCESSES="2", SECGUARD_WEB_THREADS="2")
+    try:
+        estate = Estate(server)
+        headers = {"Authorization": f"Bearer {estate.token}"}
+
+        def allowed(times: int) -> set[bool]:
+            """What is answered, over a connection of its own each time: whichever process takes it."""
+            found = set()
+            for _ in range(times):
+                answer = httpx.post(f"{server.url}/admission/v1/validate", json=review(pod(GOOD)), headers=headers)
+                found.add(answer.json()["response"]["allowed"])
+            return found
+
+        assert allowed(40) == {True}, "both processes remember it now"
+        (registry,) = estate.api.get("/api/v1/registries/").json()["results"]
+        estate.api.patch(f"/api/v1/registries/{registry['id']}/", json={"is_preferred": False}).raise_for_status()
+        began = time.monotonic()
+        while allowed(20) != {False}:
+            assert time.monotonic() - began < 5
+        estate.api.close()
+    finally:
+        server.stop()
+
+
 # --- without one ---
 
 

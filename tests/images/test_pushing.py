@@ -213,6 +213,41 @@ def fake():
     made.http.server_close()
 
 
+def test_who_has_lost_the_right_to_write_writes_no_manifest_and_deletes_none(fake):
+    class Lost(Exception):
+        pass
+
+    def lost():
+        raise Lost
+
+    with fake.client as client:
+        client.still = lost
+        for write in (
+            lambda: client.push_manifest("a", RAW, OCI_MANIFEST, "latest"),
+            lambda: client.push_referrer("a", RAW, OCI_MANIFEST, "application/vnd.example+json"),
+            lambda: client.delete_manifest("a", DIGEST),
+        ):
+            with pytest.raises(Lost):
+                write()
+    assert fake.asked == []
+
+
+def test_who_loses_it_while_the_registry_falters_does_not_ask_again(fake):
+    asked = []
+
+    def still():
+        asked.append(len(fake.asked))
+        if fake.asked:
+            raise TimeoutError
+
+    fake.answers[f"PUT {AT}"] = (503, {}, b"")
+    with fake.client as client:
+        client.still = still
+        with pytest.raises(TimeoutError):
+            client.push_manifest("a", RAW, OCI_MANIFEST)
+    assert asked == [0, 1]
+
+
 RAW = artifact(described(b"subject", OCI_MANIFEST))
 DIGEST = described(RAW).digest
 AT = f"/v2/a/manifests/{DIGEST}"

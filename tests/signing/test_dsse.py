@@ -39,6 +39,11 @@ def test_what_is_signed_is_read_back_and_known_by_its_key(kind, payload):
     assert made.signers([OTHER.public, KEY.public]) == (KEY.public,)
 
 
+@given(st.text(max_size=50), st.binary(max_size=200))
+def test_the_payload_is_found_in_what_is_signed(kind, payload):
+    assert dsse.body(dsse.pae(kind, payload)) == payload
+
+
 @given(st.integers(0, len(ENVELOPE.payload) * 8 - 1))
 def test_a_payload_with_one_bit_changed_has_no_signer(bit):
     changed = bytearray(ENVELOPE.payload)

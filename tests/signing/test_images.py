@@ -256,6 +256,28 @@ def test_statements_are_attached_in_both_forms_and_are_no_mere_signatures(runnin
     assert [j.seen.is_attestation for j in services.look(client, place, digest)].count(False) == 2
 
 
+def test_what_was_said_before_is_said_once_and_what_is_lacking_is_told(plain_registry, plain, make_key):
+    key, other = make_key(), make_key("another")
+    place, digest = repository(plain_registry.host), pushed(plain_registry)
+    told = [
+        statements.vex(Subject(digest, place.name), {"@context": statements.OPENVEX, "timestamp": at, "statements": []})
+        for at in ("2026-11-25T12:00:00Z", "2026-11-26T12:00:00Z")
+    ]
+    first, second = (services.attest(plain, place, digest, [one], key) for one in told)
+    assert first == second, "the one that was made first"
+    services.sign_image(plain, place, digest, key)
+    found = services.look(plain, place, digest)
+    assert len(found) == 4
+    assert services.lacking(found, place, digest, key, first) == []
+    without = [one for one in found if one.seen.form == Form.BUNDLE]
+    assert services.lacking(without, place, digest, key, first) == [
+        "the signature under its tag", "Decisions in force (OpenVEX), under the tag of attestations",
+    ]  # fmt: skip
+    assert len(services.lacking(found, place, digest, other, first)) == 4, "another key's is not ours"
+    elsewhere = repository(plain_registry.host, "signed/elsewhere")
+    assert services.lacking(found, elsewhere, digest, key) == ["the signature under its tag"]
+
+
 # What others say of ours ----------------------------------------------------------------------------------------------
 
 

@@ -74,6 +74,17 @@ def test_a_promotion_is_of_the_statement_s_own_subject():
         statements.promotion(Subject("sha256:" + "0" * 64), promoted)
 
 
+def test_two_that_differ_in_their_instant_alone_say_the_same():
+    def promoted(at: datetime, by: str = "dora") -> bytes:
+        return statements.encode(statements.promotion(SUBJECT, Promoted("x", "a", "b", DIGEST, at, by)))
+
+    once, later, other = promoted(AT), promoted(AT + timedelta(days=1)), promoted(AT, "vera")
+    assert statements.timeless(once) == statements.timeless(later) != once
+    assert statements.timeless(other) != statements.timeless(once)
+    bills = [statements.encode(statements.bill(SUBJECT, {"bomFormat": "CycloneDX", "timestamp": t})) for t in "12"]
+    assert len(set(map(statements.timeless, bills))) == 2, "that is no instant of a bill of materials"
+
+
 def test_documents_are_attested_under_their_own_type_alone():
     bom = {"bomFormat": "CycloneDX", "specVersion": "1.6"}
     vex = {"@context": "https://openvex.dev/ns/v0.2.0", "statements": []}

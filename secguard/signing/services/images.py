@@ -81,10 +81,12 @@ def lacking(
         "the signature under its tag": any(_is_signature(s, repository, digest) for s in ours),
         "the signature's bundle": any(s.form == Form.BUNDLE and s.predicate_type == COSIGN_SIGNATURE for s in ours),
     }
-    for signed in said:
-        kind = statements.told(statements.decode(dsse.body(signed)).predicate_type)
-        wanted |= {f"{kind}, {STATED[form]}": (form, signed) in forms for form in STATED}
-    return [what for what, is_there in wanted.items() if not is_there]
+    lost = [(signed, form) for signed in said for form in STATED if (form, signed) not in forms]
+    kinds = (statements.told(statements.decode(dsse.body(signed)).predicate_type) for signed, _ in lost)
+    return [
+        *(what for what, is_there in wanted.items() if not is_there),
+        *(f"{kind}, {STATED[form]}" for kind, (_, form) in zip(kinds, lost, strict=True)),
+    ]
 
 
 def look(client: RegistryClient, repository: Repository, digest: str, now: datetime | None = None) -> list[Judged]:

@@ -6,7 +6,6 @@ from secguard.admission.services.answering import (
     admit,
     edit_gate,
     gate_of,
-    pinned_name,
     pins,
     renew_token,
 )
@@ -28,7 +27,6 @@ __all__ = [
     "edit_gate",
     "gate_of",
     "grant_glass",
-    "pinned_name",
     "pins",
     "preview",
     "refuse_glass",

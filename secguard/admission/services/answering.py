@@ -20,7 +20,7 @@ from django.utils.crypto import constant_time_compare
 from secguard.accounts.models import User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
-from secguard.admission import queries
+from secguard.admission import queries, responses
 from secguard.admission.answer import (
     KEPT,
     Answer,
@@ -206,33 +206,10 @@ def _stands(known: dict[str, Knowledge], named: Named, gate: ClusterGate, now: d
 
 
 def pins(review: Review, gate: ClusterGate) -> list[dict[str, str]]:
-    """The JSONPatch (RFC 6902) that names by digest what the review names by tag, where that is known and not blocked.
-
-    What stood there before an update is left alone: another name for the same image would restart what runs.
-    """
-    now = timezone.now()
-    known = known_of(review, gate, now)
-    found = []
-    for use in review.images:
-        about = known[use.image]
-        if use.image in review.standing or about.document is None or about.document["verdict"] == "block":
-            continue
-        if gate.environment and gate.environment not in about.promoted_to:
-            continue
-        if about.is_preferred and (pinned := pinned_name(use.image, about)) != use.image:
-            found.append({"op": "replace", "path": use.pointer, "value": pinned})
-    return found
-
-
-def pinned_name(image: str, known: Knowledge) -> str:
-    """``repository@digest`` of an image that is known; one that names its digest already stays as it is."""
-    return image if "@" in image or not known.digest else f"{image_repository(image)}@{known.digest}"
-
-
-def image_repository(image: str) -> str:
-    """The reference without its tag, written as it was: a node reads it by its own rules."""
-    head, slash, last = image.rpartition("/")
-    return f"{head}{slash}{last.partition(':')[0]}"
+    """``responses.patch`` by what is known now; nothing is asked where every image is named by digest already."""
+    if all("@" in use.image or use.image in review.standing for use in review.images):
+        return []
+    return responses.patch(review, known_of(review, gate, timezone.now()), gate.rules)
 
 
 # --- what was answered ---

@@ -64,7 +64,7 @@ class Agent:
         self._held: Snapshot | None = None
         self._tag = ""
         self._said: dict[str, float] = {}
-        self._is_away = False
+        self._is_away = self._was_heard = False
 
     # --- questions ---
 
@@ -100,8 +100,8 @@ class Agent:
 
     def ready(self) -> tuple[bool, str]:
         """Whether it can answer more than "nobody can tell": the server answers, or there is a snapshot that counts."""
-        if not self._is_away and self._tag:
-            return True, "SecGuard answers"
+        if self._was_heard and not self._is_away:
+            return True, "SecGuard answers."
         at = answering.basis(self._held, self._now(), self._options.max_age)
         return at.snapshot is not None, at.note
 
@@ -127,6 +127,7 @@ class Agent:
             except (Away, CouldNotTell) as away:
                 self._note_away(str(away))
             except Refused as refused:
+                self._note_back()
                 self._once(f"refused {refused.status}", f"SecGuard refuses ({refused.status}): {refused}")
             except SecGuardError as unusable:
                 self._once(unusable.code, unusable.detail)
@@ -167,6 +168,7 @@ class Agent:
             say(f"SecGuard is away ({why}). {note}")
 
     def _note_back(self) -> None:
+        self._was_heard = True
         if self._is_away:
             self._is_away = False
             say("SecGuard answers again.")

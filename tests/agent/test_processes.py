@@ -168,7 +168,7 @@ def test_a_cluster_is_answered_whether_the_server_is_there_or_not(estate: Estate
     assert "warnings" not in asking.ask(GOOD)
     assert not asking.ask(BAD)["allowed"]
     asking.until(r"SecGuard refuses \(409\): There is no key that signs.*secguard keys create snapshots")
-    assert asking.get("/readyz").status_code == 503
+    assert asking.get("/readyz").status_code == 200, "it passes on"
     public = estate.make_key()
     asking.until("signed by none of the keys", 90)
     asking.stop()

@@ -20,7 +20,17 @@ from secguard.accounts.roles import Role
 from secguard.audit import services as audit
 from secguard.audit.actions import Action
 from tests.fixtures_people import MakePerson, Person
-from tests.test_permissions import ROWS, asked_about, decided, estate, fill, judged, told, world  # noqa: F401 - fixtures
+from tests.test_permissions import (  # noqa: F401 - fixtures
+    ROWS,
+    asked_about,
+    decided,
+    estate,
+    fill,
+    judged,
+    on_the_way,
+    told,
+    world,
+)
 
 pytestmark = pytest.mark.django_db
 

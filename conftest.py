@@ -65,7 +65,7 @@ def _remember_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(counting, "SECONDS", 0.0)
     monkeypatch.setattr(quick, "STALE_SECONDS", 0.0)
-    for remembered in (counting.COUNTS, quick.GATES, quick.FRESH, quick.DOCUMENTS):
+    for remembered in (counting.COUNTS, quick.GATES, quick.FRESH, quick.PASSING):
         remembered.clear()
 
 

@@ -86,9 +86,8 @@ def _cold(site: Site) -> list[Measure]:
     """The first question about a workload: its answer and the workload are kept, its verdict's document is read."""
     found = site.load(site.one[:COLD], COLD / COLD_RATE, COLD_RATE, rate=COLD_RATE, warm_up=0.0)
     p99 = percentile(found.latencies, 0.99)
-    note = (
-        f"open loop, {RATE} a second; median {median(found.latencies):.1f} ms, the longest {found.latencies[-1]:.0f} ms"
-    )
+    middle, longest = median(found.latencies), found.latencies[-1]
+    note = f"{COLD_RATE} new workloads a second (open loop); median {middle:.1f} ms, the longest {longest:.0f} ms"
     return [Measure(PART, "the first review of a workload: p99", p99, "ms", note=note)]
 
 

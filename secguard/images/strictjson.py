@@ -61,13 +61,13 @@ def _inspect(value: Any, what: str, *, has_escapes: bool) -> None:
     """The depth of every document; its texts one by one only where one of them may hold what no database keeps."""
     level = [value]
     for _ in range(MAX_DEPTH):
-        level = [
-            inner
-            for outer in level
-            if outer.__class__ in (dict, list)
-            for inner in (outer.values() if outer.__class__ is dict else outer)
-            if inner.__class__ in (dict, list)
-        ]
+        following: list[Any] = []
+        for outer in level:
+            if type(outer) is dict:
+                following += [inner for inner in outer.values() if type(inner) is dict or type(inner) is list]
+            elif type(outer) is list:
+                following += [inner for inner in outer if type(inner) is dict or type(inner) is list]
+        level = following
         if not level:
             break
     if any(level):  # what is in them lies deeper still

@@ -324,7 +324,10 @@ def _workload(kind: str, name: str, labels: Mapping[str, Any]) -> tuple[str, str
 
 def pointer(at: Sequence[str | int]) -> str:
     """The RFC 6901 pointer of a place."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in at)
+    text = "/".join(map(str, at))
+    if "~" in text or text.count("/") >= len(at) > 0:
+        text = "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in at)
+    return f"/{text}" if at else ""
 
 
 def _object(found: _Found) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from secguard.agent import serving
 from secguard.workloads.podspec import asks_of
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
-(AGENT,) = yaml.safe_load_all((FOLDER / "agent.yaml").read_text())
+(AGENT,) = yaml.safe_load_all((FOLDER / "agent" / "statefulset.yaml").read_text())
 PROXY = {o["kind"]: o for o in yaml.safe_load_all((FOLDER / "proxy.yaml").read_text())}
 POD: dict[str, Any] = AGENT["spec"]["template"]
 (CONTAINER,) = POD["spec"]["containers"]

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import structlog
@@ -267,11 +267,16 @@ def _key(part: Judged, made: Answer, gate: ClusterGate) -> str:
     simply = part.outcome is Outcome.ALLOWED
     if simply and not about.is_pod:
         return ""
-    same = [gate.cluster_id, about.namespace, part.image, known.digest, part.outcome.value, kind]
-    same += [owner if kind in LASTING else ""]
+    same: tuple[Any, ...] = (gate.cluster_id, about.namespace, part.image, known.digest, part.outcome.value, kind)
+    same += (owner if kind in LASTING else "",)
     if not simply:
-        same += [made.mode.value, known.evaluation_id, part.reason]
-    return hashlib.sha256(repr(same).encode()).hexdigest()
+        same += (made.mode.value, known.evaluation_id, part.reason)
+    return _digest_of(same)
+
+
+@lru_cache(maxsize=20_000)
+def _digest_of(same: tuple[Any, ...]) -> str:
+    return hashlib.sha256(repr(list(same)).encode()).hexdigest()
 
 
 def _row(key: str, part: Judged, made: Answer, gate: ClusterGate, now: datetime) -> AdmissionDecision:

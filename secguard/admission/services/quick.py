@@ -34,8 +34,8 @@ from secguard.images.reference import Reference, is_digest, parse
 from secguard.policies.facts import Gate
 from secguard.policies.models import Evaluation, Policy, Verdict
 
-MAX_DOCUMENTS = 10_000
-"""Documents that a process remembers, condensed to a kilobyte or two."""
+MAX_PASSING = 10_000
+"""Evaluations that a process remembers, a kilobyte or two each."""
 STALE_SECONDS = 2.0
 """How long the evaluation that holds for a digest is remembered; 0: not at all."""
 ASKED_SECONDS = 20.0
@@ -171,8 +171,10 @@ class RememberedGates:
 
 GATES = RememberedGates()
 FRESH = Fresh()
-DOCUMENTS: Remembered[int, tuple[Mapping[str, Any], datetime]] = Remembered(MAX_DOCUMENTS)
-"""By evaluation: what ``answer`` reads of its verdict document, and until when that may hold."""
+Passing = tuple[Knowledge | None, datetime]
+PASSING: Remembered[int, Passing] = Remembered(MAX_PASSING)
+"""By evaluation: what is known of its image, with what ``answer`` reads of the verdict document, and until when that
+may hold; nothing for one that blocks."""
 
 
 def known_of(review: Review, gate: ClusterGate, now: datetime) -> dict[str, Knowledge] | None:
@@ -185,14 +187,13 @@ def known_of(review: Review, gate: ClusterGate, now: datetime) -> dict[str, Know
     judged = FRESH.get(digests, hosts) or _read(digests, hosts, now)
     if judged is None or len(judged) < len(digests) + len(hosts):
         return None
-    documents = _documents({judged[digest][1] for digest in digests})
-    if any(document["verdict"] == "block" or until <= now for document, until in documents.values()):
-        return None
-    known = {
-        image: Knowledge(r.digest, r.digest, *judged[r.digest], documents[judged[r.digest][1]][0])
-        for image, r in references.items()
-        if r is not None
-    }
+    passing = _passing({judged[digest][1] for digest in digests})
+    known = {}
+    for image, r in references.items():
+        found, until = passing[judged[r.digest][1]] if r is not None else (None, now)
+        if found is None or until <= now:
+            return None
+        known[image] = found
     return _standing(known, references, gate, now)
 
 
@@ -282,12 +283,19 @@ def _statement(digests: int, hosts: int) -> str:
     return statement.format(stage=Gate.ADMIT.value, **tables, **marks)
 
 
-def _documents(evaluations: Collection[int]) -> dict[int, tuple[Mapping[str, Any], datetime]]:
-    found = DOCUMENTS.get(evaluations)
+def _passing(evaluations: Collection[int]) -> dict[int, Passing]:
+    found = PASSING.get(evaluations)
     missing = set(evaluations) - found.keys()
     if missing:
-        rows = Evaluation.objects.filter(pk__in=missing)
-        fetched = {e.pk: (condensed(e.kept_document), e.valid_until) for e in rows}
-        DOCUMENTS.put(fetched)
+        rows = Evaluation.objects.filter(pk__in=missing).select_related("image")
+        fetched = {e.pk: (_known(e), e.valid_until) for e in rows}
+        PASSING.put(fetched)
         found |= fetched
     return found
+
+
+def _known(evaluation: Evaluation) -> Knowledge | None:
+    if evaluation.verdict == "block":
+        return None
+    digest, document = evaluation.image.digest, condensed(evaluation.kept_document)
+    return Knowledge(digest, digest, evaluation.image_id, evaluation.pk, document)

@@ -265,7 +265,7 @@ def _against(image: str, known: Knowledge, rules: Rules) -> tuple[tuple[str, ...
     if rules.requires_digest and not blocks and not reference.digest:
         blocks.append("It is a tag: what a node pulls under it may be something else than what was judged.")
         ways.append(f"Name what was judged: {reference.repository}@{known.digest}, or let the mutating webhook pin it.")
-    return tuple(blocks), tuple(dict.fromkeys(ways))
+    return (tuple(blocks), tuple(dict.fromkeys(ways))) if blocks else ((), ())
 
 
 def _unmet(reference: Reference, known: Knowledge, rules: Rules) -> Iterable[tuple[str, str]]:

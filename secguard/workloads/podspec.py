@@ -213,10 +213,11 @@ def _uses(found: _Found) -> Iterator[ImageUse]:
         return
     spec = _object(found)
     for field, place in CONTAINERS.items():
-        for item in _items(_Found((*found.at, field), spec.get(field))):
+        start = pointer((*found.at, field))
+        for index, item in enumerate(_items(_Found((*found.at, field), spec.get(field)))):
             container = _object(item)
             if image := _text(_Found((*item.at, "image"), container.get("image"))):
-                yield ImageUse(pointer((*item.at, "image")), image, place, _name(container))
+                yield ImageUse(f"{start}/{index}/image", image, place, _name(container))
     for item in _items(_Found((*found.at, "volumes"), spec.get("volumes"))):
         source = _Found((*item.at, "image"), _object(item).get("image"))
         if source.value is not None:
@@ -264,8 +265,11 @@ def _privileges(context: _Found, name: str) -> Iterator[Ask]:
 
 
 def _limits(item: _Found) -> Mapping[str, Any]:
-    if item.value.get("resources") is None:
+    resources = item.value.get("resources")
+    if resources is None:
         return _NONE
+    if isinstance(resources, dict) and isinstance(limits := resources.get("limits"), dict):
+        return limits
     return _inner(_Found((*item.at, "resources"), _inner(item, "resources")), "limits")
 
 

@@ -1,7 +1,7 @@
-"""Answers that were given before are counted together: every two seconds in each process, not one by one.
+"""Answers that were given before are counted together: every few seconds in each process, not one by one.
 
 A hundred replicas of one digest would else wait for one row in turn. What is new is written at once, by ``answering``;
-what a killed process had not written yet is two seconds of counts.
+what a killed process had not written yet is a few seconds of counts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from secguard.admission.models import AdmissionDecision
 from secguard.admission.services.quick import Remembered
 from secguard.bulk import among, update
 
-SECONDS = 2.0
+SECONDS = 4.0
 """Between an answer and its count; 0: at once, in the request."""
 MAX_KEYS = 50_000
 

@@ -5,7 +5,7 @@ takes nine statements. What is remembered:
 
 - an evaluation's document, which never changes;
 - which evaluation holds for a digest, and which registries are preferred, for ``STALE_SECONDS``. What is asked about is
-  read again before that ends, all of it in one statement: so a changed decision counts within two seconds in every
+  read again before that ends, all of it in one statement: so a changed decision counts within three seconds in every
   process, and an answer waits for no statement. A verdict's own end counts at its instant.
 """
 
@@ -36,9 +36,9 @@ from secguard.policies.models import Evaluation, Policy, Verdict
 
 MAX_PASSING = 10_000
 """Evaluations that a process remembers, a kilobyte or two each."""
-STALE_SECONDS = 2.0
+STALE_SECONDS = 3.0
 """How long the evaluation that holds for a digest is remembered; 0: not at all."""
-ASKED_SECONDS = 20.0
+ASKED_SECONDS = 10.0
 """How long after it was last asked for it is read again and again."""
 MAX_FRESH = 5_000
 BATCH = 500
@@ -114,7 +114,7 @@ class Fresh:
     def _keep_fresh(self) -> None:
         try:
             while self._again():
-                sleep(STALE_SECONDS * 0.4)
+                sleep(STALE_SECONDS / 2)
         finally:
             with self._lock:
                 self._reader = None  # the next question starts another

@@ -107,7 +107,6 @@ MIDDLEWARE = [
     "secguard.web.middleware.RequestId",
     "secguard.web.middleware.SecurityHeaders",
     "secguard.web.middleware.BodyBound",
-    "secguard.web.middleware.Webhooks",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -120,9 +120,9 @@ def test_a_connection_that_broke_goes_the_whole_way(monkeypatch: pytest.MonkeyPa
 def test_documents_are_bounded() -> None:
     kept: quick.Remembered[int, str] = quick.Remembered(2)
     kept.put({1: "a", 2: "b"})
-    kept.get([1])
     kept.put({3: "c"})
-    assert kept.get([1, 2, 3]) == {1: "a", 3: "c"}, "the one that was longest unused went"
+    assert kept.get([1, 2, 3]) == {2: "b", 3: "c"}, "the oldest went"
+    assert (kept.has([2, 3]), kept.has([1, 2]), kept.has([])) == (True, False, True)
 
 
 def test_a_clusters_settings_are_remembered_for_a_second_and_changed_ones_at_once(

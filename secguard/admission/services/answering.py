@@ -221,8 +221,8 @@ def _keep(made: Answer, gate: ClusterGate, now: datetime, mounts: Sequence[Mount
     if not keys:
         return
     if COUNTS.knows(keys):
-        again = {key: partial(_row, key, p, made, gate, now) for key, p in keys.items() if p.outcome in KEPT}
-        COUNTS.add(made, now, again)
+        again = {key: part for key, part in keys.items() if part.outcome in KEPT}
+        COUNTS.add(made, now, again, partial(_row, made=made, gate=gate, now=now))
         return
     rows = {key: _row(key, part, made, gate, now) for key, part in keys.items()}
     try:

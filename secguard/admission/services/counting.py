@@ -10,12 +10,13 @@ import atexit
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from threading import Lock, Timer
 
 import structlog
 from django.db import DatabaseError, connection, transaction
 
-from secguard.admission.answer import Answer
+from secguard.admission.answer import Answer, Judged
 from secguard.admission.models import AdmissionDecision
 from secguard.admission.services.quick import Remembered
 from secguard.bulk import among, update
@@ -27,17 +28,17 @@ MAX_KEYS = 50_000
 log = structlog.get_logger("secguard.admission")
 
 
-Make = Callable[[], AdmissionDecision]
+RowOf = Callable[[str, Judged], AdmissionDecision]
 
 
-@dataclass
+@dataclass(slots=True)
 class Again:
     """How often an answer was given again, the last review's words, and how its row is made should that be gone."""
 
-    uid: str
-    user: str
+    make: Callable[[], AdmissionDecision]
     at: datetime
-    make: Make
+    uid: str = ""
+    user: str = ""
     times: int = 0
 
 
@@ -52,17 +53,19 @@ class Counts:
 
     def knows(self, keys: Collection[str]) -> bool:
         """Whether each of them was answered before, so that its row is there."""
-        return len(self._known.get(keys)) == len(keys)
+        return self._known.has(keys)
 
     def learn(self, keys: Collection[str]) -> None:
         self._known.put(dict.fromkeys(keys, True))
 
-    def add(self, made: Answer, now: datetime, rows: Mapping[str, Make]) -> None:
-        """Count each of them once more, as given to this review."""
+    def add(self, made: Answer, now: datetime, parts: Mapping[str, Judged], row_of: RowOf) -> None:
+        """Count each of them once more, as given to this review; ``row_of`` makes the row of one that is gone."""
         uid, user = made.subject.uid[:200], made.subject.user
         with self._lock:
-            for key, make in rows.items():
-                again = self._waiting.setdefault(key, Again(uid, user, now, make))
+            for key, part in parts.items():
+                again = self._waiting.get(key)
+                if again is None:
+                    again = self._waiting[key] = Again(partial(row_of, key, part), now)
                 again.uid, again.user, again.at, again.times = uid, user, now, again.times + 1
             if SECONDS and self._timer is None and self._waiting:
                 self._timer = Timer(SECONDS, self._flush_apart)

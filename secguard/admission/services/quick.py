@@ -11,7 +11,6 @@ takes nine statements. What is remembered:
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -43,33 +42,32 @@ ASKED_SECONDS = 10.0
 MAX_FRESH = 5_000
 BATCH = 500
 Judged = tuple[int, int]
-UNKNOWN: Judged = (0, 0)
+NEVER: tuple[float, Judged] = (float("-inf"), (0, 0))
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
 class Remembered(Generic[_K, _V]):
-    """The last ``most`` values that were asked for, for all threads of a process."""
+    """The last ``most`` values that were read, for all threads of a process; the oldest makes room."""
 
     def __init__(self, most: int) -> None:
         self._most, self._lock = most, Lock()
-        self._values: OrderedDict[_K, _V] = OrderedDict()
+        self._values: dict[_K, _V] = {}
 
     def get(self, keys: Iterable[_K]) -> dict[_K, _V]:
         """Those of them that are remembered."""
-        found = {}
-        with self._lock:
-            for key in keys:
-                if key in self._values:
-                    self._values.move_to_end(key)
-                    found[key] = self._values[key]
-        return found
+        values = self._values  # read without the lock: a dict's own operations are whole
+        return {key: value for key in keys if (value := values.get(key)) is not None}
+
+    def has(self, keys: Iterable[_K]) -> bool:
+        """Whether each of them is."""
+        return all(map(self._values.__contains__, keys))
 
     def put(self, values: Mapping[_K, _V]) -> None:
         with self._lock:
             self._values.update(values)
             while len(self._values) > self._most:
-                self._values.popitem(last=False)
+                del self._values[next(iter(self._values))]
 
     def clear(self) -> None:
         with self._lock:
@@ -88,14 +86,14 @@ class Fresh:
 
     def get(self, digests: Collection[str], hosts: Collection[str]) -> dict[str, Judged] | None:
         """All of them, or nothing: a host is ``(0, 0)``."""
-        now = monotonic()
+        now, read = monotonic(), self._read
+        ends = now - STALE_SECONDS
         found = {}
         for name in (*digests, *hosts):
-            read_at, judged = self._read.get(name, (0.0, UNKNOWN))
-            if now > read_at + STALE_SECONDS:
+            read_at, found[name] = read.get(name, NEVER)
+            if read_at < ends:
                 return None
-            found[name] = judged
-            self._asked[name] = now
+        self._asked.update(dict.fromkeys(found, now))
         return found
 
     def put(self, judged: Mapping[str, Judged], read_at: float) -> None:

@@ -58,10 +58,58 @@ class GrantSerializer(serializers.Serializer[Any]):
     team = serializers.SlugField(allow_null=True, help_text="null: in the whole organisation")
 
 
+class LimitField(serializers.ListField):
+    """To which applications a token or a CI identity is limited, by their slugs; null: no such limit."""
+
+    child = serializers.SlugField()
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            source="application_ids",
+            read_only=True,
+            allow_null=True,
+            help_text="Limited to these of its team's applications; null: no such limit.",
+            **kwargs,
+        )
+
+    def to_representation(self, data: list[int]) -> list[str]:
+        # Read once for all rows of an answer, and only where one is limited.
+        names: dict[int, str] | None = getattr(self.root, "application_slugs", None)
+        if names is None:
+            names = dict(Application.objects.values_list("pk", "slug"))
+            self.root.application_slugs = names  # type: ignore[attr-defined]
+        return [names[pk] for pk in data if pk in names]
+
+
+class ApplicationsField(serializers.ListField):
+    """Some applications by their slugs, among those the person may see; one query."""
+
+    child = serializers.SlugField(max_length=100)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            max_length=services.MAX_APPLICATIONS,
+            required=False,
+            default=list,
+            help_text="Limit it to these, all of one team, and nothing else. Empty: no such limit.",
+            **kwargs,
+        )
+
+    def to_internal_value(self, data: Any) -> list[Application]:
+        slugs = set(super().to_internal_value(data))
+        rows = Application.objects.visible_to(self.context["request"].user).select_related("team")
+        found = list(rows.filter(slug__in=slugs).order_by("slug"))
+        if unknown := sorted(slugs - {application.slug for application in found}):
+            raise serializers.ValidationError(f"There is no application {unknown[0]!r} that you may see.")
+        return found
+
+
 class MyTokenSerializer(serializers.ModelSerializer[ApiToken]):
+    applications = LimitField()
+
     class Meta:
         model = ApiToken
-        fields = ("id", "name", "prefix", "expires_at")
+        fields = ("id", "name", "prefix", "expires_at", "applications")
 
 
 class MeSerializer(serializers.Serializer[Any]):
@@ -80,8 +128,10 @@ class MeView(APIView):
     def get(self, request: Request) -> Response:
         """Who asks, and what this request may do."""
         user = person_of(request)
-        slugs = dict(Team.objects.filter(pk__in=user.team_ids).values_list("pk", "slug"))
         grants = user.grants()
+        if user.token is not None and user.limited_to:
+            grants = [(Role(user.token.role), user.token.team_id)]
+        slugs = dict(Team.objects.filter(pk__in=[team for _, team in grants if team]).values_list("pk", "slug"))
         held = {permission.value for role, _ in grants for permission in PERMISSIONS[role]}
         document = {
             "id": user.pk,
@@ -351,6 +401,7 @@ class ApplicationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Visib
 class TokenSerializer(serializers.ModelSerializer[ApiToken]):
     user = serializers.CharField(source="user.username")
     team = serializers.SlugField(source="team.slug", allow_null=True, default=None)
+    applications = LimitField()
     status = serializers.SerializerMethodField()
 
     class Meta:
@@ -362,6 +413,7 @@ class TokenSerializer(serializers.ModelSerializer[ApiToken]):
             "user",
             "role",
             "team",
+            "applications",
             "status",
             "created_at",
             "expires_at",
@@ -379,6 +431,7 @@ class NewTokenSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=100)
     role = serializers.ChoiceField(ROLES)
     team = VisibleTeam(required=False, allow_null=True, help_text="null: wherever the role is held")
+    applications = ApplicationsField()
     user = serializers.CharField(max_length=150, required=False, help_text="A service's name; default: oneself.")
     expires_in_days = serializers.IntegerField(min_value=1, max_value=services.MAX_DAYS, default=services.DAYS)
 
@@ -430,6 +483,7 @@ class TokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Visible):
             name=sent["name"],
             team=sent.get("team"),
             days=sent["expires_in_days"],
+            applications=sent["applications"],
         )
         return self._made(token, raw)
 

@@ -16,5 +16,7 @@ class AccountsConfig(AppConfig):
         # Its own layer knows no jobs; this is the lowest one that knows both.
         registry.register("notifications.deliver", tasks.deliver)
         registry.register("notifications.prune", tasks.prune_notices)
+        registry.register("accounts.prune-tokens", tasks.prune_exchanged_tokens)
+        registry.every(timedelta(days=1), "accounts.prune-tokens")
         registry.every(timedelta(minutes=1), "notifications.deliver")
         registry.every(timedelta(days=1), "notifications.prune")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import OperationalError, transaction
 from django.db.models import Q
 from django.http import HttpRequest
@@ -25,6 +26,21 @@ REFUSED = (
 )
 """One answer for every reason: which of them holds is nobody's business who does not hold a valid token."""
 
+OPEN_TO_LIMITED = frozenset(
+    f"api:{name}"
+    for name in (
+        *("me", "token-list", "token-detail", "token-rotate", "application-list", "application-detail"),
+        *("report", "scan-list", "scan-detail", "scan-cancel"),
+        *("image-list", "image-detail", "image-findings", "image-components", "image-sbom", "image-verdict"),
+        *("repository-list", "repository-detail", "finding-list", "finding-detail"),
+        *("risk-list", "risk-detail", "exposure-list", "exposure-detail", "decision-list", "decision-detail"),
+        *("promotion-list", "promotion-detail", "promotion-retry", "promotion-withdraw"),
+        *("workload-list", "workload-detail", "environment-list", "environment-detail"),
+    )
+)
+"""Where a token that is limited to applications may go: what tells applications apart, each by a test. All else is
+closed to it, so that a new address is no way around the limit."""
+
 USE_NOTED_EVERY = timedelta(minutes=1)
 
 
@@ -43,6 +59,7 @@ class TokenAuthentication(BaseAuthentication):
         token = bearer(raw)
         if token is None:
             raise AuthenticationFailed(REFUSED, code="invalid-token")
+        _check_open(request, token)
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:
@@ -55,6 +72,12 @@ def person_of(request: HttpRequest | Request | None) -> User:
     if not isinstance(user, User):
         raise NotAllowed("Sign in first.")
     return user
+
+
+def client_address(request: HttpRequest | Request) -> str:
+    """Where the request came from. Behind our own proxy it is what that one appended; else nobody's word counts."""
+    forwarded = request.headers.get("X-Forwarded-For", "") if settings.BEHIND_PROXY else ""
+    return forwarded.rpartition(",")[2].strip()[:45] or str(request.META.get("REMOTE_ADDR", ""))
 
 
 def bearer(raw: str) -> ApiToken | None:
@@ -71,6 +94,18 @@ def bearer(raw: str) -> ApiToken | None:
     if token.last_used_at is None or token.last_used_at <= now - USE_NOTED_EVERY:
         _note_use(token)
     return token
+
+
+def _check_open(request: Request, token: ApiToken) -> None:
+    if token.application_ids is None:
+        return
+    match = request.resolver_match
+    if match is None or match.view_name not in OPEN_TO_LIMITED:
+        raise NotAllowed(
+            f"The token {token.prefix}… is limited to some of its team's applications, and this address does not tell "
+            "applications apart. Use a token of the whole team here.",
+            code="token-limited",
+        )
 
 
 def _note_use(token: ApiToken) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from django import forms
 from django.db.models import QuerySet
 
-from secguard.accounts.models import Application, Team, User
-from secguard.accounts.roles import Permission, Role
+from secguard.accounts.models import MAX_CI_MINUTES, Application, Team, User
+from secguard.accounts.roles import APPROVERS, Permission, Role
 from secguard.accounts.services import DAYS, MAX_DAYS
+from secguard.accounts.services.ci_identities import MINUTES
+from secguard.accounts.trust import MAX_PATTERN, Kind
 from secguard.errors import Conflict, Invalid, NotAllowed
 
 Done = TypeVar("Done")
@@ -72,6 +75,49 @@ class SignInForm(forms.Form):
     password = forms.CharField(
         max_length=1_000, strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
     )
+
+
+class CodeForm(UseCaseForm):
+    """The second step of signing in."""
+
+    current = forms.CharField(
+        label="Code",
+        max_length=40,
+        help_text="Of your authenticator app, or one of your recovery codes.",
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "autofocus": True}),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A passkey's answer takes its place.
+        self.fields["current"].required = not self.data.get("credential")
+
+
+class ConfirmedForm(UseCaseForm):
+    """What needs one's password once more; for whoever has none, signing in has to do."""
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if user.has_usable_password():
+            self.fields["current"] = forms.CharField(
+                label="Your password",
+                max_length=1_000,
+                strip=False,
+                widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+            )
+
+
+class AppForm(ConfirmedForm):
+    code = forms.CharField(
+        label="Code that the app shows",
+        max_length=20,
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
+    )
+
+
+class PasskeyForm(ConfirmedForm):
+    name = forms.CharField(max_length=60, initial="Passkey", help_text="To tell it from others: Work laptop, Blue key.")
+    credential = forms.CharField(max_length=20_000, widget=forms.HiddenInput, required=False)
 
 
 class PasswordForm(UseCaseForm):
@@ -159,6 +205,90 @@ def _shown(application: Application) -> dict[str, Any]:
     return {name: getattr(application, name) for name in ("name", "description", "team", "is_exposed", "is_production")}
 
 
+class ApplicationsChoice(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    """Which applications alone, of those that somebody may see."""
+
+    def __init__(self, user: User) -> None:
+        super().__init__(
+            Application.objects.visible_to(user).select_related("team"),
+            required=False,
+            label="Only these applications",
+            help_text="All of one team. It then posts and reads what is theirs, and nothing else. None: no such limit.",
+        )
+
+    def label_from_instance(self, obj: Application) -> str:
+        return f"{obj.name} ({obj.team.name})"
+
+
+class CiIdentityForm(UseCaseForm):
+    """A pipeline that is trusted. The claims are lines of text, so that they can be copied from a token."""
+
+    name = forms.CharField(max_length=100, help_text="Such as: Shop, main branch")
+    kind = forms.ChoiceField(
+        choices=[
+            (Kind.GITHUB, "GitHub Actions"),
+            (Kind.GITLAB, "GitLab CI"),
+            (Kind.KUBERNETES, "A Kubernetes service account"),
+            (Kind.OTHER, "Another OpenID issuer"),
+        ],
+        label="Whose tokens",
+    )
+    issuer = forms.CharField(
+        max_length=MAX_PATTERN,
+        help_text="As it stands in the token (iss): https://token.actions.githubusercontent.com, https://gitlab.com "
+        "or your own.",
+    )
+    audience = forms.CharField(
+        max_length=MAX_PATTERN,
+        help_text="What the pipeline asks its token for. This server's address is a good choice.",
+    )
+    claims = forms.CharField(
+        max_length=10_000,
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false", "class": "form-control text-mono"}),
+        help_text="One a line, as NAME = PATTERN, always held against the whole value. * stands for anything within "
+        "one part, ** for any parts. GitHub: repository and ref. GitLab: project_path, and ref or ref_protected. Else: "
+        "sub.",
+    )
+    jwks = forms.CharField(
+        max_length=200_000,
+        required=False,
+        label="The issuer's keys",
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text="Only where this server cannot reach the issuer: its JWK Set, such as "
+        "kubectl get --raw /openid/v1/jwks prints.",
+    )
+    role = forms.ChoiceField(
+        choices=role_choices(r for r in Role if r not in APPROVERS and r is not Role.ADMINISTRATOR)
+    )
+    minutes = forms.IntegerField(min_value=1, max_value=MAX_CI_MINUTES, initial=MINUTES, label="Ends after, in minutes")
+
+    def __init__(self, *args: Any, actor: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["team"] = TeamChoice(actor, Permission.CI_IDENTITY_MANAGE, or_organisation=True, label="Where")
+        self.fields["applications"] = ApplicationsChoice(actor)
+        names = ["name", "kind", "issuer", "audience", "claims", "jwks", "role", "team", "applications", "minutes"]
+        self.order_fields(names)
+
+    def clean_claims(self) -> dict[str, str]:
+        claims: dict[str, str] = {}
+        for line in self.cleaned_data["claims"].splitlines():
+            name, sign, pattern = line.partition("=")
+            if not line.strip():
+                continue
+            if not sign or name.strip() in claims:
+                raise forms.ValidationError(f"{line.strip()[:80]!r} is no NAME = PATTERN, or its name stands twice.")
+            claims[name.strip()] = pattern.strip()
+        return claims
+
+    def clean_jwks(self) -> Any:
+        if not self.cleaned_data["jwks"].strip():
+            return None
+        try:
+            return json.loads(self.cleaned_data["jwks"])
+        except (ValueError, RecursionError) as error:
+            raise forms.ValidationError(f"This is no JSON: {str(error)[:100]}.") from None
+
+
 class TokenForm(UseCaseForm):
     name = forms.CharField(max_length=100, help_text="What carries it, such as: CI of the shop")
     role = forms.ChoiceField()
@@ -172,3 +302,5 @@ class TokenForm(UseCaseForm):
         held = {role for role, _ in owner.grants()}
         self.fields["role"].choices = role_choices(role for role in Role if role in held)  # type: ignore[attr-defined]
         self.fields["team"].queryset = Team.objects.visible_to(owner)  # type: ignore[attr-defined]
+        self.fields["applications"] = ApplicationsChoice(owner)
+        self.order_fields(["name", "role", "team", "applications", "days"])

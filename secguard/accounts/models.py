@@ -12,9 +12,14 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from secguard.accounts.roles import PERMISSIONS, Permission, Role
+from secguard.accounts.roles import APPROVERS, PERMISSIONS, Permission, Role
+from secguard.accounts.trust import Kind, Trust
 
 ROLE_CHOICES = [(r.value, r.value) for r in Role]
+CI_KIND_CHOICES = [(k.value, k.value) for k in Kind]
+CI_ROLE_CHOICES = [(r.value, r.value) for r in Role if r not in APPROVERS and r is not Role.ADMINISTRATOR]
+"""The roles that a pipeline may get: approving and administering are a person's work."""
+MAX_CI_MINUTES = 60
 
 
 class UserQuerySet(models.QuerySet["User"]):
@@ -71,6 +76,7 @@ class User(AbstractBaseUser):
 
     def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
         self.__dict__.pop("_grants", None)
+        self.__dict__.pop("_limited_to", None)
         super().refresh_from_db(*args, **kwargs)
 
     def grants(self) -> list[tuple[Role, int | None]]:
@@ -81,8 +87,31 @@ class User(AbstractBaseUser):
             cached = _memberships_of(self.pk) if self.pk and self.is_active else []
             if self.token is not None:
                 cached = narrowed(cached, Role(self.token.role), self.token.team_id)
+                if self.token.application_ids is not None:
+                    # Less than a team: whatever asks about teams alone is told of none, so that nothing forgets it.
+                    self.__dict__["_limited_to"] = frozenset(self.token.application_ids if cached else ())
+                    cached = []
             self.__dict__["_grants"] = cached
         return cached
+
+    @property
+    def limited_to(self) -> frozenset[int] | None:
+        """The applications that the request's token is limited to, none if its role is gone; None: no such limit.
+
+        Whoever is limited so holds no role in any team: ``owner_filter`` and ``services.require`` alone let them pass,
+        each for one of these applications while its team is the token's.
+        """
+        self.grants()
+        limit: frozenset[int] | None = self.__dict__.get("_limited_to")
+        return limit
+
+    def may_within(self, permission: str, application: Application | None) -> bool:
+        """May somebody with a limited token do ``permission`` for that application's things?"""
+        token, limit = self.token, self.limited_to
+        if token is None or not limit or application is None:
+            return False
+        is_inside = application.pk in limit and application.team_id == token.team_id
+        return is_inside and Permission(permission) in PERMISSIONS[Role(token.role)]
 
     @classmethod
     def who_sees_everything(cls) -> User:
@@ -177,6 +206,7 @@ class Membership(models.Model):
     user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
     team = models.ForeignKey(Team, models.CASCADE, null=True, blank=True, related_name="memberships")
     role = models.CharField(max_length=32, choices=ROLE_CHOICES)
+    provider = models.CharField(max_length=40, blank=True, help_text="Whose groups gave it, and take it back.")
 
     objects = MembershipQuerySet.as_manager()
 
@@ -194,7 +224,7 @@ class Membership(models.Model):
 
 class ApplicationQuerySet(models.QuerySet["Application"]):
     def visible_to(self, user: User) -> ApplicationQuerySet:
-        return self if user.sees_everything else self.filter(team_id__in=user.team_ids)
+        return self.filter(owner_filter(user, "pk", team="team_id"))
 
 
 class Application(models.Model):
@@ -218,12 +248,113 @@ class Application(models.Model):
         return self.name
 
 
+class CiIdentityQuerySet(models.QuerySet["CiIdentity"]):
+    def trusted(self) -> CiIdentityQuerySet:
+        return self.filter(withdrawn_at=None)
+
+    def visible_to(self, user: User) -> CiIdentityQuerySet:
+        """Those that give a role in the teams whose CI identities one manages, or all."""
+        teams = user.teams_with(Permission.CI_IDENTITY_MANAGE)
+        return self if teams is None else self.filter(team_id__in=teams)
+
+
+class CiIdentity(models.Model):
+    """Whose signed tokens are exchanged for a short-lived one of ours, and what that one may do.
+
+    Never edited: what a pipeline was trusted with at any time is one row. ``user`` is a service of its own, so that
+    the audit log names the pipeline, and what it asks for is not asked for by a person.
+    """
+
+    name = models.CharField(max_length=100)
+    kind = models.CharField(max_length=16, choices=CI_KIND_CHOICES)
+    issuer = models.CharField(max_length=300)
+    audience = models.CharField(max_length=300)
+    claims = models.JSONField(help_text="{claim: pattern}; see accounts.trust")
+    keys = models.JSONField(null=True, blank=True, help_text="The issuer's keys where it cannot be asked for them.")
+    user = models.OneToOneField(User, models.PROTECT, related_name="ci_identity")
+    role = models.CharField(max_length=32, choices=CI_ROLE_CHOICES)
+    team = models.ForeignKey(Team, models.PROTECT, null=True, blank=True)
+    application_ids = models.JSONField(null=True, blank=True, help_text="Which of the team's alone; null: all.")
+    minutes = models.PositiveSmallIntegerField()
+    created_at = models.DateTimeField(default=timezone.now)
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+    exchanges = models.PositiveBigIntegerField(default=0)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    objects = CiIdentityQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name", "-created_at", "-id"]
+        verbose_name_plural = "CI identities"
+        constraints = [
+            models.UniqueConstraint(fields=["name"], condition=Q(withdrawn_at=None), name="ciidentity_name_once"),
+            models.CheckConstraint(
+                condition=Q(minutes__gte=1, minutes__lte=MAX_CI_MINUTES), name="ciidentity_minutes_bounded"
+            ),
+            models.CheckConstraint(condition=~Q(audience="") & ~Q(issuer=""), name="ciidentity_audience_said"),
+            models.CheckConstraint(condition=Q(role__in=[r for r, _ in CI_ROLE_CHOICES]), name="ciidentity_role_given"),
+            models.CheckConstraint(
+                condition=Q(application_ids__isnull=True) | Q(team__isnull=False), name="ciidentity_limit_in_team"
+            ),
+        ]
+        indexes = [
+            # Each exchange asks who trusts the issuer that its token names.
+            models.Index(fields=["issuer"], condition=Q(withdrawn_at=None), name="ciidentity_by_issuer"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def state(self) -> str:
+        return "trusted" if self.withdrawn_at is None else "withdrawn"
+
+    @property
+    def trust(self) -> Trust:
+        return Trust(Kind(self.kind), self.issuer, self.audience, self.claims)
+
+
+class IssuerKeys(models.Model):
+    """What an issuer published when it was last asked, for all processes; one row an issuer."""
+
+    issuer = models.CharField(max_length=300, unique=True)
+    keys = models.JSONField(default=list)
+    fetched_at = models.DateTimeField(null=True, blank=True)
+    # Whoever moves this forward may ask the issuer; the others wait for the answer.
+    asked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "issuer keys"
+
+    def __str__(self) -> str:
+        return self.issuer
+
+
+class ExchangedAssertion(models.Model):
+    """A token of somebody else's that was exchanged, by its hash alone, and how often: it may be within its life."""
+
+    identity = models.ForeignKey(CiIdentity, models.CASCADE)
+    digest = models.CharField(max_length=64)
+    uses = models.PositiveIntegerField(default=0)
+    # What has ended is deleted by this.
+    ends_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["digest", "identity"], name="exchangedassertion_once")]
+
+    def __str__(self) -> str:
+        return f"{self.digest[:12]} of {self.identity_id}"
+
+
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def usable(self, now: datetime) -> ApiTokenQuerySet:
         return self.filter(revoked_at=None, expires_at__gt=now, user__is_active=True)
 
     def visible_to(self, user: User) -> ApiTokenQuerySet:
-        """One's own; those of the teams whose tokens one manages, or all."""
+        """One's own; those of the teams whose tokens one manages, or all. A limited token sees itself alone."""
+        if user.token is not None and user.limited_to is not None:
+            return self.filter(pk=user.token.pk)
         teams = user.teams_with("token:manage")
         return self if teams is None else self.filter(Q(user=user) | Q(team_id__in=teams))
 
@@ -237,17 +368,24 @@ class ApiToken(models.Model):
     digest = models.CharField(max_length=64, unique=True)
     role = models.CharField(max_length=32, choices=ROLE_CHOICES)
     team = models.ForeignKey(Team, models.CASCADE, null=True, blank=True)
+    # Ids, and no table of pairs: an application that is gone must leave an id that fits nothing, not a wider token.
+    application_ids = models.JSONField(null=True, blank=True, help_text="Which of the team's alone; null: all.")
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
+    identity = models.ForeignKey(CiIdentity, models.PROTECT, null=True, blank=True, related_name="tokens")
+    source = models.CharField(max_length=300, blank=True, help_text="Which job it was exchanged for.")
 
     objects = ApiTokenQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at", "-id"]
         constraints = [
-            models.CheckConstraint(condition=Q(role__in=[r.value for r in Role]), name="apitoken_role_known")
+            models.CheckConstraint(condition=Q(role__in=[r.value for r in Role]), name="apitoken_role_known"),
+            models.CheckConstraint(
+                condition=Q(application_ids__isnull=True) | Q(team__isnull=False), name="apitoken_limit_in_team"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -287,8 +425,119 @@ class SignInAttempts(models.Model):
         return f"{self.attempts} since {self.since:%H:%M}"
 
 
-def owner_filter(user: Any, path: str) -> Q:
-    """``visible_to`` for a row whose application stands at ``path``: the team's own rows, or all."""
+class FactorKind(models.TextChoices):
+    TOTP = "totp", "Authenticator app"
+    PASSKEY = "passkey", "Passkey"
+
+
+class SecondFactor(models.Model):
+    """What a person has beside the password: an authenticator app's secret (sealed), or a passkey's public part."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="second_factors")
+    kind = models.CharField(max_length=16, choices=FactorKind.choices)
+    name = models.CharField(max_length=60)
+    secret = models.TextField(blank=True)
+    # The time step of the last code that was taken: no code counts twice, whichever process it comes to.
+    last_step = models.BigIntegerField(default=0)
+    credential_id = models.CharField(max_length=1400, blank=True)
+    credential = models.TextField(blank=True)
+    sign_count = models.PositiveBigIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["created_at", "id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=FactorKind.values), name="secondfactor_kind_known"),
+            models.UniqueConstraint(fields=["user"], condition=Q(kind="totp"), name="secondfactor_one_app"),
+            # Each sign-in by passkey asks whose it is.
+            models.UniqueConstraint(
+                fields=["credential_id"], condition=Q(kind="passkey"), name="secondfactor_passkey_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user_id}"
+
+
+class RecoveryCode(models.Model):
+    """A way in for whoever lost the second factor; kept as a hash, deleted as it is used."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="recovery_codes")
+    digest = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "digest"], name="recoverycode_once")]
+
+    def __str__(self) -> str:
+        return f"recovery code of {self.user_id}"
+
+
+class SignedInQuerySet(models.QuerySet["SignedIn"]):
+    def visible_to(self, user: User) -> SignedInQuerySet:
+        """Those that have not ended: one's own, or everybody's for who manages people in the whole organisation."""
+        rows = self.filter(ends_at__gt=timezone.now())
+        return rows if user.teams_with(Permission.USER_MANAGE) is None else rows.filter(user=user)
+
+
+class SignedIn(models.Model):
+    """One browser in which a person is signed in; the session itself is Django's. ``address`` is shortened."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="sessions")
+    session_key = models.CharField(max_length=40, unique=True)
+    device = models.CharField(max_length=100)
+    address = models.CharField(max_length=45)
+    way = models.CharField(max_length=60)
+    created_at = models.DateTimeField(default=timezone.now)
+    last_seen_at = models.DateTimeField(default=timezone.now)
+    # What has ended is deleted by this.
+    ends_at = models.DateTimeField(db_index=True)
+
+    objects = SignedInQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-last_seen_at", "-id"]
+        verbose_name_plural = "signed in"
+
+    def __str__(self) -> str:
+        return f"{self.user_id} on {self.device}"
+
+
+class ExternalIdentity(models.Model):
+    """Who a person is at a provider that signs people in."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="external_identities")
+    provider = models.CharField(max_length=40)
+    subject = models.CharField(max_length=300)
+    created_at = models.DateTimeField(default=timezone.now)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["provider", "subject"], name="externalidentity_once")]
+        verbose_name_plural = "external identities"
+
+    def __str__(self) -> str:
+        return f"{self.subject} at {self.provider}"
+
+
+class SeenResponse(models.Model):
+    """A provider's signed response that was used, by its hash: it counts once."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    ends_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.digest[:12]
+
+
+def owner_filter(user: Any, path: str, *, team: str = "") -> Q:
+    """``visible_to`` for a row whose application stands at ``path``: the team's own rows, or all.
+
+    ``team`` is where the team stands, if not with the application. What a limited token sees is decided here alone.
+    """
     if user.sees_everything:
         return Q()
-    return Q(**{f"{path}__team_id__in": user.team_ids})
+    owner = team or f"{path}__team_id"
+    if user.limited_to is not None:
+        return Q(**{f"{path}__in": sorted(user.limited_to), owner: user.token.team_id})
+    return Q(**{f"{owner}__in": user.team_ids})

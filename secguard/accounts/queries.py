@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db.models import Count, Prefetch, Q, QuerySet
 
 from secguard import bulk
-from secguard.accounts.models import ApiToken, Application, Membership, Team, User
+from secguard.accounts.models import ApiToken, Application, CiIdentity, Membership, Team, User
 from secguard.notifications.services import Addressee
 
 
@@ -34,6 +34,12 @@ def applications(user: User) -> QuerySet[Application]:
 def with_state(tokens: Iterable[ApiToken], now: datetime) -> list[tuple[ApiToken, str]]:
     """(token, ``active``, ``expired`` or ``revoked``)."""
     return [(token, token.state(now)) for token in tokens]
+
+
+def limit_of(row: ApiToken | CiIdentity) -> list[str]:
+    """The names of the applications that a token or a CI identity is limited to; none where there is no such limit."""
+    rows = Application.objects.filter(pk__in=row.application_ids or [])
+    return list(rows.order_by("name").values_list("name", flat=True))
 
 
 def addressees(user_ids: Sequence[int]) -> dict[int, Addressee]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from secguard.accounts import services
 from secguard.jobs.registry import Run
 from secguard.notifications import services as notifications
 
@@ -17,3 +18,8 @@ def deliver(_run: Run) -> Mapping[str, Any]:
 def prune_notices(_run: Run) -> Mapping[str, Any]:
     """The handler of the daily pruning of inboxes."""
     return {"deleted": notifications.prune()}
+
+
+def prune_exchanged_tokens(_run: Run) -> Mapping[str, Any]:
+    """The handler of the daily pruning of pipelines' tokens that ended long ago."""
+    return {"deleted": services.prune_exchanged_tokens()}

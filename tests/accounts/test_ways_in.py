@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from secguard.accounts import credentials, services
 from secguard.accounts.models import SignInAttempts, SignInLink, User
-from secguard.accounts.services import ways_in
+from secguard.accounts.services import attempts, ways_in
 from secguard.audit.models import AuditEntry
 from secguard.errors import Conflict, Invalid, NotAllowed, NotFound, Unavailable
 from tests.fixtures_people import MakePerson, Person
@@ -189,7 +189,7 @@ def test_guessing_is_bounded_by_name_and_address(alice: Person) -> None:
     assert 0 < refused.value.retry_after <= 900
     # From elsewhere the owner of the name still gets in: nobody can lock somebody else out.
     assert enter("alice", PASSWORD, "192.0.2.2") == alice
-    SignInAttempts.objects.update(since=timezone.now() - ways_in.WINDOW)
+    SignInAttempts.objects.update(since=timezone.now() - attempts.WINDOW)
     assert enter("alice", PASSWORD) == alice
 
 

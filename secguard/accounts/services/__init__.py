@@ -1,5 +1,12 @@
 """The use cases of people, teams and tokens: call them as ``accounts.services.<name>``."""
 
+from secguard.accounts.services.ci_identities import (
+    NewIdentity,
+    create_ci_identity,
+    exchange,
+    prune_exchanged_tokens,
+    withdraw_ci_identity,
+)
 from secguard.accounts.services.people import (
     create_user,
     deactivate,
@@ -10,6 +17,8 @@ from secguard.accounts.services.people import (
     role_named,
 )
 from secguard.accounts.services.permission import require
+from secguard.accounts.services.second_factors import remove_all_second_factors, remove_second_factor
+from secguard.accounts.services.sessions import end_session, end_sessions
 from secguard.accounts.services.teams import (
     APPLICATION_FOLLOWERS,
     create_application,
@@ -19,6 +28,7 @@ from secguard.accounts.services.teams import (
 )
 from secguard.accounts.services.tokens import (
     DAYS,
+    MAX_APPLICATIONS,
     MAX_DAYS,
     create_token,
     create_token_on_server,
@@ -36,8 +46,11 @@ from secguard.accounts.services.ways_in import (
 __all__ = [
     "APPLICATION_FOLLOWERS",
     "DAYS",
+    "MAX_APPLICATIONS",
     "MAX_DAYS",
+    "NewIdentity",
     "create_application",
+    "create_ci_identity",
     "create_owner",
     "create_team",
     "create_token",
@@ -46,9 +59,15 @@ __all__ = [
     "deactivate",
     "edit_application",
     "edit_user",
+    "end_session",
+    "end_sessions",
+    "exchange",
     "grant",
     "issue_sign_in_link",
+    "prune_exchanged_tokens",
     "reactivate",
+    "remove_all_second_factors",
+    "remove_second_factor",
     "rename_team",
     "require",
     "revoke",
@@ -58,4 +77,5 @@ __all__ = [
     "set_password",
     "sign_in",
     "use_sign_in_link",
+    "withdraw_ci_identity",
 ]

@@ -10,6 +10,7 @@ from django.utils import timezone
 from secguard.accounts.models import ApiToken, Membership, SignInLink, Team, User
 from secguard.accounts.roles import Permission, Role
 from secguard.accounts.services.permission import require
+from secguard.accounts.services.sessions import end_sessions
 from secguard.audit import services as audit
 from secguard.audit.actions import Action
 from secguard.errors import Conflict, Invalid, NotAllowed, NotFound
@@ -107,7 +108,7 @@ def revoke(membership_id: int, *, actor: User | None) -> None:
             raise NotFound("there is no such membership; it may have been taken back already")
         require(actor, Permission.USER_MANAGE, team_id=found.team_id)
         if found.team_id is None and found.role == Role.ADMINISTRATOR:
-            _keep_an_administrator(found.user)
+            keep_an_administrator(found.user)
         deleted, _ = Membership.objects.filter(pk=membership_id).delete()
         if deleted:
             _record(Action.MEMBERSHIP_REVOKE, found.user, actor, found.team, role=found.role)
@@ -121,7 +122,7 @@ def deactivate(user_id: int, *, actor: User | None) -> User:
     require(actor, Permission.USER_MANAGE)
     with transaction.atomic():
         user = _existing(user_id)
-        _keep_an_administrator(user)
+        keep_an_administrator(user)
         user = _locked(user_id)
         if not user.is_active:
             raise Conflict(f"{user.username} is deactivated already")
@@ -131,6 +132,7 @@ def deactivate(user_id: int, *, actor: User | None) -> User:
         user.save(update_fields=["is_active", "password"])
         tokens = ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=timezone.now())
         SignInLink.objects.filter(user=user, used_at=None).delete()
+        end_sessions(user.pk, actor=None)
         _record(Action.USER_DEACTIVATE, user, actor, None, tokens_revoked=tokens)
     return user
 
@@ -162,7 +164,7 @@ def _locked(user_id: int) -> User:
     return user
 
 
-def _keep_an_administrator(leaving: User) -> None:
+def keep_an_administrator(leaving: User) -> None:
     """Refuse to let the last person go who can hand out roles.
 
     Every administrator's row is locked, in one order: two of them who end each other at the same moment come one after

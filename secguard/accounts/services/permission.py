@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from secguard.accounts.models import User
+from secguard.accounts.models import Application, User
 from secguard.accounts.roles import PERMISSIONS, Permission, Role
 from secguard.errors import NotAllowed
 
 
-def require(actor: Any, permission: Permission | str, *, team_id: int | None = None, anywhere: bool = False) -> None:
+def require(
+    actor: Any,
+    permission: Permission | str,
+    *,
+    team_id: int | None = None,
+    anywhere: bool = False,
+    application: Application | None = None,
+) -> None:
     """Return if ``actor`` may do ``permission``, else raise ``NotAllowed`` that names the permission and its roles.
 
     ``team_id`` is the team whose thing it is. Without one the thing belongs to the organisation (a policy, a user, an
     image that no application owns): only an organisation-wide role does then. ``anywhere=True`` asks instead whether
     the permission is held at all, be it in one team: for what the caller narrows by other means.
+
+    ``application`` is whose thing it is within the team. A token that is limited to applications passes by it alone,
+    or by ``anywhere``: where the caller does not say it, such a token is refused.
 
     ``actor`` None is the system itself, or a command on the server's own machine, which may do everything.
     """
@@ -24,6 +34,16 @@ def require(actor: Any, permission: Permission | str, *, team_id: int | None = N
     if not isinstance(actor, User):
         raise NotAllowed(
             f"{wanted.value} needs somebody who has signed in", code="not-allowed", permission=wanted.value
+        )
+    if actor.token is not None and actor.limited_to is not None:
+        in_role = bool(actor.limited_to) and wanted in PERMISSIONS[Role(actor.token.role)]
+        if (anywhere and in_role) or actor.may_within(wanted, application):
+            return
+        raise NotAllowed(
+            f"{wanted.value} is not allowed here: the token {actor.token.prefix}… ({actor.token.role}) is limited to "
+            "some of its team's applications. Use one of the application that this belongs to, or of the whole team.",
+            code="token-limited",
+            permission=wanted.value,
         )
     teams = actor.teams_with(wanted)
     if teams is None or (team_id in teams if team_id is not None else anywhere and bool(teams)):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
 
 from secguard.accounts import credentials
-from secguard.accounts.models import ApiToken, Team, User
+from secguard.accounts.models import CI_ROLE_CHOICES, ApiToken, Application, CiIdentity, Team, User
 from secguard.accounts.roles import APPROVERS, Permission, Role
 from secguard.accounts.services.people import create_user, grant, role_named
 from secguard.accounts.services.permission import require
@@ -18,6 +19,7 @@ from secguard.errors import Conflict, Invalid, NotAllowed, NotFound
 
 DAYS = 90
 MAX_DAYS = 365
+MAX_APPLICATIONS = 50
 
 
 def create_token(
@@ -28,6 +30,7 @@ def create_token(
     name: str,
     team: Team | None = None,
     days: int | None = None,
+    applications: Sequence[Application] = (),
 ) -> tuple[ApiToken, str]:
     """Make a token of ``user_id`` and give it back with its raw value, which nobody can see again.
 
@@ -35,6 +38,8 @@ def create_token(
     said, 365 at most). A person's tokens are made by that person alone, for a token is that person; whoever may
     token:manage makes those of services, but none that approves: an approval is a person's word. A request that came
     with a token makes none that could do more, or lasts longer, than that one.
+
+    ``applications`` limits it to some of one team's; it then reaches nothing else, whatever its owner holds.
 
     Raises ``NotAllowed``, ``Invalid`` for a role that is not held there or a lifetime out of bounds, ``Conflict`` for
     a user who is deactivated.
@@ -46,15 +51,57 @@ def create_token(
         ends = now + lifetime
         if actor is not None and actor.token is not None:
             team, ends = team or actor.token.team, min(ends, actor.token.expires_at)
+        chosen = list(applications)
+        team, ids = limit_of(chosen, wanted, team)
         _require_maker(actor, user, wanted, team)
         _require_held(user, wanted, team)
-        token, raw = _new(user, name, wanted, team, now, ends)
-        _record(Action.TOKEN_CREATE, token, actor, role=wanted.value, user=user.username, expires_at=ends)
+        token, raw = _new(user, name, wanted, team, now, ends, application_ids=ids)
+        details = {"role": wanted.value, "user": user.username, "expires_at": ends} | told_of(chosen)
+        _record(Action.TOKEN_CREATE, token, actor, **details)
     return token, raw
 
 
+def limit_of(
+    applications: Sequence[Application], role: Role, team: Team | None
+) -> tuple[Team | None, list[int] | None]:
+    """(the team, the ids) of a token that is limited to ``applications``; of none: as it is, and no limit.
+
+    Raises ``Invalid`` where they are of two teams, or of another than ``team``, too many, or the role is a person's.
+    """
+    if not applications:
+        return team, None
+    if role.value not in dict(CI_ROLE_CHOICES):
+        raise Invalid(
+            f"A token that is limited to applications carries {', '.join(dict(CI_ROLE_CHOICES))}; not {role.value}, "
+            "whose work is the whole team's.",
+            where="role",
+        )
+    if len(applications) > MAX_APPLICATIONS:
+        raise Invalid(f"A token names at most {MAX_APPLICATIONS} applications.", where="applications")
+    owners = {application.team_id for application in applications} | ({team.pk} if team else set())
+    if len(owners) != 1:
+        named = ", ".join(f"{a.slug} of {a.team.name}" for a in applications[:5])
+        raise Invalid(
+            f"A token is limited to applications of one team{f', here {team.name}' if team else ''}; named: {named}. "
+            "Make one token for each team.",
+            where="applications",
+        )
+    return applications[0].team, sorted({application.pk for application in applications})
+
+
+def told_of(applications: Sequence[Application]) -> dict[str, object]:
+    """What the audit log says of a limit; nothing where there is none."""
+    return {"applications": sorted(a.slug for a in applications)} if applications else {}
+
+
 def create_token_on_server(
-    role: Role | str, *, username: str | None = None, team: Team | None = None, name: str = "", days: int | None = None
+    role: Role | str,
+    *,
+    username: str | None = None,
+    team: Team | None = None,
+    name: str = "",
+    days: int | None = None,
+    applications: Sequence[Application] = (),
 ) -> tuple[ApiToken, str]:
     """The server's own command: make a token from nothing, as whoever works on its machine may.
 
@@ -63,9 +110,11 @@ def create_token_on_server(
     neither approves what the other asked for as one person in two coats.
     """
     wanted = role_named(role)
+    team, _ = limit_of(applications, wanted, team)
     with transaction.atomic():
         user = _user_for(wanted, username, team)
-        return create_token(user.pk, wanted, actor=None, name=name or "made on the server", team=team, days=days)
+        label = name or "made on the server"
+        return create_token(user.pk, wanted, actor=None, name=label, team=team, days=days, applications=applications)
 
 
 def _user_for(role: Role, username: str | None, team: Team | None) -> User:
@@ -102,7 +151,8 @@ def revoke_token(token_id: int, *, actor: User | None) -> ApiToken:
 def _within(token: ApiToken, bearer: ApiToken) -> bool:
     """Whether ``token`` is ``bearer`` itself, or its owner's with the same role in no more teams."""
     same = (token.user_id, token.role) == (bearer.user_id, bearer.role)
-    return token.pk == bearer.pk or (same and bearer.team_id in (None, token.team_id))
+    is_limited = bearer.application_ids is not None
+    return token.pk == bearer.pk or (same and not is_limited and bearer.team_id in (None, token.team_id))
 
 
 def rotate_token(token_id: int, *, actor: User | None) -> tuple[ApiToken, str]:
@@ -120,7 +170,7 @@ def rotate_token(token_id: int, *, actor: User | None) -> tuple[ApiToken, str]:
         ends = now + (old.expires_at - old.created_at)
         old.revoked_at = now
         old.save(update_fields=["revoked_at"])
-        token, raw = _new(old.user, old.name, Role(old.role), old.team, now, ends)
+        token, raw = _new(old.user, old.name, Role(old.role), old.team, now, ends, application_ids=old.application_ids)
         _record(Action.TOKEN_ROTATE, token, actor, user=old.user.username, replaces=old.prefix, expires_at=ends)
     return token, raw
 
@@ -146,6 +196,10 @@ def _require_maker(actor: User | None, user: User, role: Role, team: Team | None
         return
     if actor.pk == user.pk:
         require(actor, Permission.OWN_TOKEN_MANAGE, anywhere=True)
+        if actor.token is not None and actor.token.identity_id is not None:
+            raise NotAllowed("a token that was exchanged for a job's own makes no others", code="not-own-token")
+        if actor.limited_to is not None:
+            raise NotAllowed("a token that is limited to applications makes no others", code="not-own-token")
         _require_held(actor, role, team)  # as narrow as the token that the request came with
         return
     require(actor, Permission.TOKEN_MANAGE, team_id=team.pk if team else None)
@@ -159,8 +213,15 @@ def _require_maker(actor: User | None, user: User, role: Role, team: Team | None
 
 def _require_rotator(actor: User | None, old: ApiToken) -> None:
     """Who gets a secret to see must be whom it stands for: the same rule as for making one."""
-    if actor is not None and actor.token is not None and actor.token.pk != old.pk:
-        raise NotAllowed("a token rotates itself, and no other", code="not-own-token")
+    if old.identity_id is not None:
+        raise NotAllowed(
+            "a token that was exchanged for a job's own ends with it: exchange another one", code="not-own-token"
+        )
+    if actor is not None and actor.token is not None:
+        if actor.token.pk != old.pk:
+            raise NotAllowed("a token rotates itself, and no other", code="not-own-token")
+        if old.application_ids is not None:
+            return  # as narrow as it was; that its owner still holds the role is looked at beside this
     _require_maker(actor, old.user, Role(old.role), old.team)
 
 
@@ -172,7 +233,31 @@ def _require_held(holder: User, role: Role, team: Team | None) -> None:
     raise Invalid(f"{holder.username} does not hold {role.value} {where}; roles held: {held}", where="role")
 
 
-def _new(user: User, name: str, role: Role, team: Team | None, now: datetime, ends: datetime) -> tuple[ApiToken, str]:
+def issue(
+    user: User, name: str, role: Role, team: Team | None, *, ends: datetime, identity: CiIdentity, source: str
+) -> tuple[ApiToken, str]:
+    """A token of a CI identity's service for one job; the caller has looked at what the job brought, and records it.
+
+    Raises ``Conflict`` where the service was deactivated, ``Invalid`` where it no longer holds the role.
+    """
+    holder = _token_user(user.pk)
+    _require_held(holder, role, team)
+    token, raw = _new(holder, name, role, team, timezone.now(), ends, application_ids=identity.application_ids)
+    token.identity, token.source = identity, source
+    token.save(update_fields=["identity", "source"])
+    return token, raw
+
+
+def _new(
+    user: User,
+    name: str,
+    role: Role,
+    team: Team | None,
+    now: datetime,
+    ends: datetime,
+    *,
+    application_ids: list[int] | None,
+) -> tuple[ApiToken, str]:
     label = " ".join(name.split())
     if not 1 <= len(label) <= 100:
         raise Invalid(f"a token's name has 1 to 100 characters, not {len(label)}", where="name")
@@ -184,6 +269,7 @@ def _new(user: User, name: str, role: Role, team: Team | None, now: datetime, en
         digest=credentials.digest(raw),
         role=role.value,
         team=team,
+        application_ids=application_ids,
         created_at=now,
         expires_at=ends,
     )

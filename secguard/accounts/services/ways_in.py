@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
-import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.contrib.auth import authenticate
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F, Q
 from django.http import HttpRequest
 from django.utils import timezone
 
 from secguard.accounts import credentials
-from secguard.accounts.models import Membership, SignInAttempts, SignInLink, User
+from secguard.accounts.models import Membership, SignInLink, User
 from secguard.accounts.roles import Permission, Role
+from secguard.accounts.services import attempts
 from secguard.accounts.services.permission import require
 from secguard.audit import services as audit
 from secguard.audit.actions import Action
-from secguard.errors import Conflict, Invalid, NotAllowed, NotFound, Unavailable
+from secguard.errors import Conflict, Invalid, NotAllowed, NotFound
 
 OWNER = "owner"
 LINK_VALID = timedelta(hours=24)
 
-WINDOW = timedelta(minutes=15)
 ATTEMPTS_AT_NAME = 10
-"""Wrong passwords for one name from one address in ``WINDOW``: more than a forgetful person needs, and by far too few
-for a guess at a password of twelve characters. Bound to the address, so that nobody can lock somebody else out."""
+"""Wrong passwords for one name from one address in ``attempts.WINDOW``: more than a forgetful person needs, and by far
+too few for a guess at a password of twelve characters. Bound to the address, so that nobody can lock somebody else
+out."""
 ATTEMPTS_FROM_ADDRESS = 100
 """Wrong passwords from one address for whatever names: an office behind one address may need some."""
 
@@ -118,7 +115,7 @@ def set_password(user_id: int, password: str, *, current: str | None) -> User:
     """
     user = User.objects.get(pk=user_id)
     if current is not None:
-        _check_current(user, current)
+        check_current(user, current)
     try:
         validate_password(password, user)
     except ValidationError as error:
@@ -133,13 +130,13 @@ def set_password(user_id: int, password: str, *, current: str | None) -> User:
     return locked
 
 
-def _check_current(user: User, current: str) -> None:
+def check_current(user: User, current: str) -> None:
     """Bounded like signing in: a session left open is no place to guess its owner's password."""
-    key = _key(f"password of {user.pk}", "")
-    _take_attempt(key, ATTEMPTS_AT_NAME, timezone.now())
+    key = attempts.key_of(f"password of {user.pk}", "")
+    attempts.take(key, ATTEMPTS_AT_NAME, timezone.now())
     if not user.check_password(current):
         raise NotAllowed("the current password is wrong", code="wrong-password")
-    SignInAttempts.objects.filter(key=key).delete()
+    attempts.forget(key)
 
 
 def sign_in(request: HttpRequest | None, username: str, password: str, *, address: str) -> User:
@@ -148,60 +145,16 @@ def sign_in(request: HttpRequest | None, username: str, password: str, *, addres
     Raises ``NotAllowed``, in the same words and after the same work whether or not there is such a person, and
     ``Unavailable`` after too many wrong ones (``ATTEMPTS_AT_NAME``, ``ATTEMPTS_FROM_ADDRESS``).
     """
-    keys = {_key(username, address): ATTEMPTS_AT_NAME, _key("", address): ATTEMPTS_FROM_ADDRESS}
+    at_name, from_address = attempts.key_of(username, address), attempts.key_of("", address)
     # Counted before the password is tried: a thousand guesses sent at once pass no bound that way.
-    for key, allowed in keys.items():
-        _take_attempt(key, allowed, timezone.now())
+    for key, allowed in ((at_name, ATTEMPTS_AT_NAME), (from_address, ATTEMPTS_FROM_ADDRESS)):
+        attempts.take(key, allowed, timezone.now())
     user = authenticate(request, username=username, password=password)
     if not isinstance(user, User) or user.is_service:
         raise NotAllowed("the name or the password is wrong", code="wrong-password")
-    _forget_attempts(*keys)
+    attempts.forget(at_name)
+    attempts.give_back(from_address)
     return user
-
-
-_WITH_PORT = re.compile(r"\[(?P<six>[^\]]+)\](?::\d+)?|(?P<four>[\d.]+):\d+")
-
-
-def _origin(address: str) -> str:
-    """What counts as one address: of IPv6 the /64 that one host is given whole (RFC 4291, section 2.5.4), and no port,
-    which some proxies add and every connection changes."""
-    found = _WITH_PORT.fullmatch(address.strip())
-    bare = (found["six"] or found["four"]) if found else address.strip()
-    try:
-        ip = ipaddress.ip_address(bare.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv4Address):
-        return str(ip)
-    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
-
-
-def _key(username: str, address: str) -> str:
-    """Of the name as the database compares it: in capitals, where a dotless i is an I as well."""
-    return hashlib.sha256(f"{_origin(address)}\n{username.upper()}".encode()).hexdigest()
-
-
-def _take_attempt(key: str, allowed: int, now: datetime) -> None:
-    row = SignInAttempts.objects.filter(key=key)
-    fresh = row.filter(since__gt=now - WINDOW)
-    if not fresh.update(attempts=F("attempts") + 1):
-        SignInAttempts.objects.filter(since__lte=now - WINDOW).delete()
-        _, is_new = SignInAttempts.objects.get_or_create(key=key, defaults={"attempts": 1, "since": now})
-        if not is_new:
-            row.update(attempts=F("attempts") + 1)
-    taken = row.first()
-    if taken is not None and taken.attempts > allowed:
-        wait = max(1, int((taken.since + WINDOW - now).total_seconds()))
-        raise Unavailable(
-            f"too many wrong passwords from here; try again in {-(-wait // 60)} minutes",
-            retry_after=wait,
-            code="too-many-attempts",
-        )
-
-
-def _forget_attempts(at_name: str, from_address: str) -> None:
-    SignInAttempts.objects.filter(key=at_name).delete()
-    SignInAttempts.objects.filter(Q(key=from_address) & Q(attempts__gt=0)).update(attempts=F("attempts") - 1)
 
 
 def _record(action: Action, user: User, actor: User | None, **details: object) -> None:

@@ -46,7 +46,8 @@ def token_new(request: HttpRequest) -> HttpResponse:
     if made is None:
         return render(request, "accounts/token_new.html", {"form": form}, status=422 if form.errors else 200)
     token, raw = made
-    return render(request, "accounts/token_made.html", {"token": token, "raw": raw}, status=201)
+    context = {"token": token, "raw": raw, "applications": queries.limit_of(token)}
+    return render(request, "accounts/token_made.html", context, status=201)
 
 
 @never_cache
@@ -55,7 +56,8 @@ def token_rotate(request: HttpRequest, pk: int) -> HttpResponse:
     token = _token(request, pk)
     if request.method == "POST":
         made, raw = services.rotate_token(pk, actor=person_of(request))
-        return render(request, "accounts/token_made.html", {"token": made, "raw": raw, "old": token}, status=201)
+        context = {"token": made, "raw": raw, "old": token, "applications": queries.limit_of(made)}
+        return render(request, "accounts/token_made.html", context, status=201)
     context = {
         "title": f"Rotate token {token.name}?",
         "text": f"The token {token.prefix}… ends at once; whatever carries it stops working until it has the new one.",

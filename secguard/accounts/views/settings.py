@@ -136,6 +136,7 @@ def person_new(request: HttpRequest) -> HttpResponse:
 def person(request: HttpRequest, pk: int) -> HttpResponse:
     """One person's roles; POST gives one more."""
     actor, shown = person_of(request), _person(request, pk)
+    may_manage = actor.teams_with(Permission.USER_MANAGE) is None
     may_grant = actor.can(Permission.USER_MANAGE) and actor.pk != shown.pk
     form = GrantForm(request.POST or None, actor=actor) if may_grant else None
     if request.method == "POST":
@@ -146,8 +147,10 @@ def person(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "person": shown,
         "form": form,
-        "may_manage": actor.teams_with(Permission.USER_MANAGE) is None,
+        "may_manage": may_manage,
         "removable": _removable(actor, shown),
+        "sessions": shown.sessions.count() if may_manage else 0,
+        "factors": shown.second_factors.count() if may_manage and actor.pk != shown.pk else 0,
         "may_see_email": actor.pk == shown.pk or actor.teams_with(Permission.USER_MANAGE) is None,
     }
     return render(request, "accounts/person.html", context, status=422 if form and form.errors else 200)
@@ -206,6 +209,36 @@ def person_reactivate(request: HttpRequest, pk: int) -> HttpResponse:
     services.reactivate(_person(request, pk).pk, actor=person_of(request))
     messages.success(request, "Reactivated. A new sign-in link lets them in.")
     return redirect("settings:person", pk=pk)
+
+
+@require_POST
+@login_required
+def person_end_sessions(request: HttpRequest, pk: int) -> HttpResponse:
+    shown = _person(request, pk)
+    services.require(person_of(request), Permission.USER_MANAGE)
+    ended = services.end_sessions(shown.pk, actor=person_of(request))
+    messages.success(request, f"Sessions ended: {ended}. {shown.username} can sign in again.")
+    return redirect("settings:person", pk=pk)
+
+
+@login_required
+def person_remove_second_factors(request: HttpRequest, pk: int) -> HttpResponse:
+    """For somebody who lost the phone, the key and the recovery codes."""
+    actor, shown = person_of(request), _person(request, pk)
+    services.require(actor, Permission.USER_MANAGE)
+    back = reverse("settings:person", args=[pk])
+    if request.method == "POST":
+        services.remove_all_second_factors(pk, actor=actor)
+        messages.success(request, f"{shown.username} signs in without a second factor now.")
+        return redirect(back)
+    context = {
+        "title": f"Remove the second factors of {shown.username}?",
+        "text": "Be sure that it is they who ask: until they add another, their password alone lets anybody in. It is "
+        "in the audit log under your name.",
+        "button": "Remove them",
+        "back": back,
+    }
+    return render(request, "accounts/confirm.html", context)
 
 
 @never_cache

@@ -1,0 +1,1 @@
+"""The outside world: those who issue tokens and sign people in."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
 
-from secguard.accounts.models import Membership, User
+from secguard.accounts.models import Membership, User, narrowed
 from secguard.accounts.roles import APPROVERS, Role
-from secguard.approvals.models import OPEN, ApprovalRequest, Vote
-from secguard.approvals.quorum import Choice, Outcome, VoteFact, outcome
+from secguard.approvals.models import OPEN, Absence, ApprovalRequest, Vote
+from secguard.approvals.quorum import Choice, Outcome, VoteFact, outcome_in_parts
 from secguard.audit.actions import Action
 from secguard.audit.models import AuditEntry
 
@@ -22,7 +24,9 @@ Grants = set[tuple[Role, int | None]]
 def votes_of(requests: Iterable[ApprovalRequest]) -> dict[int, list[Vote]]:
     """{request id: votes, oldest first, each with its voter}, in one query."""
     found: dict[int, list[Vote]] = defaultdict(list)
-    rows = Vote.objects.filter(request_id__in=[r.pk for r in requests]).select_related("voter").order_by("pk")
+    rows = (
+        Vote.objects.filter(request_id__in=[r.pk for r in requests]).select_related("voter", "seat_of").order_by("pk")
+    )
     for row in rows:
         found[row.request_id].append(row)
     return found
@@ -74,40 +78,165 @@ def held(grants: Grants, teams: frozenset[int]) -> frozenset[Role]:
     return frozenset(wide | narrow)
 
 
+def parts_of(teams: frozenset[int]) -> list[frozenset[int]]:
+    """What has to be approved, each for itself: what belongs to each team, or the one thing that is everybody's."""
+    return [frozenset({team}) for team in sorted(teams)] or [frozenset()]
+
+
+def part_key(part: frozenset[int]) -> str:
+    """As a vote keeps it: the team's id, or nothing for the organisation."""
+    return str(next(iter(part), ""))
+
+
+def held_in_parts(grants: Grants, teams: frozenset[int]) -> dict[str, frozenset[Role]]:
+    """{part: the roles held for it}."""
+    return {part_key(part): held(grants, part) for part in parts_of(teams)}
+
+
+def accepted(request: ApprovalRequest, now: datetime) -> frozenset[Role]:
+    """The roles that may fill a seat at ``now``: those that were asked for and, once it waited too long, the next."""
+    asked = frozenset(Role(role) for role, count in request.required.items() if count > 0)
+    return asked | next_role(request, now) if asked else asked
+
+
+def next_role(request: ApprovalRequest, now: datetime) -> frozenset[Role]:
+    """The role that it goes to as well since it waited too long, if it did: by the clock alone."""
+    late = request.escalates_at is not None and request.escalates_at <= now
+    return frozenset({Role(request.escalates_to)}) if late and request.escalates_to else frozenset()
+
+
 def outcome_of(
     request: ApprovalRequest, votes: Iterable[Vote], grants: Mapping[int, Grants], teams: frozenset[int]
 ) -> Outcome:
-    """How ``request`` stands after ``votes``, by the roles held when voting and in ``grants``."""
-    facts = [
-        VoteFact(
-            voter=v.voter_id,
-            choice=Choice(v.choice),
-            roles_then=frozenset(map(Role, v.roles)),
-            roles_now=held(grants[v.voter_id], teams),
-        )
-        for v in votes
-    ]
-    return outcome(request.requester_id, {Role(r): n for r, n in request.required.items()}, facts)
+    """How ``request`` stands after ``votes``, by the roles held when voting and in ``grants`` (of the voters and of
+    those in whose seats they voted)."""
+    cast = list(votes)
+    required = {Role(r): n for r, n in request.required.items()}
+    parts = [[_fact(request, v, grants, part) for v in cast] for part in parts_of(teams)]
+    return outcome_in_parts(request.requester_id, required, parts)
+
+
+def _fact(request: ApprovalRequest, v: Vote, grants: Mapping[int, Grants], part: frozenset[int]) -> VoteFact:
+    then = frozenset(map(Role, v.roles if v.parts is None else v.parts.get(part_key(part), [])))
+    now = held(grants[v.seat_of_id or v.voter_id], part)
+    if v.seat_of_id and v.voter_id not in grants:
+        now = frozenset()  # the deputy was deactivated since
+    if next_role(request, v.created_at) & then & now:
+        any_seat = frozenset(map(Role, request.required))
+        then, now = then | any_seat, now | any_seat
+    return VoteFact(
+        voter=v.voter_id,
+        choice=Choice(v.choice),
+        roles_then=then,
+        roles_now=now,
+        needs_second=v.second_look is not None,
+    )
+
+
+def grants_of_votes(votes: Iterable[Vote], *, also: Iterable[int] = ()) -> dict[int, Grants]:
+    """What voters hold now, and those in whose seats some voted; a deputy who was deactivated is left out."""
+    cast = list(votes)
+    found = grants_now({v.voter_id for v in cast} | {v.seat_of_id for v in cast if v.seat_of_id} | set(also))
+    deputies = {v.voter_id for v in cast if v.seat_of_id}
+    if deputies:
+        active = set(User.objects.filter(pk__in=deputies, is_active=True).values_list("pk", flat=True))
+        for gone in deputies - active:
+            del found[gone]
+    return found
+
+
+class Seat(NamedTuple):
+    """A seat that somebody may sit in as a deputy: whose it is, until when, and what that person holds now."""
+
+    person: User
+    until: datetime
+    grants: Grants
+
+
+def seats_of_others(user: User, now: datetime) -> list[Seat]:
+    """The seats that ``user`` may vote in at ``now`` because somebody is away, first come first; two queries.
+
+    A token narrows them as it narrows its owner's own roles.
+    """
+    if not user.pk or not user.is_active or user.is_service:
+        return []
+    rows = list(Absence.objects.at(now).filter(deputy=user).select_related("person").order_by("starts_at", "pk"))
+    grants = grants_now({row.person_id for row in rows}) if rows else {}
+    found = []
+    for row in rows:
+        holds = grants[row.person_id]
+        if user.token is not None:
+            holds = set(narrowed(sorted(holds, key=str), Role(user.token.role), user.token.team_id))
+        found.append(Seat(row.person, row.until, holds))
+    return found
+
+
+def may_fill(
+    user: User,
+    request: ApprovalRequest,
+    found: Outcome,
+    teams: frozenset[int],
+    now: datetime,
+    others: Sequence[Seat] = (),
+    taken: frozenset[int] = frozenset(),
+) -> bool:
+    """Whether ``user`` can fill a seat that is still empty, by themselves or in one of ``others``' seats.
+
+    ``taken``: whose seats are filled already. Whether they voted, or asked for it, is the caller's to say.
+    """
+    own = [set(user.grants())] if user.pk not in taken else []
+    seats = [s.grants for s in others if s.person.pk not in taken | {request.requester_id}]
+    return any(fills(holds, request, found, teams, now) for holds in [*own, *seats])
+
+
+def fills(holds: Grants, request: ApprovalRequest, found: Outcome, teams: frozenset[int], now: datetime) -> bool:
+    """Whether somebody with these grants can fill a seat that is still empty in one of the parts."""
+    late = next_role(request, now)
+    for part, missing in zip(parts_of(teams), found.by_part, strict=False):
+        if missing and held(holds, part) & (missing.keys() | late):
+            return True
+    return False
 
 
 def outcomes(
     requests: Mapping[int, tuple[ApprovalRequest, frozenset[int]]], votes: Mapping[int, list[Vote]]
 ) -> dict[int, Outcome]:
     """How each request ({id: (request, its teams)}) stands at this moment, in one query."""
-    grants = grants_now({v.voter_id for cast in votes.values() for v in cast})
+    grants = grants_of_votes([v for cast in votes.values() for v in cast])
     return {pk: outcome_of(r, votes.get(pk, []), grants, teams) for pk, (r, teams) in requests.items()}
 
 
-def open_for(user: User, *, prefix: str = "", team_path: str) -> Q:
+def open_for(
+    user: User,
+    *,
+    prefix: str = "",
+    in_team: Callable[[int], Q],
+    now: datetime | None = None,
+    others: Sequence[Seat] = (),
+) -> Q:
     """What ``user`` may be asked to vote on: open, not their own, not voted on by them, and with a role they hold.
 
-    ``prefix`` is the path from the queried model to its approval request ("approval__"), ``team_path`` the column with
-    the id of the team it belongs to. The seat itself may be filled by somebody else already: ``outcomes`` tells.
+    ``prefix`` is the path from the queried model to its approval request ("approval__"), ``in_team`` says which rows
+    concern a team. ``others``: in whose seats they may sit as well (``seats_of_others``). The seat itself may be filled
+    by somebody else already: ``outcomes`` tells.
     """
-    seats = Q(pk__in=[])
-    for role, team in sorted(user.grants(), key=str):
+    at = now or timezone.now()
+    seats = _seats(set(user.grants()), prefix, in_team, at)
+    for seat in others:
+        voted = Vote.objects.filter(Q(voter=seat.person, seat_of=None) | Q(seat_of=seat.person))
+        free = ~Exists(voted.filter(request_id=OuterRef(f"{prefix}id"))) & ~Q(
+            **{f"{prefix}requester_id": seat.person.pk}
+        )
+        seats |= _seats(seat.grants, prefix, in_team, at) & free
+    voted = Vote.objects.filter(Q(voter_id=user.pk) | Q(seat_of_id=user.pk), request_id=OuterRef(f"{prefix}id"))
+    return Q(**{f"{prefix}status": OPEN}) & seats & ~Q(**{f"{prefix}requester_id": user.pk}) & ~Q(Exists(voted))
+
+
+def _seats(grants: Grants, prefix: str, in_team: Callable[[int], Q], now: datetime) -> Q:
+    found = Q(pk__in=[])
+    for role, team in sorted(grants, key=str):
         if role in APPROVERS:
-            own = Q() if team is None else Q(**{team_path: team})
-            seats |= own & Q(**{f"{prefix}required__has_key": role.value})
-    voted = Exists(Vote.objects.filter(request_id=OuterRef(f"{prefix}id"), voter_id=user.pk))
-    return Q(**{f"{prefix}status": OPEN}) & seats & ~Q(**{f"{prefix}requester_id": user.pk}) & ~Q(voted)
+            own = Q() if team is None else in_team(team)
+            late = Q(**{f"{prefix}escalates_to": role.value, f"{prefix}escalates_at__lte": now})
+            found |= own & (Q(**{f"{prefix}required__has_key": role.value}) | late)
+    return found

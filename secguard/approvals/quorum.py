@@ -1,12 +1,14 @@
 """Whether enough of the right people said yes (DESIGN rule 6).
 
 A requirement names seats: ``{"security-reviewer": 1, "business-approver": 1}``. One person fills one seat, whatever
-number of roles they hold, so filling the seats is a matching of people to seats.
+number of roles they hold, so filling the seats is a matching of people to seats. What concerns several teams has the
+same seats for each of them, a part each; one vote counts in every part where its roles are held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from msgspec import Struct
@@ -26,12 +28,15 @@ class Standing(StrEnum):
 
 
 class VoteFact(Struct, frozen=True, kw_only=True):
-    """One person's vote, with the roles held (for this request) when voting and now."""
+    """One person's vote, with the roles held (for this request) when voting and now: by themselves, or by the one in
+    whose seat they vote."""
 
     voter: int
     choice: Choice
     roles_then: frozenset[Role]
     roles_now: frozenset[Role]
+    needs_second: bool = False
+    """Cast in haste: it counts only together with one person more than there are seats."""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -42,6 +47,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """The voters whose votes count, sorted."""
     reasons: tuple[str, ...] = ()
     """Which votes do not count, and why; who rejected."""
+    by_part: tuple[dict[Role, int], ...] = ()
+    """``missing`` of each part, in their order."""
 
 
 def outcome(requester: int, required: Mapping[Role, int], votes: Iterable[VoteFact]) -> Outcome:
@@ -61,9 +68,58 @@ def outcome(requester: int, required: Mapping[Role, int], votes: Iterable[VoteFa
     empty = _empty_seats(wanted, {voter: _roles(vote) for voter, vote in eligible.items()})
     if not wanted:
         reasons = (*reasons, "the request names no approver, so nobody can approve it")
+    elif not empty and (second := _second_look(wanted, eligible)):
+        empty, reasons = second, (*reasons, "approved in haste: one more person has to look at it")
     settled = bool(wanted) and not empty
     standing = Standing.APPROVED if settled else Standing.PENDING
     return Outcome(standing=standing, missing=empty, counted=counted, reasons=reasons)
+
+
+def outcome_in_parts(requester: int, required: Mapping[Role, int], parts: Sequence[Iterable[VoteFact]]) -> Outcome:
+    """Where a request stands that concerns several teams: ``parts`` has the votes with the roles held for each.
+
+    Every part has to be approved; one rejection that counts in any part rejects it all. ``missing`` is by role the most
+    that a part still needs. Without any part nothing is ever met.
+    """
+    found = [outcome(requester, required, votes) for votes in parts]
+    if not found:
+        return outcome(requester, required, [])
+    reasons = tuple(dict.fromkeys(reason for part in found for reason in part.reasons))
+    counted = tuple(sorted({voter for part in found for voter in part.counted}))
+    standing = Standing.APPROVED
+    if any(part.standing is Standing.REJECTED for part in found):
+        return Outcome(standing=Standing.REJECTED, counted=counted, reasons=reasons)
+    if any(part.standing is Standing.PENDING for part in found):
+        standing = Standing.PENDING
+    roles = sorted({role for part in found for role in part.missing})
+    missing = {role: max(part.missing.get(role, 0) for part in found) for role in roles}
+    by_part = tuple(part.missing for part in found)
+    return Outcome(standing=standing, missing=missing, counted=counted, reasons=reasons, by_part=by_part)
+
+
+class Haste(Struct, frozen=True, kw_only=True):
+    """What counts as too much too fast (the risk appetite's ``second_look``); 0: nothing does."""
+
+    approvals: int = 0
+    """More approvals by one person than this …"""
+    within_minutes: int = 10
+    """… in so many minutes."""
+    seconds: int = 0
+    """What is severe, approved sooner than this after it was opened."""
+
+
+def hasty(haste: Haste, *, lately: int, opened_at: datetime | None, now: datetime, is_severe: bool) -> str:
+    """Why an approving vote at ``now`` needs a second look, in words; empty where it does not.
+
+    ``lately``: how many the same person approved within the time that the rule names, this one included;
+    ``opened_at``: since when they can have looked at this one, ``None`` where nobody knows.
+    """
+    if haste.approvals and lately > haste.approvals:
+        return f"{lately} approvals within {haste.within_minutes} minutes, more than {haste.approvals}"
+    if haste.seconds and is_severe and opened_at is not None and now - opened_at < timedelta(seconds=haste.seconds):
+        passed = max(0, int((now - opened_at).total_seconds()))
+        return f"approved {passed} s after it was opened, sooner than {haste.seconds} s for something this severe"
+    return ""
 
 
 def may_vote(voter: int, requester: int, required: Mapping[Role, int], roles: frozenset[Role]) -> str:
@@ -96,6 +152,15 @@ def _eligible(
         else:
             eligible[voter] = vote
     return eligible, tuple(reasons)
+
+
+def _second_look(wanted: Mapping[Role, int], eligible: Mapping[int, VoteFact]) -> dict[Role, int]:
+    """The seat for one person more, where votes cast in haste fill the others; none where they are not needed."""
+    calm = {voter: _roles(vote) for voter, vote in eligible.items() if not vote.needs_second}
+    if len(eligible) > sum(wanted.values()) or not _empty_seats(wanted, calm):
+        return {}
+    in_haste = [vote for _, vote in sorted(eligible.items()) if vote.needs_second]
+    return {next(role for role in sorted(wanted) if role in _roles(in_haste[0])): 1}
 
 
 def _empty_seats(wanted: Mapping[Role, int], people: Mapping[int, frozenset[Role]]) -> dict[Role, int]:

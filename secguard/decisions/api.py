@@ -1,14 +1,15 @@
-"""``/api/v1/decisions/`` and ``/api/v1/appetite/``: asking, deciding, and the table that says who decides."""
+"""``/api/v1/decisions/``: asking for decisions, deciding, and what a decision would reach."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
-from rest_framework import mixins, serializers, status, viewsets
+from rest_framework import serializers, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,12 +17,15 @@ from rest_framework.response import Response
 from secguard.accounts.models import User
 from secguard.approvals.quorum import Choice
 from secguard.decisions import queries, services
-from secguard.decisions.appetite import parse_appetite
-from secguard.decisions.lifecycle import DecisionKind, DecisionStatus
-from secguard.decisions.models import Decision, RiskAppetite
+from secguard.decisions.controls import ControlState
+from secguard.decisions.justifications import Justification
+from secguard.decisions.lifecycle import SEVERITY_LINES, DecisionKind, DecisionStatus
+from secguard.decisions.models import Decision
 from secguard.decisions.queries.documents import RELATED
 from secguard.decisions.scope import ScopeKind
+from secguard.decisions.services.controls_leaning import MAX_CONTROLS
 from secguard.decisions.services.requesting import MAX_BULK, MAX_REASON
+from secguard.decisions.spreading import MAX_SPREAD
 from secguard.errors import Invalid, NotFound, SecGuardError
 
 MAX_VOTES = 10_000
@@ -48,10 +52,18 @@ class ScopeField(serializers.Serializer[Any]):
 class ConditionsField(serializers.Serializer[Any]):
     until_fix = serializers.BooleanField(required=False, help_text="end when a fix appears")
     max_epss = serializers.FloatField(required=False, min_value=0, max_value=1, help_text="end when EPSS rises above")
+    until_fixed = serializers.BooleanField(
+        required=False, help_text="end in each repository once its newest image is scanned and no longer has it"
+    )
+    max_severity = serializers.ChoiceField(
+        choices=list(SEVERITY_LINES), required=False, help_text="end when it is rated above"
+    )
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if isinstance(data, Mapping) and (unknown := sorted(map(str, set(data) - set(self.fields)))):
-            raise serializers.ValidationError(f"Unknown: {', '.join(unknown)[:200]}. Known are: until_fix, max_epss.")
+            raise serializers.ValidationError(
+                f"Unknown: {', '.join(unknown)[:200]}. Known are: {', '.join(self.fields)}."
+            )
         return dict(super().to_internal_value(data))
 
 
@@ -73,18 +85,49 @@ class VoteDocument(serializers.Serializer[Any]):
     roles = serializers.ListField(child=serializers.CharField())
     comment = serializers.CharField()
     at = serializers.DateTimeField()
+    away_until = serializers.DateTimeField(allow_null=True, help_text="until when the one in `for` is away")
+    second_look = serializers.CharField(
+        allow_null=True, help_text="why it was too much too fast: it counts only together with one person more"
+    )
+
+    def get_fields(self) -> dict[str, Any]:
+        """``for`` is a word of Python's: whose seat the voter sat in, as their deputy."""
+        return {**super().get_fields(), "for": serializers.CharField(allow_null=True)}
 
 
 class ApprovalDocument(serializers.Serializer[Any]):
     status = serializers.CharField()
     required = serializers.DictField(child=serializers.IntegerField(), help_text="{role: people}")  # type: ignore[assignment]
     missing = serializers.DictField(child=serializers.IntegerField(), help_text="seats still empty, by role")
+    waits_until = serializers.DateTimeField(allow_null=True, help_text="from then on it waits too long")
+    then = serializers.CharField(allow_null=True, help_text="the role that may fill any seat from then on")
+    has_escalated = serializers.BooleanField()
     votes = VoteDocument(many=True)
 
 
 class AppetiteRef(serializers.Serializer[Any]):
     version = serializers.IntegerField()
     row = serializers.CharField()
+
+
+class ControlRef(serializers.Serializer[Any]):
+    """A control that a decision leans on, as it stands at this instant; more at `/api/v1/controls/{id}/`."""
+
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+    state = serializers.ChoiceField(choices=[s.value for s in ControlState])
+    holds_until = serializers.DateTimeField(allow_null=True, help_text="with no more evidence; null: it does not hold")
+
+
+class EndingDocument(serializers.Serializer[Any]):
+    """One thing that would end it, with its present value."""
+
+    by = serializers.CharField(
+        help_text="`date`, `control`, `exploitation`, `fix`, `fixed`, `severity`, `exposure` or `epss`"
+    )
+    when = serializers.CharField()
+    now = serializers.CharField(allow_blank=True, help_text="how far off it is")
+    at = serializers.DateTimeField(allow_null=True, help_text="the instant, where it is known")
 
 
 class DecisionDocument(serializers.Serializer[Any]):
@@ -98,10 +141,19 @@ class DecisionDocument(serializers.Serializer[Any]):
     scope = ScopeField()
     scope_label = serializers.CharField()
     reason = serializers.CharField()
+    justification = serializers.CharField(
+        allow_blank=True, help_text="of `not_affected`: why, in the words of OpenVEX and CSAF; empty where not told"
+    )
     conditions = serializers.DictField()
+    ends_when = serializers.ListField(
+        child=serializers.CharField(), help_text="what would end it before its date; empty once it has ended"
+    )
+    endings = EndingDocument(many=True, help_text="everything that would end it; empty once it has ended")
     requested_by = serializers.CharField()
     requested_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField()
+    counts_until = serializers.DateTimeField(help_text="its end, or that of the first control it leans on")
+    controls = ControlRef(many=True)
     decided_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(allow_null=True)
     ended_by = serializers.CharField(allow_null=True)
@@ -111,6 +163,46 @@ class DecisionDocument(serializers.Serializer[Any]):
     may = serializers.ListField(child=serializers.CharField(), help_text="what you can be offered to do with it")
 
 
+class GateTurn(serializers.Serializer[Any]):
+    """Gates that would answer otherwise."""
+
+    gate = serializers.CharField()
+    was = serializers.CharField()
+    would = serializers.CharField()
+    repositories = serializers.IntegerField()
+
+
+class TurnDocument(serializers.Serializer[Any]):
+    gate = serializers.CharField()
+    was = serializers.CharField()
+    would = serializers.CharField()
+    repository = serializers.CharField()
+    digest = serializers.CharField()
+
+
+class EnvironmentDocument(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    images = serializers.IntegerField(help_text="of the covered ones, those that stand there")
+    opens = serializers.IntegerField(help_text="repositories whose newest image its gate would no longer block")
+
+
+class ClusterDocument(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    workloads = serializers.IntegerField()
+
+
+class ReachDocument(serializers.Serializer[Any]):
+    """What approving it would turn, of what you may see; of one that does not wait, only where its images are."""
+
+    gates = GateTurn(many=True)
+    turns = TurnDocument(many=True, help_text="the first of them, those that open first")
+    environments = EnvironmentDocument(many=True)
+    clusters = ClusterDocument(many=True)
+    looked = serializers.IntegerField(help_text="repositories whose gates were asked in the time there is")
+    of = serializers.IntegerField(help_text="repositories whose newest image has it")
+    shared = serializers.IntegerField(help_text="among them: turns once other teams decide their part of the image")
+
+
 class BlastRadiusDocument(serializers.Serializer[Any]):
     """How much it covers, of what you may see."""
 
@@ -118,7 +210,9 @@ class BlastRadiusDocument(serializers.Serializer[Any]):
     repositories = serializers.IntegerField()
     applications = serializers.IntegerField()
     workloads = serializers.IntegerField()
+    clusters = serializers.IntegerField(help_text="where those workloads run")
     severities = serializers.DictField(child=serializers.IntegerField())
+    reach = ReachDocument(allow_null=True)
 
 
 class DecisionDetail(DecisionDocument):
@@ -141,6 +235,7 @@ class ItemResult(serializers.Serializer[Any]):
     id = serializers.IntegerField(allow_null=True, help_text="the decision")
     risk = serializers.IntegerField(allow_null=True)
     status = serializers.CharField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
     problem = ProblemDocument(allow_null=True)
 
 
@@ -158,8 +253,22 @@ class DecisionRequest(serializers.Serializer[Any]):
     risk = serializers.IntegerField(min_value=1, max_value=MAX_ID)
     scope = ScopeField()
     reason = serializers.CharField(max_length=MAX_REASON)
+    justification = serializers.ChoiceField(
+        choices=[j.value for j in Justification],
+        required=False,
+        allow_blank=True,
+        default="",
+        help_text="of `not_affected` alone: why, in the words of OpenVEX and CSAF",
+    )
     expires_at = serializers.DateTimeField()
     conditions = ConditionsField(required=False, allow_null=True)
+    controls = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=MAX_ID),
+        required=False,
+        default=list,
+        max_length=MAX_CONTROLS,
+        help_text="ids of the controls it leans on; `mitigate` needs one at least",
+    )
 
 
 class BulkRequest(DecisionRequest):
@@ -168,6 +277,12 @@ class BulkRequest(DecisionRequest):
     risk = None  # type: ignore[assignment]
     risks = serializers.ListField(
         child=serializers.IntegerField(min_value=1, max_value=MAX_ID), min_length=1, max_length=MAX_BULK
+    )
+    spread = serializers.IntegerField(
+        default=0,
+        min_value=0,
+        max_value=MAX_SPREAD,
+        help_text="spread the ends evenly over so many working days, the last of them `expires_at`; 0: all end then",
     )
 
 
@@ -199,13 +314,16 @@ def _sent(serializer: type[serializers.Serializer[Any]], request: Request) -> di
 def _asks(data: Mapping[str, Any], risks: Sequence[int], user: User) -> list[services.Ask]:
     ((kind, value),) = data["scope"].items()
     scope = queries.find_scope(user, kind, value)
-    conditions = data.get("conditions")
-    return [services.Ask(risk, data["kind"], scope, data["reason"], data["expires_at"], conditions) for risk in risks]
+    words = (data["kind"], scope, data["reason"], data["expires_at"], data.get("conditions"))
+    return [
+        services.Ask(risk, *words, justification=data["justification"], controls=data["controls"]) for risk in risks
+    ]
 
 
 def _item(result: Decision | SecGuardError, *, pk: int | None = None, risk: int | None = None) -> dict[str, Any]:
     if isinstance(result, Decision):
-        return {"id": result.pk, "risk": result.risk_id, "status": result.status, "problem": None}
+        end = result.expires_at
+        return {"id": result.pk, "risk": result.risk_id, "status": result.status, "expires_at": end, "problem": None}
     problem = {
         "title": result.title,
         "status": result.status,
@@ -213,7 +331,7 @@ def _item(result: Decision | SecGuardError, *, pk: int | None = None, risk: int 
         "code": result.code,
         "where": result.where,
     }
-    return {"id": pk, "risk": risk, "status": None, "problem": problem}
+    return {"id": pk, "risk": risk, "status": None, "expires_at": None, "problem": problem}
 
 
 def _bulk(items: list[dict[str, Any]]) -> Response:
@@ -224,6 +342,7 @@ def _bulk(items: list[dict[str, Any]]) -> Response:
 _SCOPE_PARAMETERS = [
     OpenApiParameter("risk", int, required=True, many=True, description="A risk's id; may be given several times."),
     *(OpenApiParameter(k.value, str, description="One of the four scopes.") for k in ScopeKind),
+    OpenApiParameter("kind", str, enum=[k.value for k in DecisionKind], description="As what; `accept` by default."),
 ]
 
 
@@ -293,13 +412,19 @@ class DecisionViewSet(viewsets.GenericViewSet[Decision]):
         services.revoke(int(pk), actor=self._user, reason=_sent(Reason, request)["reason"])
         return self._detail(int(pk))
 
+    @extend_schema(request=None, responses=DecisionDetail)
+    @action(detail=True, methods=["post"])
+    def undo(self, request: Request, pk: str) -> Response:
+        """Take back one's own vote within 15 seconds, where nobody else voted. Gives the request that waits again."""
+        return self._detail(services.undo(int(pk), actor=self._user).pk)
+
     @extend_schema(request=BulkRequest, responses=BulkResult, filters=False)
     @action(detail=False, methods=["post"], pagination_class=None)
     def bulk(self, request: Request) -> Response:
         """Ask for several risks in one scope. Each is taken or refused for itself; a refused one leaves no trace."""
         data = _sent(BulkRequest, request)
         risks = list(dict.fromkeys(data["risks"]))
-        results = services.request_many(_asks(data, risks, self._user), actor=self._user)
+        results = services.request_many(_asks(data, risks, self._user), actor=self._user, spread_days=data["spread"])
         return _bulk([_item(r, risk=risk) for r, risk in zip(results, risks, strict=True)])
 
     @extend_schema(request=BulkVote, responses=BulkResult, filters=False)
@@ -323,7 +448,11 @@ class DecisionViewSet(viewsets.GenericViewSet[Decision]):
         kind, value = scopes[0]
         wanted: Any = value == "true" if kind is ScopeKind.ORGANISATION else value
         scope = queries.find_scope(self._user, kind, wanted)
-        return Response(_radius(queries.blast_radius(risks, scope, self._user)))
+        decided = request.query_params.get("kind", DecisionKind.ACCEPT.value)
+        if decided not in set(DecisionKind):
+            raise Invalid(f"{decided[:40]!r} is no kind; expected is one of {', '.join(DecisionKind)}.", where="kind")
+        found = queries.blast_radius(risks, scope, self._user)
+        return Response(_radius(found, queries.reach(risks, scope, decided, self._user)))
 
     def _detail(self, pk: int, code: int = status.HTTP_200_OK) -> Response:
         decision = self.get_queryset().filter(pk=pk).first()
@@ -331,7 +460,8 @@ class DecisionViewSet(viewsets.GenericViewSet[Decision]):
             raise NotFound(f"There is no decision {pk}.")
         (document,) = queries.documents([decision], self._user, timezone.now())
         scope = queries.scope_of(decision)
-        document["covers"] = _radius(queries.blast_radius([decision.risk_id], scope, self._user))
+        radius = queries.blast_radius([decision.risk_id], scope, self._user)
+        document["covers"] = _radius(radius, queries.reach_of(decision, scope, self._user, timezone.now()))
         return Response(DecisionDetail(document).data, status=code)
 
 
@@ -342,93 +472,25 @@ def _ids(texts: Sequence[str]) -> list[int]:
     return ids
 
 
-def _radius(found: queries.BlastRadius) -> dict[str, Any]:
+def _reach(found: queries.Reach) -> dict[str, Any]:
     return {
+        "gates": found.turned,
+        "turns": [asdict(turn) for turn in found.turns],
+        "environments": [asdict(environment) for environment in found.environments],
+        "clusters": [{"name": name, "workloads": n} for name, n in found.clusters],
+        "looked": found.looked,
+        "of": found.of,
+        "shared": found.shared,
+    }
+
+
+def _radius(found: queries.BlastRadius, reach: queries.Reach | None) -> dict[str, Any]:
+    return {
+        "reach": _reach(reach) if reach is not None else None,
         "images": found.images,
         "repositories": found.repositories,
         "applications": found.applications,
         "workloads": found.workloads,
+        "clusters": found.clusters,
         "severities": found.severities,
     }
-
-
-# --- the risk appetite ---
-
-
-class RowDocument(serializers.Serializer[Any]):
-    name = serializers.CharField()
-    when = serializers.DictField()
-    approvers = serializers.DictField(child=serializers.IntegerField())
-    max_days = serializers.IntegerField()
-    not_affected_max_days = serializers.IntegerField(allow_null=True)
-    fix_within_days = serializers.IntegerField(allow_null=True)
-
-
-class AppetiteDocument(serializers.ModelSerializer[RiskAppetite]):
-    author = serializers.CharField(source="author.username", default=None, allow_null=True)
-    rows = serializers.SerializerMethodField()
-
-    class Meta:
-        model = RiskAppetite
-        fields = ("number", "comment", "author", "created_at", "activated_at", "is_active", "sha256", "source", "rows")
-        read_only_fields = fields
-
-    @extend_schema(responses=RowDocument(many=True))
-    def get_rows(self, row: RiskAppetite) -> list[dict[str, Any]]:
-        return queries.appetite_table(parse_appetite(row.source))
-
-
-class AppetiteRequest(serializers.Serializer[Any]):
-    source = serializers.CharField(  # type: ignore[assignment]
-        max_length=65536, trim_whitespace=False, help_text="the table, in YAML"
-    )
-    comment = serializers.CharField(required=False, allow_blank=True, default="", max_length=300)
-    activate = serializers.BooleanField(required=False, default=False)
-
-
-class AppetiteViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[RiskAppetite]):
-    """The risk appetite: who must approve what, for how long at most, by when what must be fixed."""
-
-    queryset = RiskAppetite.objects.none()
-    serializer_class = AppetiteDocument
-    lookup_field = "number"
-    lookup_value_regex = r"[0-9]{1,9}"
-    ordering_fields = ("number",)
-    ordering = "-number"
-
-    def get_queryset(self) -> QuerySet[RiskAppetite]:
-        services.active_appetite()
-        return RiskAppetite.objects.select_related("author")
-
-    @property
-    def _user(self) -> User:
-        return self.request.user  # type: ignore[return-value]
-
-    def retrieve(self, request: Request, number: str) -> Response:
-        """One version."""
-        return self._one(int(number))
-
-    @extend_schema(responses=AppetiteDocument, filters=False)
-    @action(detail=False, pagination_class=None)
-    def active(self, request: Request) -> Response:
-        """The version in force."""
-        return self._one(services.active_appetite()[0].number)
-
-    @extend_schema(request=AppetiteRequest, responses={201: AppetiteDocument})
-    def create(self, request: Request) -> Response:
-        """Keep a new version; with `activate` it is in force at once. Faults are listed with line and column."""
-        data = _sent(AppetiteRequest, request)
-        row = services.create_appetite(actor=self._user, **data)
-        return self._one(row.number, status.HTTP_201_CREATED)
-
-    @extend_schema(request=None, responses=AppetiteDocument)
-    @action(detail=True, methods=["post"])
-    def activate(self, request: Request, number: str) -> Response:
-        """Put a version in force; open deadlines are counted anew."""
-        return self._one(services.activate_appetite(int(number), actor=self._user).number)
-
-    def _one(self, number: int, code: int = status.HTTP_200_OK) -> Response:
-        row = self.get_queryset().filter(number=number).first()
-        if row is None:
-            raise NotFound(f"There is no version {number} of the risk appetite.")
-        return Response(AppetiteDocument(row).data, status=code)

@@ -17,8 +17,12 @@ from msgspec import Struct
 from yaml.nodes import MappingNode, Node
 
 from secguard.accounts.roles import APPROVERS, Role
+from secguard.approvals.quorum import Haste
+from secguard.decisions.deadlines import MAX_DAYS, Deadline, Plan
+from secguard.decisions.deadlines import read as read_plan
 from secguard.decisions.lifecycle import DecisionKind
 from secguard.decisions.scope import ScopeKind
+from secguard.decisions.ssvc import Held
 from secguard.errors import Invalid
 from secguard.findings.identity import FindingKind
 from secguard.findings.severity import LABELS, Severity
@@ -26,8 +30,12 @@ from secguard.yamlsource import Problem, Section, Source, count_of, did_you_mean
 
 MAX_BYTES: Final = 64 * 1024
 MAX_ROWS: Final = 100
-MAX_DAYS: Final = 3650
 MAX_APPROVERS: Final = 5
+MAX_HOURS: Final = 24 * 365
+WAITS_HOURS: Final = 72
+"""How long a request may wait where a row does not say."""
+MAX_APPROVALS: Final = 5_000
+NOTHING_HELD: Final = Held()
 
 
 class AppetiteError(Invalid):
@@ -83,6 +91,8 @@ class Row(Struct, frozen=True, kw_only=True):
     max_days: int
     not_affected_max_days: int | None = None
     fix_within_days: int | None = None
+    escalate_after_hours: int = WAITS_HOURS
+    escalate_to: Role | None = None
 
 
 class Requirement(Struct, frozen=True, kw_only=True):
@@ -91,6 +101,12 @@ class Requirement(Struct, frozen=True, kw_only=True):
     row: str
     approvers: dict[Role, int]
     max_days: int
+    waits_hours: int = WAITS_HOURS
+    """How long it may wait before everybody concerned is told."""
+    then: Role | None = None
+    """The role that may fill any of its seats from then on."""
+    haste: Haste | None = None
+    """What of it needs a second look."""
 
     @property
     def people(self) -> int:
@@ -104,6 +120,14 @@ class Appetite(Struct, frozen=True, kw_only=True):
     name: str
     description: str
     rows: tuple[Row, ...]
+    second_look: Haste | None = None
+    plan: Plan | None = None
+    """What gives vulnerabilities their deadline in place of ``fix_within_days`` of the rows."""
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What it may well mean otherwise, and is no fault."""
+        return self.plan.warnings if self.plan is not None else ()
 
     def row_for(self, case: Case) -> Row:
         """The first row that fits; there always is one (``parse`` proved it)."""
@@ -113,14 +137,29 @@ class Appetite(Struct, frozen=True, kw_only=True):
         """What a decision of ``kind`` over ``case`` needs."""
         row = self.row_for(case)
         longer = row.not_affected_max_days if kind is DecisionKind.NOT_AFFECTED else None
-        return Requirement(row=row.name, approvers=dict(row.approvers), max_days=longer or row.max_days)
+        return Requirement(
+            row=row.name,
+            approvers=dict(row.approvers),
+            max_days=longer or row.max_days,
+            waits_hours=row.escalate_after_hours,
+            then=row.escalate_to,
+            haste=self.second_look,
+        )
 
-    def due(self, case: Case, first_seen_at: datetime) -> datetime | None:
-        """By when it must be fixed; ``None`` where the row names no deadline.
+    def deadline(self, case: Case, held: Held) -> Deadline:
+        """How long it may stand, and the row that says so.
 
-        The deadline is the risk's own: no row that looks at a decision's scope may hold one.
+        The deadline is the risk's own: no row that looks at a decision's scope may hold one. ``held`` is what is known
+        of the flaw; without an SSVC table, and of what is no vulnerability, nothing of it is asked.
         """
-        days = self.row_for(msgspec.structs.replace(case, scope=None)).fix_within_days
+        if self.plan is not None and case.kind is FindingKind.VULNERABILITY:
+            return self.plan.deadline(held)
+        row = self.row_for(msgspec.structs.replace(case, scope=None))
+        return Deadline(row=row.name, days=row.fix_within_days)
+
+    def due(self, case: Case, first_seen_at: datetime, held: Held = NOTHING_HELD) -> datetime | None:
+        """By when it must be fixed; ``None`` where nothing names a deadline."""
+        days = self.deadline(case, held).days
         return None if days is None else first_seen_at + timedelta(days=days)
 
 
@@ -158,12 +197,26 @@ def _appetite(source: Source, node: MappingNode) -> Appetite:
     name = top.take_text("name", required=True, max_length=100)
     description = top.take_text("description", max_length=2000)
     sections = top.take_sections("rows", "row", MAX_ROWS)
+    haste = top.take_section("second_look", "'second_look'")
+    ssvc = top.take_section("ssvc", "'ssvc'")
     top.close()
     rows = [_row(section) for section in sections]
     _check_names(sections, rows)
     if not source.problems:
         _check_coverage(source, sections, rows)
-    return Appetite(name=name, description=description, rows=tuple(rows))
+    second_look = _haste(haste) if haste is not None else None
+    plan = read_plan(ssvc) if ssvc is not None else None
+    return Appetite(name=name, description=description, rows=tuple(rows), second_look=second_look, plan=plan)
+
+
+def _haste(section: Section) -> Haste:
+    found = Haste(
+        approvals=section.take_count("approvals", 1, MAX_APPROVALS) or 0,
+        within_minutes=section.take_count("within_minutes", 1, 24 * 60) or Haste().within_minutes,
+        seconds=section.take_count("seconds", 1, 600) or 0,
+    )
+    section.close()
+    return found
 
 
 def _row(section: Section) -> Row:
@@ -177,6 +230,8 @@ def _row(section: Section) -> Row:
         max_days=section.take_count("max_days", 1, MAX_DAYS, required=True) or 1,
         not_affected_max_days=section.take_count("not_affected_max_days", 1, MAX_DAYS),
         fix_within_days=section.take_count("fix_within_days", 1, MAX_DAYS),
+        escalate_after_hours=section.take_count("escalate_after_hours", 1, MAX_HOURS) or WAITS_HOURS,
+        escalate_to=_next_role(section),
     )
     if row.not_affected_max_days is not None and row.not_affected_max_days < row.max_days:
         section.fault("not_affected_max_days", f"it is shorter than max_days ({row.max_days}); expected at least that")
@@ -217,6 +272,11 @@ def _approvers(section: Section) -> dict[Role, int]:
     if not table.node.value:
         section.fault("approvers", "it names nobody; expected at least one role, such as {security-reviewer: 1}")
     return found
+
+
+def _next_role(section: Section) -> Role | None:
+    word = section.take_choice("escalate_to", sorted(role.value for role in APPROVERS))
+    return Role(word) if word else None
 
 
 def _role(source: Source, word: str, node: Node) -> Role | None:

@@ -20,6 +20,9 @@ class DecisionsConfig(AppConfig):
         from secguard.accounts.services import APPLICATION_FOLLOWERS  # noqa: PLC0415 - models are loaded only now
         from secguard.advisories.services import DECIDED_BY_OTHERS  # noqa: PLC0415
         from secguard.decisions import services, tasks  # noqa: PLC0415
+        from secguard.decisions.queries.deadlines import deadlines_of  # noqa: PLC0415
+        from secguard.decisions.services.controls_telling import KINDS as CONTROL_KINDS  # noqa: PLC0415
+        from secguard.decisions.services.controls_workloads import WORKLOADS  # noqa: PLC0415
         from secguard.decisions.services.telling import KINDS  # noqa: PLC0415
         from secguard.findings import services as findings  # noqa: PLC0415
         from secguard.images import services as images  # noqa: PLC0415
@@ -28,17 +31,25 @@ class DecisionsConfig(AppConfig):
         from secguard.web.navigation import register_badge  # noqa: PLC0415
 
         findings.TIME_TO_FIX.append(services.time_to_fix)
+        findings.DEADLINE_ROWS.append(deadlines_of)
         findings.EXPOSURES_CHANGED.append(services.follow_exposures)
         findings.RISKS_CHANGED.append(services.follow_risks)
         findings.RISK_MERGED.append(services.follow_merge)
         APPLICATION_FOLLOWERS.append(services.follow_application)
         images.REPOSITORY_FOLLOWERS.append(services.follow_repository)
         DECIDED_BY_OTHERS.append(services.decided_by_others)
+        services.OBSERVERS.append(WORKLOADS)
         registry.register("decisions.end", tasks.end_due)
+        registry.register("decisions.escalate", tasks.escalate)
         registry.register("decisions.review", tasks.review)
         registry.register("decisions.tell-ending", tasks.tell_ending)
+        registry.register("decisions.controls", tasks.controls)
+        registry.register("decisions.deadlines", tasks.deadlines)
         registry.every(timedelta(minutes=1), "decisions.end")
+        registry.every(timedelta(minutes=5), "decisions.escalate")
         registry.every(timedelta(hours=6), "decisions.tell-ending")
-        for kind in KINDS:
+        registry.every(timedelta(minutes=5), "decisions.controls")
+        registry.every(timedelta(days=1), "decisions.deadlines")
+        for kind in (*KINDS, *CONTROL_KINDS):
             kinds.register(kind)
         register_badge("decisions:queue", waiting_badge)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -10,10 +11,12 @@ from django.utils import timezone
 
 from secguard.approvals.quorum import Choice
 from secguard.approvals.services import MAX_COMMENT
-from secguard.decisions.lifecycle import DecisionKind
+from secguard.decisions.justifications import Justification
+from secguard.decisions.lifecycle import SEVERITY_LINES, DecisionKind
 from secguard.decisions.queries import Scope
 from secguard.decisions.services.ending import MAX_END_REASON
 from secguard.decisions.services.requesting import MAX_BULK, MAX_REASON
+from secguard.decisions.spreading import MAX_SPREAD
 
 KINDS = [
     (DecisionKind.ACCEPT.value, "Accept: we run it as it is until the date below"),
@@ -21,6 +24,8 @@ KINDS = [
     (DecisionKind.FIX.value, "Fix: we fix it by the date below"),
     (DecisionKind.NOT_AFFECTED.value, "Not affected: the flaw cannot be reached here"),
 ]
+JUSTIFICATIONS = [("", "not told"), *((j.value, j.words) for j in Justification)]
+SEVERITIES = [("", "as usual"), *((s, s.capitalize()) for s in reversed(SEVERITY_LINES))]
 FIXES = [("", "as usual for the kind"), ("yes", "yes"), ("no", "no")]
 
 
@@ -35,10 +40,30 @@ class RequestForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 4}),
         help_text="For whoever has to approve it: what makes the risk bearable, or the flaw unreachable.",
     )
+    justification = forms.ChoiceField(
+        label="What makes it not affected?",
+        choices=JUSTIFICATIONS,
+        required=False,
+        help_text="Of not affected alone. It goes out with VEX, in the words of OpenVEX and CSAF.",
+    )
+    controls = forms.MultipleChoiceField(
+        label="Which controls does it lean on?",
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="To mitigate elsewhere is to name the control that does it. It ends with the first of them.",
+    )
     until = forms.DateField(
         label="Until when?",
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         help_text="The end of that day, UTC. It ends by itself; nothing has to be remembered.",
+    )
+    spread = forms.IntegerField(
+        label="Spread the ends over",
+        min_value=0,
+        max_value=MAX_SPREAD,
+        required=False,
+        widget=forms.NumberInput(attrs={"inputmode": "numeric"}),
+        help_text="Working days, the last of them the day above: so not all of them come due on one morning.",
     )
     until_fix = forms.ChoiceField(
         label="End it when a fix appears?",
@@ -54,9 +79,33 @@ class RequestForm(forms.Form):
         widget=forms.NumberInput(attrs={"step": "0.01", "inputmode": "decimal"}),
         help_text="A probability from 0 to 1. Left empty: when it passes 0.1 or 0.5.",
     )
+    until_fixed = forms.BooleanField(
+        label="End it where it is fixed",
+        required=False,
+        help_text="In each repository for itself, once its newest image no longer has it. If it comes back there, it "
+        "has to be asked for again.",
+    )
+    max_severity = forms.ChoiceField(
+        label="End it when it is rated above",
+        choices=SEVERITIES,
+        required=False,
+        help_text="As usual: when it is rated worse than today, but for not affected.",
+    )
 
-    def __init__(self, *args: Any, scopes: list[Scope], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        scopes: list[Scope],
+        controls: Sequence[tuple[str, str]] = (),
+        is_several: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        if not is_several:
+            del self.fields["spread"]
+        self.fields["controls"].choices = controls  # type: ignore[attr-defined]
+        if not controls:
+            self.fields["controls"].help_text = "There is none here yet. Propose one under Controls, then ask again."
         self.fields["scope"].choices = [(s.key, f"{s.kind.value.capitalize()} {scope_words(s)}") for s in scopes]  # type: ignore[attr-defined]
 
     def end(self, latest: datetime | None) -> datetime:
@@ -65,6 +114,13 @@ class RequestForm(forms.Form):
         end = datetime.combine(chosen, time(23, 59, 59), tzinfo=UTC)
         return min(end, latest) if latest is not None and latest.date() == chosen else end
 
+    def clean(self) -> dict[str, Any]:
+        """A justification that was chosen before another kind was is left out: it says nothing of that kind."""
+        data: dict[str, Any] = super().clean() or {}
+        if data.get("kind") != DecisionKind.NOT_AFFECTED:
+            data["justification"] = ""
+        return data
+
     @property
     def conditions(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -72,6 +128,10 @@ class RequestForm(forms.Form):
             found["until_fix"] = self.cleaned_data["until_fix"] == "yes"
         if self.cleaned_data["max_epss"] is not None:
             found["max_epss"] = self.cleaned_data["max_epss"]
+        if self.cleaned_data["until_fixed"]:
+            found["until_fixed"] = True
+        if self.cleaned_data["max_severity"]:
+            found["max_severity"] = self.cleaned_data["max_severity"]
         return found
 
 

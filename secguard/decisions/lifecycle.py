@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -95,10 +96,17 @@ class Conditions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """End when a fix appears that was not there. By default so for ``accept`` and ``mitigate``."""
     max_epss: float | None = None
     """End when EPSS rises above this (0 to 1). By default when it reaches one of ``EPSS_LINES``."""
+    until_fixed: bool | None = None
+    """End in each repository for itself when its newest image is scanned and no longer has it; for good there."""
+    max_severity: str | None = None
+    """End when it is rated above this, for every kind; beside the rise above what it was when it was asked for."""
 
 
 EPSS_LINES: Final = (0.1, 0.5)
 """Where nobody named a line: probable (1 in 10) and likely (1 in 2) exploitation within 30 days."""
+
+SEVERITY_LINES: Final = tuple(s.label for s in Severity if Severity.UNKNOWN < s < max(Severity))
+"""What ``max_severity`` can be: nothing is rated above the worst."""
 
 _CONDITION_NAMES: Final = ", ".join(Conditions.__struct_fields__)
 
@@ -116,6 +124,12 @@ def parse_conditions(data: Any) -> Conditions:
             code="conditions",
             where="conditions",
         ) from e
+    if conditions.max_severity is not None and conditions.max_severity not in SEVERITY_LINES:
+        raise Invalid(
+            f"max_severity is {conditions.max_severity[:40]!r}; expected is one of {', '.join(SEVERITY_LINES)}.",
+            code="conditions",
+            where="conditions.max_severity",
+        )
     if conditions.max_epss is not None and not 0.0 <= conditions.max_epss <= 1.0:
         raise Invalid(
             f"max_epss is {conditions.max_epss:g}; expected is a probability from 0 to 1.",
@@ -123,6 +137,12 @@ def parse_conditions(data: Any) -> Conditions:
             where="conditions.max_epss",
         )
     return conditions
+
+
+def condition_line(conditions: Mapping[str, Any]) -> str:
+    """Conditions in one line: ``max_epss 0.2, until_fix yes``; for a table."""
+    words = {True: "yes", False: "no"}
+    return ", ".join(f"{k} {words[v] if isinstance(v, bool) else v}" for k, v in sorted(conditions.items()))
 
 
 def check_conditions(conditions: Conditions, snapshot: RiskSnapshot, kind: DecisionKind) -> None:
@@ -151,10 +171,86 @@ def material_change(
         reasons.append("a fix appeared")
     if kind is not DecisionKind.NOT_AFFECTED and current.severity > snapshot.severity:
         reasons.append(f"severity rose from {snapshot.severity.label} to {current.severity.label}")
+    elif conditions.max_severity is not None and current.severity > _line(conditions.max_severity):
+        reasons.append(f"severity is {current.severity.label}, above the agreed {conditions.max_severity}")
     if kind is not DecisionKind.NOT_AFFECTED and current.exposed and snapshot.exposed is False:
         reasons.append("it became reachable from outside")
     crossed = _epss_crossed(snapshot, current, conditions, kind)
     return [*reasons, crossed] if crossed else reasons
+
+
+def still_stands(asked_at: datetime, stands: bool, returned_at: datetime | None) -> bool:
+    """Whether what was agreed at ``asked_at`` "until it is fixed" is not fixed yet in one repository.
+
+    ``stands``: the newest image there has it; ``returned_at``: when it last came back there after it had been gone.
+    What came back is not what was agreed about.
+    """
+    return stands and (returned_at is None or returned_at <= asked_at)
+
+
+FIXED: Final = "it is fixed everywhere it was agreed for"
+"""Why a decision with ``until_fixed`` ends."""
+
+
+class Ending(Struct, frozen=True, kw_only=True):
+    """One thing that would end a decision, and how far off that is."""
+
+    by: str
+    """``date``, ``control``, ``exploitation``, ``fix``, ``fixed``, ``severity``, ``exposure`` or ``epss``."""
+    when: str
+    now: str = ""
+    at: datetime | None = None
+    """Where it is known: the instant."""
+
+
+def endings(
+    snapshot: RiskSnapshot, current: RiskSnapshot | None, conditions: Conditions, kind: DecisionKind
+) -> list[Ending]:
+    """What ends the decision before its date: each thing that ``material_change`` looks for and that was not so when
+    it was asked for, with its present value. ``current`` is ``None`` where the risk no longer stands in the scope."""
+    found = []
+    if not snapshot.known_exploited:
+        now = "known to be exploited" if current and current.known_exploited else "not known to be exploited"
+        found.append(Ending(by="exploitation", when="known exploitation begins", now=now))
+    if _ends_at_fix(conditions, kind) and not snapshot.fix_available:
+        now = "a fix is known" if current and current.fix_available else "no fix known yet"
+        found.append(Ending(by="fix", when="a fix appears", now=now))
+    if conditions.until_fixed:
+        now = "it stands there" if current else "no newest image has it"
+        found.append(Ending(by="fixed", when="it is fixed there, in each repository for itself", now=now))
+    if (line := _severity_line(snapshot, conditions, kind)) is not None:
+        now = f"{current.severity.label} now" if current else ""
+        found.append(Ending(by="severity", when=f"severity rises above {line.label}", now=now))
+    if kind is not DecisionKind.NOT_AFFECTED and snapshot.exposed is False:
+        now = "reachable from outside" if current and current.exposed else "not reachable from outside"
+        found.append(Ending(by="exposure", when="it becomes reachable from outside", now=now))
+    epss = current.epss if current else snapshot.epss
+    if conditions.max_epss is not None:
+        found.append(_epss_ending(f"EPSS rises above {conditions.max_epss:g}", epss, conditions.max_epss))
+    elif kind is not DecisionKind.NOT_AFFECTED:
+        lines = [line for line in EPSS_LINES if (snapshot.epss or 0.0) < line]
+        if lines:
+            words = " or ".join(f"{line:g}" for line in lines)
+            found.append(_epss_ending(f"EPSS reaches {words}", epss, lines[0]))
+    return found
+
+
+def _epss_ending(when: str, epss: float | None, line: float) -> Ending:
+    now = "no EPSS known" if epss is None else f"EPSS {epss:.3g} of {line:g}"
+    return Ending(by="epss", when=when, now=now)
+
+
+def _severity_line(snapshot: RiskSnapshot, conditions: Conditions, kind: DecisionKind) -> Severity | None:
+    """The lowest rating above which the decision ends; ``None`` where no rating ends it."""
+    lines = [] if kind is DecisionKind.NOT_AFFECTED else [snapshot.severity]
+    if conditions.max_severity is not None:
+        lines.append(_line(conditions.max_severity))
+    line = min(lines, default=max(Severity))
+    return line if line < max(Severity) else None
+
+
+def _line(label: str) -> Severity:
+    return next(s for s in Severity if s.label == label)
 
 
 def _ends_at_fix(conditions: Conditions, kind: DecisionKind) -> bool:

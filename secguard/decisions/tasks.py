@@ -16,10 +16,26 @@ def review(run: Run) -> Mapping[str, Any]:
 
 
 def end_due(_run: Run) -> Mapping[str, Any]:
-    """Write down the decisions that ended by their date."""
-    return {"ended": services.end_due()}
+    """Write down the decisions that ended with a control, and by their date."""
+    return {"lapsed": services.end_lapsed(), "ended": services.end_due()}
+
+
+def escalate(_run: Run) -> Mapping[str, Any]:
+    """Tell of requests that wait too long."""
+    return {"told": services.escalate_due()}
 
 
 def tell_ending(_run: Run) -> Mapping[str, Any]:
     """Tell teams of their decisions that end within a week."""
     return {"told": tell_of_ending()}
+
+
+def controls(_run: Run) -> Mapping[str, Any]:
+    """Look at what SecGuard observes itself, tell owners of what needs evidence, and bring lists in step."""
+    return {"observed": services.observe(), "told": services.tell_controls_due(), "in_step": services.freshen()}
+
+
+def deadlines(_run: Run) -> Mapping[str, Any]:
+    """Count deadlines anew where an SSVC table gives them."""
+    services.recount_deadlines()
+    return {}

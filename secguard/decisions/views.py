@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core import signing
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
@@ -18,15 +20,19 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from secguard.accounts.models import Application, User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
+from secguard.approvals.queries import seats_of_others
 from secguard.approvals.quorum import Choice
 from secguard.decisions import queries, services
 from secguard.decisions.appetite import AppetiteError, parse_appetite
 from secguard.decisions.forms import AppetiteForm, RequestForm, RevokeForm, VoteForm, default_until, scope_words
-from secguard.decisions.lifecycle import DecisionKind
+from secguard.decisions.lifecycle import DecisionKind, DecisionStatus, condition_line
 from secguard.decisions.models import Decision, RiskAppetite
+from secguard.decisions.queries.controls import choices as control_choices
+from secguard.decisions.queries.controls import leaning
 from secguard.decisions.queries.documents import RELATED
 from secguard.decisions.scope import ScopeKind
 from secguard.decisions.services.requesting import MAX_BULK
+from secguard.decisions.templatetags.secguard_controls import state_label
 from secguard.errors import Invalid, NotFound, SecGuardError
 from secguard.findings.models import Finding, Risk
 from secguard.web import htmx
@@ -51,12 +57,13 @@ class DecisionListing(Listing):
         Column("status", "Status", value=lambda d: queries.effective_status(d, timezone.now()).value, css="fit-fix"),
         Column("by", "Asked by", sort="requested_by__username", value="requested_by.username", css="fit-word"),
         Column("asked", "Asked", sort="requested_at", first="-", value="requested_at", css="fit-date wide-only"),
-        Column("ends", "Ends", sort="expires_at", value="expires_at", css="fit-date"),
+        Column("ends", "Ends", sort="ends_at", value="counts_until", css="fit-date"),
         Column("kind", "Kind", hidden=True),
         Column("scope_kind", "Scope", hidden=True),
         Column("severity", "Severity", value="risk.get_severity_display", hidden=True),
         Column("package", "Package", value="risk.where", hidden=True),
         Column("reason", "Reason", hidden=True),
+        Column("conditions", "Conditions", value=lambda d: condition_line(d.conditions), hidden=True),
         Column("end_reason", "Ended because", hidden=True),
     )
     default_sort = "-id"
@@ -74,7 +81,7 @@ class DecisionListing(Listing):
 @login_required
 @require_safe
 def decision_list(request: HttpRequest) -> HttpResponseBase:
-    rows = Decision.objects.visible_to(_user(request)).select_related(*RELATED)
+    rows = Decision.objects.visible_to(_user(request)).select_related(*RELATED).with_end()
     listing = DecisionListing(request, rows)
     return listing.respond("decisions/list.html", "decisions/_list.html", {"now": timezone.now()})
 
@@ -104,9 +111,23 @@ def _facts(decision: Decision, user: User) -> dict[str, Any]:
         "images_url": _images_url([decision.risk_id], scope),
         "places": places,
         "fixes": fixes,
-        "earlier": queries.earlier_decisions(decision.risk, user, before=decision),
+        "earlier": queries.earlier_decisions([decision.risk], user, before=decision),
+        "controls": leaning([decision.pk]).get(decision.pk, []),
         "now": timezone.now(),
     }
+
+
+OPENED = "decisions.opened"
+
+
+def _opened_at(request: HttpRequest, pk: int) -> datetime | None:
+    """Since when this person can have looked at the request: their form was made then. ``None`` where it does not say,
+    or says so of another request."""
+    try:
+        of, at = signing.loads(request.POST.get("opened", ""), salt=OPENED)
+    except (signing.BadSignature, TypeError, ValueError):
+        return None
+    return datetime.fromtimestamp(at, UTC) if of == pk else None
 
 
 def _images_url(risk_ids: Sequence[int], scope: queries.Scope) -> str:
@@ -126,7 +147,22 @@ def _images_url(risk_ids: Sequence[int], scope: queries.Scope) -> str:
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
     user = _user(request)
     facts = _facts(_visible(pk, user), user)
-    return render(request, "decisions/detail.html", {**facts, "vote_form": VoteForm()})
+    return render(request, "decisions/detail.html", {**facts, "vote_form": VoteForm(), "loads_reach": True})
+
+
+@login_required
+@require_safe
+def reach(request: HttpRequest, pk: int) -> HttpResponse:
+    """Where its images stand and, while it waits, the gates that approving it would turn: asked for on its own, since
+    judging them takes longer than a page may."""
+    user, now = _user(request), timezone.now()
+    decision = _visible(pk, user)
+    context = {
+        "decision": decision,
+        "reach": queries.reach_of(decision, queries.scope_of(decision), user, now),
+        "asks_for_gates": queries.effective_status(decision, now) is DecisionStatus.REQUESTED,
+    }
+    return htmx.render(request, "decisions/reach.html", "decisions/_reach.html", context)
 
 
 @login_required
@@ -138,15 +174,32 @@ def vote(request: HttpRequest, pk: int) -> HttpResponse:
         facts = _facts(_visible(pk, user), user)
         return render(request, "decisions/detail.html", {**facts, "vote_form": form}, status=422)
     choice, comment = Choice(form.cleaned_data["choice"]), form.cleaned_data["comment"]
-    act = services.approve if choice is Choice.APPROVE else services.reject
-    messages.success(request, _said(act(pk, actor=user, comment=comment)))
+    if choice is Choice.APPROVE:
+        decided = services.approve(pk, actor=user, comment=comment, opened_at=_opened_at(request, pk))
+    else:
+        decided = services.reject(pk, actor=user, comment=comment)
+    messages.success(request, _said(decided, user))
     return htmx.redirect(request, reverse("decisions:detail", args=[pk]))
 
 
-def _said(decision: Decision) -> str:
-    if decision.status == "requested":
-        return f"Your vote on decision {decision.pk} is counted; it needs another one."
-    return f"Decision {decision.pk} is {decision.status}."
+def _said(decision: Decision, user: User) -> str:
+    """What came of ``user``'s vote, in words."""
+    vote = services.mine_among([decision], user).get(decision.approval_id)
+    seat = f" for {vote.seat_of}" if vote and vote.seat_of else ""
+    if decision.status != "requested":
+        return f"Decision {decision.pk} is {decision.status}{seat and f', by your vote{seat}'}."
+    if vote and vote.second_look:
+        return f"Your vote on decision {decision.pk} counts once one more person has looked at it: {vote.second_look}."
+    return f"Your vote{seat} on decision {decision.pk} is counted; it needs another one."
+
+
+@login_required
+@require_POST
+def undo(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take back the vote that was cast a moment ago; the request waits again."""
+    again = services.undo(pk, actor=_user(request))
+    messages.success(request, f"Your vote is undone. The request waits again, as number {again.pk}.")
+    return htmx.redirect(request, f"{reverse('decisions:queue')}?{urlencode({'decision': again.pk})}")
 
 
 @login_required
@@ -186,11 +239,19 @@ def new(request: HttpRequest) -> HttpResponse:
     scopes = _scopes(request, risks, user)
     if not scopes:
         raise NotFound("These risks stand open nowhere that you may ask for a decision.")
-    form = RequestForm(request.POST or None, scopes=scopes, initial=_initial(request, risks, scopes))
+    controls = _controls(user, scopes)
+    form = RequestForm(
+        request.POST or None,
+        scopes=scopes,
+        controls=controls,
+        is_several=len(risks) > 1,
+        initial=_initial(request, risks, scopes),
+    )
     sending = request.method == "POST" and "preview" not in request.POST
     if sending and form.is_valid() and (answer := _send(request, form, risks)):
         return answer
     context = {"form": form, "risks": risks, "ids": [r.pk for r in risks], **_previewed(form, risks, scopes, user)}
+    context |= {"earlier": queries.earlier_decisions(risks, user), "now": timezone.now()}
     return render(request, "decisions/new.html", context, status=422 if sending else 200)
 
 
@@ -233,6 +294,15 @@ def _scopes(request: HttpRequest, risks: Sequence[Risk], user: User) -> list[que
     return scopes
 
 
+def _controls(user: User, scopes: Sequence[queries.Scope]) -> list[tuple[str, str]]:
+    """The controls that can be chosen, each with what it covers and how it stands."""
+    now = timezone.now()
+    return [
+        (str(c.pk), f"{c.name} ({c.application.name if c.application else 'everything'}, {state_label(c, now)})")
+        for c in control_choices(user, scopes)
+    ]
+
+
 def _initial(request: HttpRequest, risks: Sequence[Risk], scopes: Sequence[queries.Scope]) -> dict[str, Any]:
     kind = _kind(request.GET.get("kind", ""))
     wanted = request.GET.get("scope", "")
@@ -255,6 +325,8 @@ def _preview(risk_ids: Sequence[int], scope: queries.Scope, kind: str, user: Use
     requirement = services.preview(risk_ids, scope, kind)
     return {
         "radius": queries.blast_radius(risk_ids, scope, user),
+        "reach": queries.reach(risk_ids, scope, kind, user),
+        "asks_for_gates": True,
         "images_url": _images_url(risk_ids, scope),
         "requirement": requirement,
         "approvers": [(role.value, n) for role, n in requirement.approvers.items()] if requirement else [],
@@ -271,10 +343,19 @@ def _send(request: HttpRequest, form: RequestForm, risks: Sequence[Risk]) -> Htt
     requirement = services.preview([r.pk for r in risks], scope, form.cleaned_data["kind"])
     end = form.end(_latest(requirement))
     asks = [
-        services.Ask(r.pk, form.cleaned_data["kind"], scope, form.cleaned_data["reason"], end, form.conditions)
+        services.Ask(
+            r.pk,
+            form.cleaned_data["kind"],
+            scope,
+            form.cleaned_data["reason"],
+            end,
+            form.conditions,
+            justification=form.cleaned_data["justification"],
+            controls=[int(pk) for pk in form.cleaned_data["controls"]],
+        )
         for r in risks
     ]
-    results = services.request_many(asks, actor=user)
+    results = services.request_many(asks, actor=user, spread_days=form.cleaned_data.get("spread") or 0)
     made = [d for d in results if isinstance(d, Decision)]
     refused = [(r, e) for r, e in zip(risks, results, strict=True) if isinstance(e, SecGuardError)]
     if not made:
@@ -297,7 +378,15 @@ def _latest(requirement: Any) -> datetime | None:
 def _field(error: SecGuardError) -> str | None:
     """The form's field for the place that a service names."""
     places = {"expires_at": "until", "reason": "reason", "kind": "kind", "scope": "scope"}
-    places |= {"conditions.max_epss": "max_epss", "conditions": "until_fix"}
+    places |= {
+        "justification": "justification",
+        "spread": "spread",
+        "controls": "controls",
+        "conditions.max_epss": "max_epss",
+        "conditions.until_fixed": "until_fixed",
+        "conditions.max_severity": "max_severity",
+        "conditions": "until_fix",
+    }
     return places.get(error.where)
 
 
@@ -308,18 +397,24 @@ def _field(error: SecGuardError) -> str | None:
 @require_http_methods(["GET", "HEAD", "POST"])
 def queue(request: HttpRequest) -> HttpResponse:
     """What waits for this person: the list and, beside it, everything about one; voting shows the next."""
-    require(_user(request), Permission.DECISION_APPROVE, anywhere=True)
+    if not seats_of_others(_user(request), timezone.now()):
+        require(_user(request), Permission.DECISION_APPROVE, anywhere=True)
     if request.method != "POST":
         return _queue(request, _chosen(request.GET.get("decision", "")), VoteForm())
     chosen, form = _chosen(request.POST.get("decision", "")), VoteForm(request.POST)
     if not form.is_valid():
         return _queue(request, chosen, form, status=422)
-    _vote(request, form)
+    said = _vote(request, form)
+    if request.headers.get("HX-Target") == "queue-said":
+        return render(request, "decisions/_undo.html", {"said": said, "undoable": _undoable(request)})
+    for words, level in said:
+        messages.add_message(request, level, words)
     follows = _chosen(request.POST.get("next", ""))
     url = f"{reverse('decisions:queue')}{'?' + urlencode({'decision': follows}) if follows else ''}"
     if not htmx.wants_fragment(request):
         return htmx.redirect(request, url)
     response = _queue(request, follows, VoteForm())
+    response.write(render_to_string("decisions/_undo_oob.html", {"undoable": _undoable(request)}, request))
     response["HX-Push-Url"] = url
     return response
 
@@ -328,22 +423,40 @@ def _chosen(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
-def _vote(request: HttpRequest, form: VoteForm) -> None:
-    """Cast the votes and say what came of it. One that is refused is a refusal; of several each speaks for itself."""
-    ids = [int(i) for i in form.cleaned_data["ids"]]
-    choice = Choice(form.cleaned_data["choice"])
-    results = services.vote_many(ids, choice=choice, actor=_user(request), comment=form.cleaned_data["comment"])
+def _vote(request: HttpRequest, form: VoteForm) -> list[tuple[str, int]]:
+    """Cast the votes; what came of it, in words. One refused is a refusal; of several each speaks for itself."""
+    ids, user = [int(i) for i in form.cleaned_data["ids"]], _user(request)
+    choice, comment = Choice(form.cleaned_data["choice"]), form.cleaned_data["comment"]
+    opened_at = _opened_at(request, ids[0]) if len(ids) == 1 else None
+    results = services.vote_many(ids, choice=choice, actor=user, comment=comment, opened_at=opened_at)
     refused = {pk: r for pk, r in results.items() if isinstance(r, SecGuardError)}
     if len(ids) == 1 and refused:
         raise refused[ids[0]]
     done = [r for r in results.values() if isinstance(r, Decision)]
+    said = []
     if len(done) == 1:
-        messages.success(request, _said(done[0]))
+        said.append((_said(done[0], user), messages.SUCCESS))
     elif done:
         verb = "approved" if choice is Choice.APPROVE else "rejected"
-        messages.success(request, f"You {verb} {len(done)} requests.")
-    for pk, error in list(refused.items())[:10]:
-        messages.warning(request, f"Decision {pk}: {error.detail}")
+        said.append((f"You {verb} {len(done)} requests.{_second_looks(done, user)}", messages.SUCCESS))
+    return [*said, *((f"Decision {pk}: {e.detail}", messages.WARNING) for pk, e in list(refused.items())[:10])]
+
+
+def _second_looks(done: Sequence[Decision], user: User) -> str:
+    hasty = [v for v in services.mine_among(done, user).values() if v.second_look]
+    if not hasty:
+        return ""
+    return f" {len(hasty)} of these votes count once one more person has looked at them: {hasty[0].second_look}."
+
+
+def _undoable(request: HttpRequest) -> dict[str, Any] | None:
+    """The vote that can be taken back now, and for how many seconds more."""
+    now = timezone.now()
+    vote = services.last_vote(_user(request), now)
+    if vote is None:
+        return None
+    left = services.UNDO - (now - vote.created_at)
+    return {"vote": vote, "decision": vote.request.decision, "seconds": max(1, int(left.total_seconds()))}
 
 
 def _queue(request: HttpRequest, chosen: int, form: VoteForm, *, status: int = 200) -> HttpResponse:
@@ -357,6 +470,7 @@ def _queue(request: HttpRequest, chosen: int, form: VoteForm, *, status: int = 2
         "count": len(ids),
         "is_full": len(ids) >= queries.QUEUE,
         "vote_form": form,
+        "undoable": _undoable(request),
         "now": now,
     }
     if ids:
@@ -389,6 +503,7 @@ def appetite(request: HttpRequest) -> HttpResponse:
         "version": row,
         "table": queries.appetite_table(active),
         "appetite": active,
+        "ssvc": queries.ssvc_document(active),
         "history": RiskAppetite.objects.select_related("author")[:50],
         "form": form if user.can(Permission.APPETITE_EDIT) else None,
     }
@@ -407,6 +522,7 @@ def appetite_version(request: HttpRequest, number: int) -> HttpResponse:
         "version": row,
         "table": queries.appetite_table(found),
         "appetite": found,
+        "ssvc": queries.ssvc_document(found),
         "history": RiskAppetite.objects.select_related("author")[:50],
     }
     return render(request, "decisions/appetite.html", context)

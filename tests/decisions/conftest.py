@@ -11,7 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from secguard.accounts.models import Application, User
-    from secguard.decisions.models import Decision
+    from secguard.decisions.models import Control, Decision
     from secguard.findings.models import Risk
     from secguard.images.models import Image, Repository
 
@@ -72,6 +72,29 @@ class Estate:
         refresh_exposures(repository, at=at)
         return image
 
+    def control(
+        self, application: Application | None, by: User, *, at: datetime = NOW, days: int = 60, **columns: Any
+    ) -> Control:
+        """A control that ``by`` proposed and somebody else confirmed, seen to hold at ``at`` and for ``days``."""
+        from secguard.accounts.models import User
+        from secguard.decisions.models import Control
+        from secguard.decisions.services.controls import Evidence, note
+
+        number = next(self._numbers)
+        values = {"kind": "waf-or-ips-rule", "kept_alive_by": "heartbeat", "name": f"Rule {number}"} | columns
+        control = Control.objects.create(
+            application=application,
+            every_hours=days * 24,
+            proposed_by=by,
+            proposed_at=at,
+            status="confirmed",
+            confirmed_by=User.objects.create(username=f"confirmer{number}"),
+            confirmed_at=at,
+            **values,
+        )
+        note(control, Evidence(), by=by, now=at)
+        return control
+
 
 @pytest.fixture
 def estate(db: None) -> Estate:
@@ -99,8 +122,9 @@ def image(estate: Estate, repository: Repository, risk: Risk) -> Image:
 
 
 @pytest.fixture
-def ask(repository: Repository, risk: Risk, image: Image) -> Callable[..., Decision]:
-    """Asks, as ``actor``, for the risk to be accepted in the repository for 30 days from ``NOW``."""
+def ask(estate: Estate, repository: Repository, risk: Risk, image: Image) -> Callable[..., Decision]:
+    """Asks, as ``actor``, for the risk to be accepted in the repository for 30 days from ``NOW``; to ``mitigate`` it by
+    a control over everything."""
     from secguard.decisions import queries, services
 
     def make(actor: User, **changed: Any) -> Decision:
@@ -114,6 +138,8 @@ def ask(repository: Repository, risk: Risk, image: Image) -> Callable[..., Decis
             "reason": "The flawed function is not called.",
             "expires_at": NOW + timedelta(days=30),
         } | changed
+        if values["kind"] == "mitigate" and "controls" not in values:
+            values["controls"] = [estate.control(None, actor, at=now).pk]
         return services.request_decision(services.Ask(**values), actor=actor, now=now)
 
     return make

@@ -4,11 +4,23 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 from secguard.decisions import services
 from secguard.decisions.models import Decision
+from secguard.policies.facts import Gate
+from secguard.policies.services import judge
 
 pytestmark = pytest.mark.django_db
+NOTHING_TURNS = {
+    "gates": [],
+    "turns": [],
+    "environments": [],
+    "clusters": [],
+    "looked": 0,
+    "of": 0,
+    "shared": 0,
+}
 URL = "/api/v1/decisions/"
 
 
@@ -35,8 +47,12 @@ def test_a_request_is_a_document(asked, developer, risk, repository, application
     assert asked["risk"]["name"] == "CVE-2026-0001"
     assert asked["risk"]["severity"] == "high"
     assert asked["scope"] == {"repository": repository.name}
+    assert parse_datetime(asked["approval"]["waits_until"]) == parse_datetime(asked["requested_at"]) + timedelta(days=3)
     assert asked["approval"] == {
         "status": "open",
+        "waits_until": asked["approval"]["waits_until"],
+        "then": "business-approver",
+        "has_escalated": False,
         "required": {"security-reviewer": 1},
         "missing": {"security-reviewer": 1},
         "votes": [],
@@ -47,7 +63,9 @@ def test_a_request_is_a_document(asked, developer, risk, repository, application
         "repositories": 1,
         "applications": 1,
         "workloads": 0,
+        "clusters": 0,
         "severities": {"high": 1},
+        "reach": {**NOTHING_TURNS, "looked": 1, "of": 1},
     }
     assert asked["may"] == ["withdraw"]
     assert developer.api.get(f"{URL}{asked['id']}/").json() == asked
@@ -144,6 +162,31 @@ def test_nobody_approves_their_own_by_api_bulk_or_second_token(reviewer, risk, r
     assert Decision.objects.get().status == "requested"
 
 
+def test_conditions_that_end_it_are_kept_told_and_refused(developer, risk, repository, image):
+    wanted = {"until_fixed": True, "max_severity": "high", "max_epss": 0.2}
+    made = developer.api.post(URL, body(risk, repository, conditions=wanted))
+    assert (made.status_code, made.json()["conditions"]) == (201, wanted)
+    told = {e["by"]: e["when"] for e in made.json()["endings"]}
+    assert told["fixed"] == "it is fixed there, in each repository for itself"
+    assert told["severity"] == "severity rises above high"
+    assert told["date"] == "its date comes"
+    for bad in ({"max_severity": "awful"}, {"until_fixed": "maybe"}):
+        assert developer.api.post(URL, body(risk, repository, conditions=bad)).status_code == 422
+
+
+def test_the_blast_radius_says_what_would_turn(developer, estate, repository):
+    bad = estate.risk(severity=5, known_exploited=True)
+    image = estate.image(repository, [bad])
+    judge(image, [Gate.BUILD])
+    found = developer.api.get(f"{URL}blast-radius/?risk={bad.pk}&repository={repository.name}&kind=accept").json()
+    (gate,) = found["reach"]["gates"]
+    assert (gate["gate"], gate["was"], gate["repositories"]) == ("build", "block", 1)
+    (turn,) = found["reach"]["turns"]
+    assert (turn["repository"], turn["digest"]) == (repository.name, image.digest)
+    answer = developer.api.get(f"{URL}blast-radius/?risk={bad.pk}&repository={repository.name}&kind=hide")
+    assert (answer.status_code, answer.json()["where"]) == (422, "kind")
+
+
 STATUS = {"anonymous": 401, "stranger": 404, "viewer": 403, "developer2": 403, "operator": 403, "administrator": 403}
 
 
@@ -171,7 +214,8 @@ def test_a_stranger_sees_no_trace(asked, stranger, risk, repository, image, appl
     for scope in (f"repository={repository.name}", f"image={image.digest}", f"application={application.slug}"):
         assert stranger.api.get(f"{URL}blast-radius/?risk={risk.pk}&{scope}").status_code == 404
     wide = stranger.api.get(f"{URL}blast-radius/?risk={risk.pk}&organisation=true").json()
-    assert wide == {"images": 0, "repositories": 0, "applications": 0, "workloads": 0, "severities": {}}
+    nothing = {"images": 0, "repositories": 0, "applications": 0, "workloads": 0, "clusters": 0, "severities": {}}
+    assert wide == {**nothing, "reach": NOTHING_TURNS}
     assert stranger.api.post(URL, body(risk, repository)).status_code == 404
     bulk = stranger.api.post(f"{URL}bulk-vote/", {"choice": "approve", "decisions": [asked["id"]]}).json()
     assert bulk["results"][0]["problem"]["status"] == 404
@@ -204,7 +248,7 @@ def test_running_workloads_count(developer, stranger, risk, repository, image, a
         )
         workload.images.add(image)
     radius = developer.api.get(f"{URL}blast-radius/?risk={risk.pk}&repository={repository.name}").json()
-    assert radius["workloads"] == 1
+    assert (radius["workloads"], radius["clusters"]) == (1, 1)
 
 
 @pytest.mark.parametrize("query", ["", "risk=x&organisation=true", "risk=1", "risk=1&organisation=true&image=x"])
@@ -295,6 +339,8 @@ def test_the_appetite_is_read_by_all_and_written_by_the_business(
         "max_days": 14,
         "not_affected_max_days": None,
         "fix_within_days": 7,
+        "escalate_after_hours": 24,
+        "escalate_to": None,
     }
     source = document["source"].replace("max_days: 14", "max_days: 10")
     for person in (viewer, stranger, developer, reviewer):

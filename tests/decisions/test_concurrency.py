@@ -9,7 +9,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from secguard.accounts.models import User
@@ -123,3 +123,75 @@ def test_two_queues_decided_from_both_ends_do_not_wait_for_each_other(
     taken = [sum(isinstance(f, Decision) for f in results.values()) for results in found]
     assert sorted(taken) == [0, 20]
     assert Vote.objects.count() == 20
+
+
+# --- controls ---
+
+
+@pytest.fixture
+def leaning(estate, application, repository, image, risk, developer):
+    """Asks for the risk to be mitigated by one control that holds: (the control, the request)."""
+
+    def make():
+        now = timezone.now()
+        with transaction.atomic():
+            control = estate.control(application, developer, at=now - timedelta(hours=1), days=1)
+        scope = queries.find_scope(developer, "repository", repository.name)
+        ask = services.Ask(risk.pk, "mitigate", scope, "a rule", now + timedelta(days=9), controls=[control.pk])
+        return control, services.request_decision(ask, actor=developer)
+
+    return make
+
+
+def test_heartbeats_at_once_are_all_counted_and_move_the_end_once(leaning, developer, reviewer):
+    control, asked = leaning()
+    services.approve(asked.pk, actor=reviewer)
+    people = [same(developer) for _ in range(6)]
+    found = at_once([lambda p=p: services.add_evidence(control.pk, services.Evidence(), actor=p) for p in people])
+    assert not [f for f in found if isinstance(f, SecGuardError)]
+    assert sum(control.evidence.values_list("count", flat=True)) == 1 + len(people)
+    control.refresh_from_db()
+    decision = Decision.objects.get(pk=asked.pk)
+    assert (decision.status, decision.controls_until) == ("approved", control.due_at)
+    assert audit.verify().intact
+
+
+def test_a_heartbeat_and_the_lapse_at_once_bring_nothing_back(leaning, developer, reviewer):
+    for _ in range(4):
+        control, asked = leaning()
+        services.approve(asked.pk, actor=reviewer)
+        lapsed = Decision.objects.get(pk=asked.pk).controls_until
+        late = lapsed + timedelta(seconds=1)
+        at_once(
+            [
+                lambda pk=control.pk, at=late: services.add_evidence(
+                    pk, services.Evidence(), actor=same(developer), now=at
+                ),
+                lambda at=late: services.end_lapsed(at),
+            ]
+        )
+        decision = Decision.objects.get(pk=asked.pk)
+        assert (decision.status, decision.ended_at) == ("ended", lapsed)
+        assert not Decision.objects.in_force(lapsed + timedelta(seconds=2)).filter(pk=asked.pk).exists()
+    assert audit.verify().intact
+
+
+def test_evidence_that_contradicts_while_it_is_approved_leaves_nothing_in_force(leaning, developer, reviewer):
+    against = services.Evidence(kind="check", says="contradicts", note="the rule is gone")
+    for _ in range(5):
+        control, asked = leaning()
+        found = at_once(
+            [
+                lambda pk=asked.pk: services.approve(pk, actor=same(reviewer)),
+                lambda pk=control.pk: services.add_evidence(pk, against, actor=same(developer)),
+            ]
+        )
+        assert not isinstance(found[1], SecGuardError)
+        decision = Decision.objects.get(pk=asked.pk)
+        # Whoever comes first: approved and ended at once, or not approved at all.
+        assert decision.status in {"ended", "requested"}
+        assert (decision.status == "requested") == isinstance(found[0], Conflict)
+        assert not Decision.objects.in_force(timezone.now()).filter(pk=asked.pk).exists()
+        if decision.status == "requested":
+            services.withdraw(asked.pk, actor=developer)
+    assert audit.verify().intact

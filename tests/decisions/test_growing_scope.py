@@ -11,6 +11,7 @@ from secguard.accounts import services as accounts
 from secguard.decisions import queries, services
 from secguard.errors import Conflict
 from secguard.images.services import assign_repository
+from secguard.policies.queries import facts_for
 
 pytestmark = pytest.mark.django_db
 
@@ -24,6 +25,8 @@ def asked(estate, repository, developer, application):
 
     def make(**changed):
         values = {"kind": "accept", "expires_at": timezone.now() + timedelta(days=30)} | changed
+        if values["kind"] == "mitigate":
+            values["controls"] = [estate.control(application, developer, at=timezone.now()).pk]
         return services.request_decision(services.Ask(risk.pk, scope=scope, reason="known", **values), actor=developer)
 
     make.risk = risk
@@ -93,3 +96,18 @@ def test_of_an_image_alone_it_is_known_too(asked, repository, developer, applica
     decision = services.approve(services.request_decision(ask, actor=developer).pk, actor=reviewer)
     accounts.edit_application(application.pk, actor=operator, is_exposed=True)
     assert ended(decision, run_jobs) == "it became reachable from outside"
+
+
+def test_what_was_agreed_for_less_counts_and_is_told_nowhere_before_any_job_ends_it(
+    asked, estate, repository, reviewer
+):
+    decision = services.approve(asked().pk, actor=reviewer)
+    alike = estate.image(repository, [asked.risk], severity=3, at=timezone.now())
+    worse = estate.image(repository, [asked.risk], severity=5, at=timezone.now())
+    decision.refresh_from_db()
+    assert decision.status == "approved"
+    for image, counting in ((alike, [decision.pk]), (worse, [])):
+        now = timezone.now()
+        assert [d.id for d in queries.applicable_for_image(image.pk, now).values()] == counting
+        assert [j.decision for j in queries.judgements_of(image.pk, now)] == counting
+        assert [f.decision.id for f in facts_for([image], now)[image.pk].findings if f.decision] == counting

@@ -82,6 +82,7 @@ def test_the_end_only_comes_nearer(approved):
         "scope_kind = 'organisation', repository_id = NULL",
         "repository_id = repository_id + 1",
         "reason = 'other'",
+        "justification = 'component_not_present'",
         "conditions = '{\"until_fix\": false}'",
         "snapshot = '{}'",
         "requested_by_id = requested_by_id + 1",

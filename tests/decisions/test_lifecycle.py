@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,9 +16,11 @@ from secguard.decisions.lifecycle import (
     RiskSnapshot,
     after,
     check_conditions,
+    endings,
     in_force,
     material_change,
     parse_conditions,
+    still_stands,
 )
 from secguard.errors import Conflict, Invalid
 from secguard.findings.severity import Severity
@@ -145,3 +148,82 @@ snapshots = st.builds(
 def test_without_conditions_nothing_changes_while_nothing_changes(snapshot, kind):
     assert material_change(snapshot, snapshot, Conditions(), kind) == []
     check_conditions(Conditions(), snapshot, kind)
+
+
+@pytest.mark.parametrize("kind", list(DecisionKind))
+def test_what_would_end_it_is_what_ends_it(kind: DecisionKind) -> None:
+    """Each thing that is told ends it when it happens, and nothing that ends it is left untold."""
+    start = RiskSnapshot(severity=Severity.HIGH, epss=0.05, exposed=False)
+    changes = {
+        "known exploitation begins": {"known_exploited": True},
+        "a fix appears": {"fix_available": True},
+        "severity rises above high": {"severity": Severity.CRITICAL},
+        "it becomes reachable from outside": {"exposed": True},
+        "EPSS reaches 0.1 or 0.5": {"epss": 0.2},
+        "EPSS rises above 0.3": {"epss": 0.4},
+    }
+    for conditions in (
+        Conditions(),
+        Conditions(until_fix=True),
+        Conditions(until_fix=False, max_epss=0.3),
+        Conditions(max_severity="high"),
+    ):
+        told = [e.when for e in endings(start, start, conditions, kind)]
+        ends = {
+            words
+            for words, change in changes.items()
+            if material_change(start, msgspec.structs.replace(start, **change), conditions, kind)
+        }
+        named = "EPSS rises above 0.3" if conditions.max_epss else "EPSS reaches 0.1 or 0.5"
+        other = "EPSS reaches 0.1 or 0.5" if conditions.max_epss else "EPSS rises above 0.3"
+        assert set(told) == ends - {other}
+        assert (named in told) == (kind is not DecisionKind.NOT_AFFECTED or conditions.max_epss is not None)
+
+
+def test_what_is_so_already_ends_nothing() -> None:
+    worst = RiskSnapshot(severity=Severity.CRITICAL, known_exploited=True, epss=0.9, fix_available=True, exposed=True)
+    assert endings(worst, worst, Conditions(), DecisionKind.ACCEPT) == []
+
+
+@pytest.mark.parametrize(
+    ("conditions", "kind", "line"),
+    [
+        (Conditions(), DecisionKind.ACCEPT, "high"),
+        (Conditions(), DecisionKind.NOT_AFFECTED, None),
+        (Conditions(max_severity="high"), DecisionKind.NOT_AFFECTED, "high"),
+        (Conditions(max_severity="high"), DecisionKind.FIX, "high"),
+    ],
+)
+def test_a_chosen_severity_line_ends_every_kind(conditions, kind, line):
+    worse = RiskSnapshot(severity=Severity.CRITICAL)
+    told = [e.when for e in endings(HIGH, HIGH, conditions, kind) if e.by == "severity"]
+    assert told == ([f"severity rises above {line}"] if line else [])
+    assert bool(material_change(HIGH, worse, conditions, kind)) is bool(line)
+
+
+def test_a_severity_line_below_what_is_known_is_refused_and_an_unknown_word_is():
+    with pytest.raises(Invalid, match="severity is high, above the agreed low"):
+        check_conditions(Conditions(max_severity="low"), HIGH, DecisionKind.NOT_AFFECTED)
+    for word in ("critical", "unknown", "awful"):
+        with pytest.raises(Invalid, match="expected is one of negligible, low, medium, high"):
+            parse_conditions({"max_severity": word})
+
+
+def test_each_ending_says_how_far_off_it_is():
+    now = msgspec.structs.replace(HIGH, epss=0.03)
+    found = {e.by: e.now for e in endings(HIGH, now, Conditions(until_fixed=True), DecisionKind.ACCEPT)}
+    assert found == {
+        "exploitation": "not known to be exploited",
+        "fix": "no fix known yet",
+        "fixed": "it stands there",
+        "severity": "high now",
+        "epss": "EPSS 0.03 of 0.1",
+    }
+    gone = {e.by: e.now for e in endings(HIGH, None, Conditions(until_fixed=True, max_epss=0.2), DecisionKind.FIX)}
+    assert (gone["fixed"], gone["epss"]) == ("no newest image has it", "EPSS 0.02 of 0.2")
+
+
+@given(st.booleans(), st.none() | st.datetimes(), st.datetimes())
+def test_what_came_back_is_not_what_was_agreed_about(stands, returned_at, asked_at):
+    holds = still_stands(asked_at, stands, returned_at)
+    assert holds == (stands and not (returned_at is not None and returned_at > asked_at))

@@ -285,7 +285,7 @@ def test_a_bulk_vote_takes_a_fixed_number_of_statements(
     risks = [estate.risk() for _ in range(30)]
     estate.image(repository, risks)
     ids = [ask(developer, risk_id=r.pk).pk for r in risks]
-    with django_assert_max_num_queries(60):
+    with django_assert_max_num_queries(70):
         results = services.vote_many(ids, choice=Choice.APPROVE, actor=reviewer, now=LATER)
     assert {d.status for d in results.values()} == {"approved"}
     assert Exposure.objects.filter(decision_id__in=ids).count() == 30

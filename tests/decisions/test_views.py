@@ -342,3 +342,18 @@ def test_nothing_is_shown_without_signing_in(client, waiting):
         answer = client.get(url)
         assert answer.status_code == 302
         assert answer["Location"].startswith("/sign-in/?next=")
+
+
+def test_who_asks_sees_what_others_decided_about_the_risk_and_why(
+    developer, reviewer, stranger, risk, repository, image
+):
+    """As far as they may see it: a stranger's page has none of it."""
+    scope = queries.find_scope(developer, "repository", repository.name)
+    ends = timezone.now() + timedelta(days=9)
+    ask = services.Ask(risk.pk, "accept", scope, "The parser is <b>never</b> reached.", ends)
+    services.approve(services.request_decision(ask, actor=developer).pk, actor=reviewer)
+    page = developer.client.get(f"/decisions/new/?risk={risk.pk}").content.decode()
+    assert "What was decided before, and why" in page
+    assert "The parser is &lt;b&gt;never&lt;/b&gt; reached." in page
+    assert "in force" in page.lower()
+    assert stranger.client.get(f"/decisions/new/?risk={risk.pk}").status_code == 404

@@ -1,9 +1,10 @@
 """Reads around decisions: call them as ``decisions.queries.<name>``."""
 
-from secguard.decisions.queries.appetite import appetite_table
+from secguard.decisions.queries.appetite import appetite_table, ssvc_document
 from secguard.decisions.queries.covering import applicable_for_image, scoped
 from secguard.decisions.queries.documents import documents
 from secguard.decisions.queries.filters import DecisionFilter
+from secguard.decisions.queries.reach import REACH, Reach, reach, reach_of
 from secguard.decisions.queries.reviewing import (
     QUEUE,
     Occurrence,
@@ -36,14 +37,16 @@ from secguard.decisions.queries.standing import (
     snapshots_now,
     standings,
 )
-from secguard.decisions.queries.vex import judgements_of
+from secguard.decisions.queries.vex import judgements_of, told_of
 
 __all__ = [
     "ORGANISATION",
     "QUEUE",
+    "REACH",
     "BlastRadius",
     "DecisionFilter",
     "Occurrence",
+    "Reach",
     "Scope",
     "Standing",
     "Waiting",
@@ -62,13 +65,17 @@ __all__ = [
     "places_in",
     "places_with",
     "queue",
+    "reach",
+    "reach_of",
     "scope_of",
     "scoped",
     "snapshot",
     "snapshots_now",
+    "ssvc_document",
     "standings",
     "suggested_scopes",
     "teams_of",
+    "told_of",
     "waiting_count",
     "waiting_for",
 ]

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from secguard.accounts.models import Team
 from secguard.decisions.lifecycle import DecisionKind, DecisionStatus
-from secguard.decisions.models import Decision
+from secguard.decisions.models import Decision, over_at
 from secguard.decisions.queries.reviewing import waiting_for
 from secguard.decisions.scope import ScopeKind
 from secguard.web.filters import ChipFilter
@@ -47,7 +47,7 @@ class DecisionFilter(django_filters.FilterSet):
 
     def by_status(self, rows: Rows, _name: str, value: str) -> Rows:
         now = timezone.now()
-        lapsed = Q(status__in=["requested", "approved"], expires_at__lte=now)
+        lapsed = over_at(now)
         if value == DecisionStatus.ENDED:
             return rows.filter(Q(status=value) | lapsed)
         return rows.filter(status=value).exclude(lapsed)
@@ -56,12 +56,16 @@ class DecisionFilter(django_filters.FilterSet):
         return rows.filter(team_id__in=Team.objects.visible_to(self._user).filter(slug=value).values("pk"))
 
     def by_end(self, rows: Rows, _name: str, value: str) -> Rows:
-        """``30``: what is still to end, within so many days from now. Anything but 1 to 3660 finds nothing."""
+        """``30``: what is still to end within so many days from now, by its date or that of a control it leans on.
+
+        Anything but 1 to 3660 finds nothing."""
         days = int(value) if value.isascii() and value.isdigit() and len(value) < 5 else 0
         if not 1 <= days <= MAX_DAYS:
             return rows.none()
         now = timezone.now()
-        return rows.filter(expires_at__gt=now, expires_at__lte=now + timedelta(days=days))
+        limit = now + timedelta(days=days)
+        lapses = Q(status=DecisionStatus.APPROVED.value, controls_until__lte=limit)
+        return rows.filter(Q(expires_at__lte=limit) | lapses, expires_at__gt=now).exclude(over_at(now))
 
     def by_requester(self, rows: Rows, _name: str, value: bool) -> Rows:
         mine = Q(requested_by_id=self._user.pk)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from secguard.accounts.models import User
-from secguard.approvals.queries import open_for, outcomes, votes_of
+from secguard.approvals.queries import Seat, may_fill, open_for, outcomes, seats_of_others, votes_of
 from secguard.decisions.lifecycle import DecisionStatus
 from secguard.decisions.models import Decision
 from secguard.decisions.queries.scopes import Scope, places_with, teams_of
 from secguard.findings.models import OPEN, Finding, Risk
 from secguard.findings.severity import Severity
+from secguard.images.models import ImageRepository
 
 QUEUE = 200
 """How many requests the review queue shows at once, those that wait longest."""
@@ -25,15 +27,26 @@ SAMPLE = 50
 def waiting_for(user: User, now: datetime) -> QuerySet[Decision]:
     """Requests that ``user`` may be asked to decide: visible, not their own, with a role of theirs, oldest first.
 
-    Whether the seat is still empty is the quorum's to say (``approvals.queries.outcomes``).
+    Also what they may decide for somebody who is away, and their team's part of what lies with several teams. Whether
+    the seat is still empty is the quorum's to say (``approvals.queries.outcomes``).
     """
+    return _waiting_for(user, now, seats_of_others(user, now))
+
+
+def _waiting_for(user: User, now: datetime, others: Sequence[Seat]) -> QuerySet[Decision]:
     return (
         Decision.objects.visible_to(user)
         .waiting()
-        .filter(open_for(user, prefix="approval__", team_path="team_id"), expires_at__gt=now)
+        .filter(open_for(user, prefix="approval__", in_team=_concerns, now=now, others=others), expires_at__gt=now)
         .select_related("risk__vulnerability", "requested_by", "approval", "appetite")
         .order_by("requested_at", "pk")
     )
+
+
+def _concerns(team: int) -> Q:
+    """The decisions in which a team has a part: its own, and those on images that lie with it."""
+    with_them = ImageRepository.objects.filter(image=OuterRef("image_id"), repository__application__team_id=team)
+    return Q(team_id=team) | Q(image__isnull=False) & Q(Exists(with_them))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +70,16 @@ def queue(user: User, now: datetime, *, limit: int = QUEUE) -> list[Waiting]:
 
 
 def _decidable(user: User, now: datetime, limit: int) -> list[Decision]:
-    rows = list(waiting_for(user, now)[:limit])
-    teams = teams_of(rows)
-    standing = outcomes({d.approval_id: (d.approval, teams[d.pk]) for d in rows}, votes_of([d.approval for d in rows]))
-    return [d for d in rows if user.roles_for(set(teams[d.pk])) & standing[d.approval_id].missing.keys()]
+    others = seats_of_others(user, now)
+    rows = list(_waiting_for(user, now, others)[:limit])
+    teams, votes = teams_of(rows), votes_of([d.approval for d in rows])
+    standing = outcomes({d.approval_id: (d.approval, teams[d.pk]) for d in rows}, votes)
+
+    def fits(d: Decision) -> bool:
+        taken = frozenset(v.seat_of_id or v.voter_id for v in votes.get(d.approval_id, []))
+        return may_fill(user, d.approval, standing[d.approval_id], teams[d.pk], now, others, taken)
+
+    return [d for d in rows if fits(d)]
 
 
 def waiting_count(user: User, now: datetime, *, bound: int = QUEUE) -> int:
@@ -68,9 +87,10 @@ def waiting_count(user: User, now: datetime, *, bound: int = QUEUE) -> int:
     return len(_decidable(user, now, bound))
 
 
-def earlier_decisions(risk: Risk, user: User, *, before: Decision | None = None) -> list[Decision]:
-    """The latest decisions on ``risk`` that ``user`` may see, newest first, without ``before`` itself."""
-    rows = Decision.objects.visible_to(user).filter(risk=risk).select_related("requested_by")
+def earlier_decisions(risks: Sequence[Risk], user: User, *, before: Decision | None = None) -> list[Decision]:
+    """The latest decisions on ``risks`` that ``user`` may see, newest first, without ``before`` itself."""
+    rows = Decision.objects.visible_to(user).filter(risk__in=risks)
+    rows = rows.select_related("requested_by", "risk__vulnerability")
     if before is not None:
         rows = rows.exclude(pk=before.pk)
     return list(rows.order_by("-requested_at", "-pk")[:20])
@@ -118,4 +138,4 @@ def effective_status(decision: Decision, now: datetime) -> DecisionStatus:
     """The status as it counts at ``now``: past its end a request or an approved decision shows as ended (rule 5)."""
     status = DecisionStatus(decision.status)
     open_ones = (DecisionStatus.REQUESTED, DecisionStatus.APPROVED)
-    return DecisionStatus.ENDED if status in open_ones and decision.expires_at <= now else status
+    return DecisionStatus.ENDED if status in open_ones and decision.counts_until <= now else status

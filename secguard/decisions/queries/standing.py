@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
 
+import msgspec
 from django.db.models import Count, Exists, OuterRef
 
+from secguard import bulk
 from secguard.accounts.models import User
-from secguard.decisions.lifecycle import RiskSnapshot
+from secguard.decisions.lifecycle import (
+    DecisionKind,
+    RiskSnapshot,
+    material_change,
+    parse_conditions,
+    still_stands,
+)
 from secguard.decisions.models import Decision
 from secguard.decisions.queries.scopes import Scope, places_in, places_with
 from secguard.decisions.scope import ScopeKind
@@ -80,6 +90,109 @@ def snapshot(risk: Risk, ways: Iterable[Standing]) -> RiskSnapshot:
     )
 
 
+def known_in_image(image_id: int, risk_ids: Sequence[int]) -> dict[int, RiskSnapshot]:
+    """{risk id: what is known of it in this one image}, of those of the risks that stand open there; one query.
+
+    Not whether that is reachable from outside: an image may lie in several places.
+    """
+    if not risk_ids:
+        return {}
+    rows = Finding.objects.filter(image_id=image_id, risk_id__in=bulk.among(risk_ids), status=OPEN)
+    return at_worst(rows.values_list("risk_id", "severity", "fixed_versions", "risk__known_exploited", "risk__epss"))
+
+
+def at_worst(rows: Iterable[tuple[int, int, Any, bool, float | None]]) -> dict[int, RiskSnapshot]:
+    """{risk id: what is known of it in one image}, of several findings the worst. No query.
+
+    Each row is a finding there: (risk, severity, versions that fix it, known exploitation, EPSS).
+    """
+    found: dict[int, RiskSnapshot] = {}
+    for risk, severity, fixes, exploited, epss in rows:
+        before = found.get(risk)
+        found[risk] = RiskSnapshot(
+            severity=max(Severity(severity), before.severity if before else Severity.UNKNOWN),
+            known_exploited=exploited,
+            epss=epss,
+            fix_available=bool(fixes) or (before is not None and before.fix_available),
+        )
+    return found
+
+
+class Terms(Protocol):
+    """What a decision was agreed under, as its row keeps it."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def snapshot(self) -> Any: ...
+    @property
+    def conditions(self) -> Any: ...
+    @property
+    def requested_at(self) -> datetime: ...
+
+
+Lineage = Mapping[tuple[int, int], datetime | None]
+"""{(risk, repository): when it last came back there}, of the risks that stand in the repositories' newest images."""
+
+
+def ends_with_fix_of(terms: Terms) -> bool:
+    """Whether it was agreed "until it is fixed", in each repository for itself."""
+    return bool(terms.conditions.get("until_fixed"))
+
+
+def lineage_of(decided: Iterable[tuple[int, Terms]], repositories: Collection[int]) -> Lineage:
+    """How the risks stand in these repositories that one of ``decided`` ((risk, its terms)) waits to be fixed; one
+    query, none where none does."""
+    risks = sorted({risk for risk, terms in decided if ends_with_fix_of(terms)})
+    if not risks:
+        return {}
+    rows = Exposure.objects.present().filter(
+        risk_id__in=bulk.among(risks), repository_id__in=bulk.among(sorted(repositories))
+    )
+    return {(risk, r): returned for risk, r, returned in rows.values_list("risk_id", "repository_id", "returned_at")}
+
+
+def fixed_everywhere(decisions: Sequence[Decision]) -> set[int]:
+    """Those that were agreed "until it is fixed" and are fixed in each repository they cover; two queries at most."""
+    until = [d for d in decisions if ends_with_fix_of(d)]
+    if not until:
+        return set()
+    exposures = Exposure.objects.present().filter(risk_id__in=bulk.among(sorted({d.risk_id for d in until})))
+    by_risk: dict[int, list[tuple[int, int | None, datetime | None]]] = defaultdict(list)
+    columns = ("risk_id", "repository_id", "application_id", "returned_at")
+    for risk, repository, application, returned in exposures.values_list(*columns):
+        by_risk[risk].append((repository, application, returned))
+    images = {d.image_id for d in until if d.image_id is not None}
+    places = ImageRepository.objects.filter(image_id__in=images) if images else ImageRepository.objects.none()
+    lies_in = set(places.values_list("image_id", "repository_id"))
+
+    def stands(d: Decision) -> bool:
+        inside = (
+            returned
+            for repository, application, returned in by_risk[d.risk_id]
+            if ((d.image_id, repository) in lies_in if d.image_id else _inside(d, repository, application))
+        )
+        return any(still_stands(d.requested_at, True, returned) for returned in inside)
+
+    return {d.pk for d in until if not stands(d)}
+
+
+def stands_in_newest(risk: Risk, scope: Scope) -> bool:
+    """Whether the newest image of a repository in ``scope`` has ``risk``: what can still be fixed there."""
+    repositories = places_in(scope).values("repository_id")
+    return Exposure.objects.present().filter(risk=risk, repository_id__in=repositories).exists()
+
+
+def changes(decision: Terms, current: RiskSnapshot) -> list[str]:
+    """Why ``decision`` no longer stands on what it was asked for under, now that ``current`` is known."""
+    return material_change(
+        msgspec.convert(decision.snapshot, RiskSnapshot),
+        current,
+        parse_conditions(decision.conditions),
+        DecisionKind(decision.kind),
+    )
+
+
 def snapshots_now(decisions: Sequence[Decision]) -> dict[int, RiskSnapshot]:
     """{decision id: what is known of its risk inside its scope now}, in four queries at most however many decisions.
 
@@ -124,6 +237,8 @@ class BlastRadius:
     repositories: int
     applications: int
     workloads: int
+    clusters: int
+    """Where those workloads run."""
     severities: dict[str, int]
     """{severity word: open findings}, worst first."""
 
@@ -148,6 +263,6 @@ def blast_radius(risk_ids: Sequence[int], scope: Scope, user: User) -> BlastRadi
     )
     return BlastRadius(
         **counts,
-        workloads=running.aggregate(n=Count("pk", distinct=True))["n"],
+        **running.aggregate(workloads=Count("pk", distinct=True), clusters=Count("cluster_id", distinct=True)),
         severities={Severity(s).label: n for s, n in spread},
     )

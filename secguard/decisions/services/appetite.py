@@ -9,9 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from django.db import IntegrityError, transaction
-from django.db.models import DurationField, ExpressionWrapper, F, Max, Q, Value
+from django.db.models import DurationField, ExpressionWrapper, F, Max, Q, QuerySet, Value
 from django.utils import timezone
 
+from secguard import bulk
 from secguard.accounts.models import Application, User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
@@ -19,9 +20,11 @@ from secguard.audit.actions import Action
 from secguard.audit.services import record
 from secguard.decisions.appetite import Appetite, Case, parse_appetite
 from secguard.decisions.models import RiskAppetite
+from secguard.decisions.queries import deadlines as queries
 from secguard.errors import Conflict, NotFound
 from secguard.findings.identity import FindingKind
 from secguard.findings.models import Exposure
+from secguard.findings.services.exposures import lock
 from secguard.findings.severity import Severity
 
 DEFAULT = Path(__file__).resolve().parent.parent / "appetite.yaml"
@@ -123,9 +126,34 @@ def _activate(row: RiskAppetite, actor: User | None, now: datetime) -> None:
     _record(Action.APPETITE_ACTIVATE, row, actor)
 
 
+def recount_deadlines() -> None:
+    """The job of each day where an SSVC table decides: by then a vector or reference may have been read that nobody
+    told of."""
+    _, appetite = active_appetite()
+    if appetite.plan is not None:
+        refresh_deadlines(Q(), appetite)
+
+
 def refresh_deadlines(where: Q, appetite: Appetite) -> None:
     """Count anew by when the present exposures that fit ``where`` must be fixed; writes what differs."""
     present = Exposure.objects.present().filter(where)
+    if appetite.plan is not None:
+        _by_table(present.filter(kind=FindingKind.VULNERABILITY.value), appetite)
+        present = present.exclude(kind=FindingKind.VULNERABILITY.value)
+    _by_rows(present, appetite)
+
+
+@transaction.atomic
+def _by_table(present: QuerySet[Exposure], appetite: Appetite) -> None:
+    """Where what is held of a flaw decides: rows are read some at a time, and those that differ are written."""
+    for changed in queries.counted_anew(present, appetite):
+        if changed:
+            lock([pk for pk, _ in changed])
+            bulk.update(Exposure, ("due_at",), changed)
+
+
+def _by_rows(present: QuerySet[Exposure], appetite: Appetite) -> None:
+    """Where few facts decide: one statement for all that have the same time."""
     columns = ("kind", "severity", "known_exploited", "fix_available", "application__is_exposed")
     had = ExpressionWrapper(F("due_at") - F("since"), output_field=DurationField())
     by_days: dict[int | None, Q] = defaultdict(lambda: Q(pk__in=[]))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -18,16 +17,14 @@ from secguard.approvals.services import close
 from secguard.audit.actions import Action
 from secguard.audit.services import record, record_many
 from secguard.decisions.lifecycle import (
+    FIXED,
     DecisionEvent,
-    DecisionKind,
     DecisionStatus,
-    RiskSnapshot,
     after,
-    material_change,
-    parse_conditions,
 )
 from secguard.decisions.models import Decision
-from secguard.decisions.queries import snapshots_now
+from secguard.decisions.queries import snapshots_now, standing
+from secguard.decisions.queries.standing import fixed_everywhere
 from secguard.decisions.services import telling
 from secguard.decisions.services.coverage import tell
 from secguard.errors import Conflict, Invalid, NotFound
@@ -104,7 +101,8 @@ def end(decisions: Sequence[Decision], reasons: Sequence[str], *, now: datetime)
         if decision.status == DecisionStatus.APPROVED:
             in_force.append(decision)
         decision.status = after(decision.status, DecisionEvent.END).value
-        decision.ended_at, decision.end_reason = now, reason[:MAX_END_REASON]
+        # What leaned on a control that lapsed counts for nothing since then, whenever this is written down.
+        decision.ended_at, decision.end_reason = min(now, decision.controls_until or now), reason[:MAX_END_REASON]
     Decision.objects.bulk_update(decisions, ["status", "ended_at", "end_reason"], batch_size=500)
     close([d.approval_id for d in decisions], now=now)
     tell(in_force, now)
@@ -116,7 +114,7 @@ def end(decisions: Sequence[Decision], reasons: Sequence[str], *, now: datetime)
 def _told_as(decision: Decision, reason: str) -> str:
     if decision.status != DecisionStatus.APPROVED:
         return telling.UNANSWERED
-    return telling.ENDED if reason == DATE_CAME else telling.REOPENED
+    return telling.ENDED if reason in (DATE_CAME, FIXED) else telling.REOPENED
 
 
 def end_due(now: datetime | None = None) -> int:
@@ -157,8 +155,7 @@ def review_material_changes(risk_ids: Sequence[int], now: datetime | None = None
         )
         if not rows:
             return []
-        current = snapshots_now(rows)
-        found = {d.pk: r for d in rows if (r := changes(d, current))}
+        found = changed(rows)
         ended = [d for d in rows if d.pk in found]
         if ended:
             end(ended, ["; ".join(found[d.pk]) for d in ended], now=at)
@@ -169,20 +166,23 @@ def review_soon(where: Q, at: datetime) -> None:
     """Ask for a job that ends those of the decisions in force that fit ``where`` and no longer stand on what they were
     approved under. A job, because ending locks images, and the caller holds some already (``coverage.tell``)."""
     rows = list(Decision.objects.in_force(at).filter(where).order_by("pk"))
-    current = snapshots_now(rows) if rows else {}
-    risks = sorted({d.risk_id for d in rows if changes(d, current)})
+    found = changed(rows)
+    risks = sorted({d.risk_id for d in rows if d.pk in found})
     for start in range(0, len(risks), BATCH):
         part = risks[start : start + BATCH]
         job_services.enqueue(REVIEW, {"risks": part}, key=f"{part[0]}-{len(part)}-{at.timestamp()}", again=True)
 
 
-def changes(decision: Decision, current: Mapping[int, RiskSnapshot]) -> list[str]:
-    """What changed for the worse since the decision was asked for (``lifecycle.material_change``)."""
-    if decision.pk not in current:
-        return []
-    return material_change(
-        msgspec.convert(decision.snapshot, RiskSnapshot),
-        current[decision.pk],
-        parse_conditions(decision.conditions),
-        DecisionKind(decision.kind),
-    )
+def changed(decisions: Sequence[Decision]) -> dict[int, list[str]]:
+    """{decision: why it no longer stands on what it was asked for under}, of those that do not: what changed for the
+    worse (``lifecycle.material_change``), or that it is fixed and was agreed until then. Six queries at most."""
+    if not decisions:
+        return {}
+    current, fixed = snapshots_now(decisions), fixed_everywhere(decisions)
+    found: dict[int, list[str]] = {}
+    for d in decisions:
+        reasons = [FIXED] if d.pk in fixed else []
+        reasons += standing.changes(d, current[d.pk]) if d.pk in current else []
+        if reasons:
+            found[d.pk] = reasons
+    return found

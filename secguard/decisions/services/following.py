@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from secguard import bulk
@@ -18,7 +18,8 @@ from secguard.decisions.models import Decision
 from secguard.decisions.queries import teams_of
 from secguard.decisions.scope import ScopeKind
 from secguard.decisions.services.appetite import active_appetite, refresh_deadlines
-from secguard.decisions.services.coverage import refresh_coverage
+from secguard.decisions.services.controls_leaning import let_go
+from secguard.decisions.services.coverage import PARTED, refresh_coverage
 from secguard.decisions.services.ending import end, review_material_changes, review_soon
 from secguard.findings.identity import FindingKind
 from secguard.findings.models import Exposure
@@ -42,16 +43,33 @@ def follow_exposures(exposure_ids: Sequence[int], at: datetime) -> None:
         refresh_deadlines(chunk, appetite)
         refresh_coverage(chunk, at)
         review_soon(Q(risk_id__in=Exposure.objects.filter(chunk).values("risk_id")), at)
+        _part(Exposure.objects.filter(chunk, resolved_at__isnull=False).order_by(), at)
     named = Exposure.objects.filter(pk__in=bulk.among(exposure_ids)).order_by()
     repositories = set(named.values_list("repository_id", flat=True).distinct())
     refresh_coverage(Q(repository_id__in=repositories, decision_id__isnull=False), at)
 
 
+def _part(resolved: QuerySet[Exposure], at: datetime) -> None:
+    """What was agreed until it is fixed ends where it was, in the same instant: whoever keeps answers is told."""
+    until = Decision.objects.in_force(at).filter(conditions__until_fixed=True, risk_id__in=resolved.values("risk_id"))
+    decisions = list(until.order_by("pk"))
+    if decisions:
+        fixed = resolved.filter(risk_id__in={d.risk_id for d in decisions})
+        repositories = set(fixed.values_list("repository_id", flat=True))
+        for follow in PARTED:
+            follow(decisions, repositories)
+
+
 def time_to_fix() -> TimeToFix:
-    """``findings.services.TIME_TO_FIX``: the deadlines of the risk appetite in force."""
+    """``findings.services.TIME_TO_FIX``: the deadlines of the risk appetite in force.
+
+    What an SSVC table decides depends on more than is told here: ``follow_exposures`` gives it its deadline.
+    """
     _, appetite = active_appetite()
 
     def within(case: Circumstances) -> timedelta | None:
+        if appetite.plan is not None and case.kind == FindingKind.VULNERABILITY:
+            return None
         row = appetite.row_for(
             Case(
                 severity=Severity(case.severity),
@@ -87,7 +105,8 @@ def follow_repository(repository: Repository, at: datetime) -> None:
 def _hand_over(where: Q) -> None:
     """Let what waits or is in force belong to whom its scope belongs to now: they see it, decide it and revoke it.
 
-    What has ended stays with whom it was: it is history, and covers nothing.
+    What has ended stays with whom it was: it is history, and covers nothing. What leaned on a control of an application
+    that it is no longer inside of counts no more.
     """
     live = Decision.objects.filter(where, status__in=[DecisionStatus.REQUESTED.value, DecisionStatus.APPROVED.value])
     rows = list(live.defer("reason", "conditions", "snapshot").order_by("pk"))
@@ -99,6 +118,7 @@ def _hand_over(where: Q) -> None:
             moved[min(owners, default=None)].append(decision.pk)
     for team, ids in moved.items():
         Decision.objects.filter(pk__in=ids).update(team_id=team)
+    let_go(where, timezone.now())
 
 
 def _scope(decision: Decision) -> tuple[str, int | None]:
@@ -106,8 +126,11 @@ def _scope(decision: Decision) -> tuple[str, int | None]:
 
 
 def follow_risks(risk_ids: Sequence[int], at: datetime) -> None:
-    """``findings.services.RISKS_CHANGED``: decisions that were approved under other facts end."""
+    """``findings.services.RISKS_CHANGED``: decisions that were approved under other facts end; EPSS moves deadlines."""
     review_material_changes(risk_ids, at)
+    _, appetite = active_appetite()
+    if appetite.plan is not None:
+        refresh_deadlines(Q(risk__in=bulk.among(risk_ids)), appetite)
 
 
 def decided_by_others(flaw_ids: Sequence[int], teams: frozenset[int]) -> set[int]:

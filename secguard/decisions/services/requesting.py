@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,10 +14,11 @@ from django.utils import timezone
 from secguard.accounts.models import User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
-from secguard.approvals.services import UNOWNED, close, open_requests
+from secguard.approvals.services import UNOWNED, Wanted, close, open_requests
 from secguard.audit.actions import Action
 from secguard.audit.services import record, record_many
 from secguard.decisions.appetite import Appetite, Case, Requirement, check_end
+from secguard.decisions.justifications import checked
 from secguard.decisions.lifecycle import (
     DecisionEvent,
     DecisionKind,
@@ -36,10 +37,13 @@ from secguard.decisions.queries import (
     snapshot,
     standings,
 )
+from secguard.decisions.queries.standing import stands_in_newest
 from secguard.decisions.scope import ScopeKind
+from secguard.decisions.services import controls_leaning
 from secguard.decisions.services.appetite import active_appetite
 from secguard.decisions.services.ending import end, is_own, line, locked
 from secguard.decisions.services.telling import settle, tell_waiting
+from secguard.decisions.spreading import MAX_SPREAD, spread
 from secguard.errors import Conflict, Invalid, NotAllowed, NotFound, SecGuardError
 from secguard.findings.identity import FindingKind
 from secguard.findings.models import Risk
@@ -58,6 +62,10 @@ class Ask:
     reason: str
     expires_at: datetime
     conditions: Mapping[str, Any] | None = None
+    justification: str = ""
+    """Of ``not_affected`` alone: one of ``justifications``."""
+    controls: Sequence[int] = ()
+    """What mitigates elsewhere, by id; ``mitigate`` needs one at least."""
 
 
 def request_decision(ask: Ask, *, actor: User, now: datetime | None = None) -> Decision:
@@ -66,8 +74,9 @@ def request_decision(ask: Ask, *, actor: User, now: datetime | None = None) -> D
     Raises ``NotFound`` for a risk that ``actor`` may not see; ``NotAllowed`` without decision:request for a team that
     owns the scope (for the organisation's scope: organisation-wide, because nobody asks over what they cannot see);
     ``Conflict`` (code "decision-duplicate", extra ``decision`` and the id) where the same is asked for already;
-    ``Invalid`` at an unknown kind, no reason, conditions that are broken from the start, an end later than the risk
-    appetite allows for the worst way in which the risk stands in the scope, and a risk that does not stand there.
+    ``Invalid`` at an unknown kind or justification, no reason, conditions that are broken from the start, an end later
+    than the risk appetite allows for the worst way in which the risk stands in the scope, and a risk that does not
+    stand there.
     """
     at = now or timezone.now()
     with transaction.atomic():
@@ -77,10 +86,13 @@ def request_decision(ask: Ask, *, actor: User, now: datetime | None = None) -> D
     return decision
 
 
-def request_many(asks: Sequence[Ask], *, actor: User, now: datetime | None = None) -> list[Decision | SecGuardError]:
+def request_many(
+    asks: Sequence[Ask], *, actor: User, now: datetime | None = None, spread_days: int = 0
+) -> list[Decision | SecGuardError]:
     """Ask for several at once: for each, in order, the decision or why it was refused. A refused one leaves no trace.
 
-    The rules are those of ``request_decision``, one by one. Raises ``Invalid`` for none, or more than ``MAX_BULK``.
+    The rules are those of ``request_decision``, one by one. ``spread_days`` spreads equal ends over so many working
+    days that end with the one asked for. Raises ``Invalid`` for none, or more than ``MAX_BULK``.
     """
     if not 1 <= len(asks) <= MAX_BULK:
         raise Invalid(f"{len(asks)} requests at once; expected are 1 to {MAX_BULK}.", where="risks")
@@ -88,7 +100,7 @@ def request_many(asks: Sequence[Ask], *, actor: User, now: datetime | None = Non
     results: list[Decision | SecGuardError] = []
     with transaction.atomic():
         appetite = active_appetite()
-        for ask in asks:
+        for ask in _spread(asks, spread_days, at):
             try:
                 with transaction.atomic():
                     results.append(_request(ask, actor, at, appetite))
@@ -98,6 +110,16 @@ def request_many(asks: Sequence[Ask], *, actor: User, now: datetime | None = Non
         record_many(Action.DECISION_REQUEST, [line(d, **_asked(d)) for d in made], actor=actor)
         tell_waiting(made, now=at)
     return results
+
+
+def _spread(asks: Sequence[Ask], days: int, now: datetime) -> Sequence[Ask]:
+    """The asks with their ends spread, in their order; by the risks' ids, so that the order changes no end."""
+    if not 0 <= days <= MAX_SPREAD:
+        raise Invalid(f"The ends cannot be spread over {days} days; expected 0 to {MAX_SPREAD}.", where="spread")
+    ranked = sorted(range(len(asks)), key=lambda place: (asks[place].risk_id, place))
+    ends = spread([asks[place].expires_at for place in ranked], days, now)
+    by_place = dict(zip(ranked, ends, strict=True))
+    return [replace(ask, expires_at=by_place[place]) for place, ask in enumerate(asks)]
 
 
 def withdraw(decision_id: int, *, actor: User, now: datetime | None = None) -> Decision:
@@ -121,6 +143,7 @@ def withdraw(decision_id: int, *, actor: User, now: datetime | None = None) -> D
 
 def _request(ask: Ask, actor: User, now: datetime, appetite: tuple[RiskAppetite, Appetite]) -> Decision:
     kind, reason, conditions = _kind(ask.kind), _reason(ask.reason), parse_conditions(ask.conditions)
+    justification = checked(ask.justification, kind)
     scope = ask.scope
     _check_may_ask(actor, scope)
     # The risk's row is the place in line for everybody who asks about it: two equal requests meet here.
@@ -140,9 +163,17 @@ def _request(ask: Ask, actor: User, now: datetime, appetite: tuple[RiskAppetite,
     check_end(requirement, now, ask.expires_at)
     facts = snapshot(risk, ways)
     check_conditions(conditions, facts, kind)
+    if conditions.until_fixed and not stands_in_newest(risk, scope):
+        raise Invalid(
+            f"{risk.name} is in no newest image of {scope.kind.value} {scope.label}: it is fixed there already, so a "
+            "decision until then would end at once. Ask without that condition, with a date.",
+            code="conditions",
+            where="conditions.until_fixed",
+        )
     _check_not_asked(risk, scope, now)
-    approval = open_requests([requirement.approvers], requester=actor, now=now)[0]
-    return Decision.objects.create(
+    controls = controls_leaning.choose(ask.controls, kind, scope, actor=actor, now=now)
+    approval = open_requests([wanted(requirement)], requester=actor, now=now)[0]
+    decision = Decision.objects.create(
         kind=kind.value,
         risk=risk,
         scope_kind=scope.kind.value,
@@ -150,6 +181,7 @@ def _request(ask: Ask, actor: User, now: datetime, appetite: tuple[RiskAppetite,
         **scope.column,
         team_id=_team(actor, scope),
         reason=reason,
+        justification=justification,
         conditions={k: v for k, v in msgspec.to_builtins(conditions).items() if v is not None},
         requested_by=actor,
         requested_at=now,
@@ -158,6 +190,18 @@ def _request(ask: Ask, actor: User, now: datetime, appetite: tuple[RiskAppetite,
         appetite=appetite[0],
         appetite_row=requirement.row,
         snapshot=msgspec.to_builtins(facts),
+    )
+    controls_leaning.lean(decision, controls)
+    return decision
+
+
+def wanted(requirement: Requirement) -> Wanted:
+    """The requirement as it is asked of people."""
+    return Wanted(
+        requirement.approvers,
+        waits=timedelta(hours=requirement.waits_hours),
+        then=requirement.then,
+        haste=requirement.haste,
     )
 
 
@@ -172,7 +216,8 @@ def strictest(
 ) -> Requirement:
     """What the risk appetite asks for the worst of ``ways`` ((kind of finding, standing), at least one).
 
-    The shortest time, and for each role the most people; where rows differ, the row named is that of the shortest time.
+    The shortest times, and for each role the most people; where rows differ, the row named is that of the shortest
+    time. It goes to a next role where every row names the same one.
     """
     cases = [
         Case(
@@ -189,7 +234,13 @@ def strictest(
     first = min(found, key=lambda r: (r.max_days, -r.people, r.row))
     roles = {role for r in found for role in r.approvers}
     most = {role: max(r.approvers.get(role, 0) for r in found) for role in sorted(roles)}
-    return msgspec.structs.replace(first, approvers=most)
+    then = {r.then for r in found}
+    return msgspec.structs.replace(
+        first,
+        approvers=most,
+        waits_hours=min(r.waits_hours for r in found),
+        then=first.then if len(then) == 1 else None,
+    )
 
 
 def _kind(word: str) -> DecisionKind:
@@ -251,6 +302,7 @@ def _team(actor: User, scope: Scope) -> int | None:
 def _asked(decision: Decision) -> dict[str, Any]:
     return {
         "reason": decision.reason[:500],
+        **({"justification": decision.justification} if decision.justification else {}),
         "conditions": decision.conditions,
         "appetite": decision.appetite_row,
         "status": DecisionStatus.REQUESTED.value,

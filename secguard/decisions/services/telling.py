@@ -14,8 +14,8 @@ from secguard import bulk
 from secguard.accounts.models import Membership, User
 from secguard.accounts.queries import people_of
 from secguard.accounts.roles import Role
-from secguard.approvals.models import ApprovalRequest
-from secguard.approvals.queries import Grants, held
+from secguard.approvals.models import Absence, ApprovalRequest
+from secguard.approvals.queries import Grants, accepted, held, parts_of
 from secguard.approvals.services import UNOWNED
 from secguard.decisions.lifecycle import DecisionKind, DecisionStatus
 from secguard.decisions.models import Decision
@@ -28,15 +28,38 @@ from secguard.notifications.kinds import Kind
 from secguard.notifications.services import Telling
 
 WAITING, APPROVED, REJECTED = "decision-waiting", "decision-approved", "decision-rejected"
+ESCALATED = "decision-escalated"
 REOPENED, ENDED, UNANSWERED, ENDING = "decision-reopened", "decision-ended", "decision-unanswered", "decision-ending"
 
 KINDS = (
     Kind(REOPENED, "Decisions that no longer hold", "Open again", 10, "/decisions/?status=ended"),
-    Kind(WAITING, "Requests that wait for you", "Waits for you", 20, "/decisions/queue/"),
+    Kind(ESCALATED, "Requests that wait too long", "Waits too long", 15, "/decisions/queue/"),
+    Kind(WAITING, "Requests that wait for you", "Waits for you", 20, "/decisions/queue/", shared="Requests that wait"),
     Kind(ENDED, "Decisions that ended", "Ended", 25, "/decisions/?status=ended"),
-    Kind(REJECTED, "Your requests that were rejected", "Rejected", 30, "/decisions/?mine=true&status=rejected"),
-    Kind(APPROVED, "Your requests that were approved", "Approved", 40, "/decisions/?mine=true&status=approved"),
-    Kind(UNANSWERED, "Your requests that nobody answered", "Unanswered", 45, "/decisions/?mine=true&status=ended"),
+    Kind(
+        REJECTED,
+        "Your requests that were rejected",
+        "Rejected",
+        30,
+        "/decisions/?mine=true&status=rejected",
+        shared="Requests that were rejected",
+    ),
+    Kind(
+        APPROVED,
+        "Your requests that were approved",
+        "Approved",
+        40,
+        "/decisions/?mine=true&status=approved",
+        shared="Requests that were approved",
+    ),
+    Kind(
+        UNANSWERED,
+        "Your requests that nobody answered",
+        "Unanswered",
+        45,
+        "/decisions/?mine=true&status=ended",
+        shared="Requests that nobody answered",
+    ),
     Kind(ENDING, "Decisions that end within a week", "Ends soon", 50, "/decisions/?status=approved"),
 )
 
@@ -52,23 +75,44 @@ _VERBS = {
 
 
 def tell_waiting(decisions: Sequence[Decision], *, now: datetime) -> None:
-    """Tell everybody who may approve what is still requested; whoever knows already is not told again."""
+    """Tell everybody who may approve what is still requested, and the deputies of those who are away; whoever knows
+    already is not told again."""
+    _tell_approvers(WAITING, decisions, lambda d: f"{d.pk}", _asked, now)
+
+
+def tell_escalated(decisions: Sequence[Decision], *, now: datetime) -> None:
+    """Tell everybody who may approve by now that these wait too long: those asked first, and the next role's people."""
+
+    def note(d: Decision) -> str:
+        return f"waits since {d.requested_at.day} {d.requested_at:%b}, {_asked(d)}"
+
+    _tell_approvers(ESCALATED, decisions, lambda d: f"{d.pk} late", note, now)
+
+
+def _tell_approvers(
+    kind: str,
+    decisions: Sequence[Decision],
+    key: Callable[[Decision], str],
+    note: Callable[[Decision], str],
+    now: datetime,
+) -> None:
     waiting = [d for d in decisions if d.status == DecisionStatus.REQUESTED]
     if not waiting:
         return
     asked_for = ApprovalRequest.objects.filter(pk__in=bulk.among([d.approval_id for d in waiting]))
-    required: dict[int, frozenset[Role]] = {
-        pk: frozenset(map(Role, roles)) for pk, roles in asked_for.values_list("pk", "required")
-    }
-    grants, teams = _grants(role for roles in required.values() for role in roles), teams_of(waiting)
+    roles = {row.pk: accepted(row, now) for row in asked_for}
+    grants, teams = _grants(role for found in roles.values() for role in found), teams_of(waiting)
     groups: dict[_Seats, list[Decision]] = defaultdict(list)
     for d in waiting:
-        groups[_Seats(required[d.approval_id], teams[d.pk], d.team_id, d.requested_by_id)].append(d)
+        groups[_Seats(roles[d.approval_id], teams[d.pk], d.team_id, d.requested_by_id)].append(d)
+    deputies = dict(Absence.objects.at(now).filter(person__in=list(grants)).values_list("person_id", "deputy_id"))
     tellings = []
     for seats, asked in groups.items():
-        lines = tuple(_line(d, f"{d.pk}", _asked(d), queue=True) for d in asked)
-        telling = Telling(WAITING, lines, _team(seats.owner))
-        tellings += [(user, telling) for user in _approvers(seats, grants)]
+        lines = tuple(_line(d, key(d), note(d), queue=True) for d in asked)
+        telling = Telling(kind, lines, _team(seats.owner))
+        people = set(_approvers(seats, grants))
+        people |= {deputies[pk] for pk in people if pk in deputies} - {seats.requester}
+        tellings += [(user, telling) for user in sorted(people)]
     notifications.notify_many(tellings, now=now)
 
 
@@ -90,8 +134,9 @@ def _grants(roles: Iterable[str]) -> dict[int, Grants]:
 
 
 def _approvers(seats: _Seats, grants: dict[int, Grants]) -> Iterator[int]:
+    """Those who hold one of the roles for one of the parts."""
     for user, holds in grants.items():
-        if user != seats.requester and held(holds, seats.teams) & seats.roles:
+        if user != seats.requester and any(held(holds, part) & seats.roles for part in parts_of(seats.teams)):
             yield user
 
 
@@ -110,6 +155,15 @@ def settle(decisions: Sequence[Decision], *, now: datetime) -> None:
     over = [f"{d.pk}" for d in decisions if d.status != DecisionStatus.REQUESTED]
     if over:
         notifications.settle(WAITING, over, now=now)
+        notifications.settle(ESCALATED, [f"{key} late" for key in over], now=now)
+
+
+def tell_undone(decision: Decision, again: Decision, *, now: datetime) -> None:
+    """What was told of a vote that is undone is not news any more; the request waits again."""
+    for kind in (APPROVED, REJECTED):
+        notifications.settle(kind, [f"{decision.pk}"], now=now)
+    settle([decision], now=now)
+    tell_waiting([again], now=now)
 
 
 def _to_requesters(

@@ -9,9 +9,11 @@ from typing import Any
 from django import template
 from django.utils.safestring import SafeString
 
+from secguard.decisions.justifications import Justification
 from secguard.decisions.lifecycle import DecisionStatus
 from secguard.decisions.models import Decision
 from secguard.decisions.queries import effective_status
+from secguard.decisions.ssvc import Point
 from secguard.web.templatetags.secguard_web import status
 
 register = template.Library()
@@ -34,6 +36,23 @@ def kind_words(kind: str) -> str:
 @register.filter
 def kind_verb(kind: str) -> str:
     return VERBS.get(kind, kind)
+
+
+@register.filter
+def status_words(word: str) -> str:
+    """``under_investigation`` as people write it."""
+    return word.replace("_", " ")
+
+
+@register.filter
+def justification_words(word: str) -> str:
+    return Justification(word).words if word in set(Justification) else word
+
+
+@register.filter
+def point_words(point: str) -> str:
+    """A point of an SSVC table as people call it."""
+    return Point(point).words
 
 
 @register.simple_tag

@@ -6,7 +6,7 @@ import re
 import zlib
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import F, Q, QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
@@ -18,33 +18,37 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from secguard.accounts.roles import Permission
-from secguard.accounts.services import require
 from secguard.images.models import Image
 from secguard.images.queries import find_image
+from secguard.policies import vocabulary
+from secguard.policies.checking import METHODS
 from secguard.policies.facts import Gate
 from secguard.policies.language import parse_policy
+from secguard.policies.library import library
 from secguard.policies.models import Evaluation, Policy, PolicyVersion
-from secguard.policies.queries import stored_document
+from secguard.policies.queries import shown_to, stored_document
 from secguard.policies.services import (
     activate_version,
     active_version,
     create_version,
     document_of,
-    simulate,
+    run_tests,
     verdict_of,
 )
-from secguard.web.parameters import choice_of, text_of, time_of
+from secguard.policies.staging import Mode, check_modes
+from secguard.web.parameters import choice_of, flag_of, text_of, time_of
 
 STAGES = tuple(g.value for g in Gate)
 VERDICTS = ("pass", "warn", "block")
-SIMULATED = 50
 MAX_SOURCE = 262_144
 
 
 class VersionSerializer(serializers.ModelSerializer[PolicyVersion]):
     policy = serializers.CharField(source="policy.name")
     author = serializers.CharField(source="author.username", default=None, allow_null=True)
+    staging = serializers.DictField(
+        child=serializers.DictField(), help_text="gate to `mode` (`observe`, `warn`); enforced at the others"
+    )
     gates = serializers.SerializerMethodField(help_text="whether this version is the one that gates now")
 
     class Meta:
@@ -54,6 +58,8 @@ class VersionSerializer(serializers.ModelSerializer[PolicyVersion]):
             "policy",
             "number",
             "source",
+            "tests",
+            "staging",
             "sha256",
             "comment",
             "author",
@@ -81,6 +87,14 @@ class PolicyRequestSerializer(serializers.Serializer[Any]):
     source = serializers.CharField(  # type: ignore[assignment]
         max_length=MAX_SOURCE, trim_whitespace=False, help_text="YAML, see docs/policy.md"
     )
+    tests = serializers.CharField(
+        max_length=MAX_SOURCE,
+        required=False,
+        allow_blank=True,
+        trim_whitespace=False,
+        help_text="YAML, see docs/policy-laboratory.md; left out: those of the version before stay",
+    )
+    draft = serializers.BooleanField(default=False, help_text="keep it though tests fail; it gates only once they pass")
     comment = serializers.CharField(max_length=300, required=False, allow_blank=True)
     activate = serializers.BooleanField(default=False, help_text="gate with it at once")
 
@@ -89,21 +103,84 @@ class SourceSerializer(serializers.Serializer[Any]):
     source = serializers.CharField(max_length=MAX_SOURCE, trim_whitespace=False)  # type: ignore[assignment]
 
 
+class ActivationSerializer(serializers.Serializer[Any]):
+    modes = serializers.DictField(
+        child=serializers.ChoiceField(choices=[m.value for m in Mode]),
+        required=False,
+        help_text='by gate, such as {"admit": "observe", "promote": "warn"}; enforced at the others, so empty: at all',
+    )
+
+
+class TestsRequestSerializer(serializers.Serializer[Any]):
+    source = serializers.CharField(  # type: ignore[assignment]
+        max_length=MAX_SOURCE,
+        required=False,
+        trim_whitespace=False,
+        help_text="of the newest version where left out",
+    )
+    tests = serializers.CharField(
+        max_length=MAX_SOURCE, required=False, allow_blank=True, trim_whitespace=False, help_text="likewise"
+    )
+
+
+class OutcomeSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    line = serializers.IntegerField(help_text="where the test begins in its document")
+    passed = serializers.BooleanField()
+    expected = serializers.ChoiceField(choices=VERDICTS)
+    found = serializers.ChoiceField(choices=VERDICTS)
+    missing = serializers.ListField(child=serializers.CharField(), help_text="rules that should have fired")
+    unwanted = serializers.ListField(child=serializers.CharField(), help_text="rules that should not have fired")
+    reasons = serializers.ListField(child=serializers.CharField(), help_text="of the first rules that fired")
+
+
+class TestsRunSerializer(serializers.Serializer[Any]):
+    passed = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    results = OutcomeSerializer(many=True)
+
+
+class WordSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField(help_text="as conditions write it")
+    type = serializers.CharField()
+    about = serializers.CharField()
+    words = serializers.ListField(child=serializers.CharField(), help_text="the only values, of a closed vocabulary")
+
+
+class ReadyRuleSerializer(serializers.Serializer[Any]):
+    title = serializers.CharField()
+    description = serializers.CharField()
+    rule = serializers.CharField(help_text="an entry of `rules`")
+    tests = serializers.CharField(help_text="entries of `tests`")
+
+
+class VocabularySerializer(serializers.Serializer[Any]):
+    words = WordSerializer(many=True)
+    functions = serializers.ListField(child=serializers.CharField())
+    library = ReadyRuleSerializer(many=True)
+
+
 class CheckedSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     rules = serializers.ListField(child=serializers.CharField())
 
 
-class SimulateSerializer(SourceSerializer):
-    images = serializers.ListField(
-        child=serializers.CharField(max_length=700), required=False, max_length=SIMULATED, help_text="digests or tags"
-    )
-    stage = serializers.ChoiceField(choices=STAGES, default=Gate.BUILD.value)
-
-
 class PolicyRefSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     version = serializers.IntegerField()
+    mode = serializers.CharField(
+        required=False, help_text="`warn` or `observe` while the version is tried at this gate; else left out"
+    )
+    decided_by = serializers.IntegerField(
+        required=False, help_text="while it observes: the id of the policy version whose rules decided"
+    )
+
+
+class ObservedSerializer(serializers.Serializer[Any]):
+    """What a version that observes would have said: it changed nothing."""
+
+    verdict = serializers.ChoiceField(choices=VERDICTS)
+    reasons = serializers.ListField(child=serializers.DictField(), help_text="rule, effect, message, findings_total")
 
 
 class ReasonSerializer(serializers.Serializer[Any]):
@@ -136,6 +213,7 @@ class VerdictDocument(serializers.Serializer[Any]):
         allow_null=True, help_text="how old the vulnerability data is that it rests on"
     )
     evaluated_at = serializers.DateTimeField()
+    observed = ObservedSerializer(required=False, help_text="there where a version observes at this gate")
 
 
 class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
@@ -145,23 +223,25 @@ class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
 
     class Meta:
         model = Evaluation
-        fields = ["id", "image", "stage", "verdict", "policy", "version", "evaluated_at", "valid_until"]
+        fields = ["id", "image", "stage", "verdict", "observed", "policy", "version", "evaluated_at", "valid_until"]
         read_only_fields = fields
 
 
 class EvaluationDetailSerializer(EvaluationSerializer):
-    document = VerdictDocument(source="kept_document", help_text="as it was answered then")
+    document = VerdictDocument(source="kept_document", help_text="as it was answered then, as far as you may see it")
+    is_whole = serializers.BooleanField(
+        read_only=True, default=True, help_text="false: places and decisions of other teams were left out"
+    )
 
     class Meta(EvaluationSerializer.Meta):
-        fields = [*EvaluationSerializer.Meta.fields, "document"]
+        fields = [*EvaluationSerializer.Meta.fields, "is_whole", "document"]
         read_only_fields = fields
 
-
-class SimulatedSerializer(serializers.Serializer[Any]):
-    image = serializers.CharField()
-    now = serializers.CharField(help_text="the verdict in force")
-    then = serializers.CharField(help_text="the verdict of the draft")
-    document = VerdictDocument(help_text="the draft's verdict document")
+    def to_representation(self, instance: Evaluation) -> dict[str, Any]:
+        """The image may have lain with another team alone when it was judged: theirs is left out."""
+        told: dict[str, Any] = super().to_representation(instance)
+        part = shown_to(self.context["request"].user, instance, told["document"])
+        return told | {"is_whole": part == told["document"], "document": part}
 
 
 @extend_schema_view(create=extend_schema(request=PolicyRequestSerializer, responses={201: VersionSerializer}))
@@ -190,8 +270,24 @@ class PolicyViewSet(
             comment=words.get("comment", ""),
             actor=user,
             activate=words["activate"],
+            tests=words.get("tests"),
+            draft=words["draft"],
         )
         return Response(VersionSerializer(version).data, status=201)
+
+    @extend_schema(request=TestsRequestSerializer, responses=TestsRunSerializer)
+    @action(detail=True, methods=["post"])
+    def tests(self, request: Request, pk: str) -> Response:
+        """Run the policy's tests, on a draft of it or with a draft of them where these are sent. Nothing is kept."""
+        asked = TestsRequestSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        newest = self.get_object().versions.order_by("-number").first()
+        source = asked.validated_data.get("source") or (newest.source if newest else "")
+        tests = asked.validated_data.get("tests", newest.tests if newest else "")
+        outcomes = run_tests(parse_policy(source), tests)
+        passed = sum(outcome.passed for outcome in outcomes)
+        found = {"passed": passed, "failed": len(outcomes) - passed, "results": outcomes}
+        return Response(TestsRunSerializer(found).data)
 
     @extend_schema(responses=VersionSerializer(many=True))
     @action(detail=True, pagination_class=None, filter_backends=[])
@@ -199,6 +295,17 @@ class PolicyViewSet(
         """Every version of the policy, newest first."""
         rows = self.get_object().versions.select_related("policy", "author")[:500]
         return Response(VersionSerializer(rows, many=True).data)
+
+    @extend_schema(responses=VocabularySerializer)
+    @action(detail=False, pagination_class=None, filter_backends=[])
+    def vocabulary(self, request: Request) -> Response:
+        """What conditions may use, and a library of ready rules: for editors."""
+        words = [
+            {"name": name, "type": str(type_), "about": about, "words": list(type_.words)}
+            for name, type_, about in vocabulary.listed()
+        ]
+        found = {"words": words, "functions": list(METHODS), "library": library()}
+        return Response(VocabularySerializer(found).data)
 
     @extend_schema(request=SourceSerializer, responses=CheckedSerializer)
     @action(detail=False, methods=["post"])
@@ -209,31 +316,15 @@ class PolicyViewSet(
         rules = parse_policy(asked.validated_data["source"])
         return Response({"name": rules.name, "rules": [r.id for r in rules.rules]})
 
-    @extend_schema(request=SimulateSerializer, responses=SimulatedSerializer(many=True))
-    @action(detail=False, methods=["post"], pagination_class=None, filter_backends=[])
-    def simulate(self, request: Request) -> Response:
-        """What a draft would say of images now (those named, else the newest); nothing is kept."""
-        user: Any = request.user
-        require(user, Permission.POLICY_READ, anywhere=True)
-        asked = SimulateSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        rules = parse_policy(asked.validated_data["source"])
-        stage = Gate(asked.validated_data["stage"])
-        named = asked.validated_data.get("images")
-        images = (
-            [find_image(user, name) for name in named]
-            if named
-            else list(Image.objects.visible_to(user).order_by("-first_seen_at", "-id")[:SIMULATED])
-        )
-        now = timezone.now()
-        found = []
-        for image in images:
-            draft = simulate(rules, image, stage, now)
-            current = verdict_of(image, stage, now).verdict
-            found.append({"image": image.digest, "now": current, "then": draft["verdict"], "document": draft})
-        return Response(found)
 
-
+@extend_schema_view(
+    list=extend_schema(
+        parameters=[
+            OpenApiParameter("policy", str, description="Only versions of the policy of this name."),
+            OpenApiParameter("gates", bool, description="Only the version that gates, or only the others."),
+        ]
+    )
+)
 class PolicyVersionViewSet(viewsets.ReadOnlyModelViewSet[PolicyVersion]):
     """Policy versions; `activate` lets one gate."""
 
@@ -242,12 +333,29 @@ class PolicyVersionViewSet(viewsets.ReadOnlyModelViewSet[PolicyVersion]):
     lookup_value_regex = r"[0-9]{1,18}"
     ordering = "-id"
 
-    @extend_schema(request=None, responses=VersionSerializer)
+    def get_queryset(self) -> QuerySet[PolicyVersion]:
+        rows = super().get_queryset()
+        if self.action != "list":
+            return rows
+        if name := text_of(self.request, "policy"):
+            rows = rows.filter(policy__name=name)
+        gates = flag_of(self.request, "gates")
+        if gates is None:
+            return rows
+        active_version()
+        gating = Q(policy__is_gating=True, policy__active_version=F("pk"))
+        return rows.filter(gating if gates else ~gating)
+
+    @extend_schema(request=ActivationSerializer, responses=VersionSerializer)
     @action(detail=True, methods=["post"])
     def activate(self, request: Request, pk: str) -> Response:
-        """Let this version gate from now on; every verdict is asked again."""
+        """Let this version gate from now on; every verdict is asked again. With `modes` it is tried, as one more
+        version that observes or warns at these gates."""
         user: Any = request.user
-        return Response(VersionSerializer(activate_version(int(pk), actor=user)).data)
+        asked = ActivationSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        modes = check_modes(asked.validated_data["modes"]) if "modes" in asked.validated_data else None
+        return Response(VersionSerializer(activate_version(int(pk), actor=user, modes=modes)).data)
 
 
 _DEFLATE = re.compile(r"(?:^|,)\s*deflate\s*(?:,|$|;\s*q=(?!0(?:\.0*)?\s*(?:,|$)))", re.IGNORECASE)
@@ -285,6 +393,9 @@ class VerdictView(APIView):
             OpenApiParameter("image", str, description="A digest or a reference."),
             OpenApiParameter("stage", str, enum=list(STAGES), description="Only this gate."),
             OpenApiParameter("verdict", str, enum=list(VERDICTS), description="Only this answer."),
+            OpenApiParameter(
+                "observed", str, enum=list(VERDICTS), description="Only where a version that observed said this."
+            ),
             OpenApiParameter("before", OpenApiTypes.DATETIME, description="Judged before this instant."),
         ]
     )
@@ -312,6 +423,8 @@ class EvaluationViewSet(viewsets.ReadOnlyModelViewSet[Evaluation]):
             rows = rows.filter(stage=stage)
         if verdict := choice_of(self.request, "verdict", VERDICTS):
             rows = rows.filter(verdict=verdict)
+        if observed := choice_of(self.request, "observed", VERDICTS):
+            rows = rows.filter(observed=observed)
         if before := time_of(self.request, "before"):
             rows = rows.filter(evaluated_at__lt=before)
         return rows

@@ -21,6 +21,7 @@ class PoliciesConfig(AppConfig):
         verdicts.register(services.build_verdict)
         scans.SCANNED.append(services.follow_scan)
         decisions.FOLLOWERS.append(services.follow_decisions)
+        decisions.PARTED.append(services.follow_parted)
         findings.RISKS_CHANGED.append(services.follow_risks)
         findings.IMAGES_CHANGED.append(services.follow_images)
         images.REPOSITORY_FOLLOWERS.append(services.follow_repository)

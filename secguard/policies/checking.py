@@ -32,6 +32,8 @@ from secguard.policies.expressions import (
 from secguard.policies.vocabulary import BOOL, DOUBLE, FUNCTIONS, INT, RECORDS, STRING, VARIABLES, Type
 from secguard.yamlsource import did_you_mean
 
+MAX_LOOPS: Final = 2
+"""Macros inside of one another: each goes through a list once for every item of the one around it."""
 ANY: Final = Type("unknown")
 """Of what was already found wrong, and of an empty list's items: fits everything, so that one mistake is told once."""
 _NUMBERS: Final = frozenset({"int", "double"})
@@ -42,14 +44,18 @@ _METHODS: Final = (*_MACROS, *_STRING_METHODS, "size")
 _FUNCTION_NAMES: Final = (*_CONVERSIONS, *FUNCTIONS, "has", "size")
 
 
+METHODS: Final = (*_METHODS, *_FUNCTION_NAMES)
+"""Everything that a condition may call."""
+
+
 class Mistake(Struct, frozen=True):
     at: int
     message: str
 
 
-def check(expr: Expr, variables: tuple[str, ...]) -> list[Mistake]:
+def check(expr: Expr, variables: tuple[str, ...], max_loops: int = MAX_LOOPS) -> list[Mistake]:
     """What is wrong with a condition that may use ``variables`` of the vocabulary; empty where nothing is."""
-    checker = _Checker({name: VARIABLES[name] for name in variables})
+    checker = _Checker({name: VARIABLES[name] for name in variables}, max_loops)
     found = checker.type_of(expr)
     if found.name not in ("bool", ANY.name):
         checker.mistake(expr, f"a condition must be true or false; this is {_a(found)}")
@@ -71,8 +77,8 @@ def _fit(one: Type, other: Type) -> bool:
 
 
 class _Checker:
-    def __init__(self, names: dict[str, Type]) -> None:
-        self._names = names
+    def __init__(self, names: dict[str, Type], max_loops: int) -> None:
+        self._names, self._max_loops = names, max_loops
         self.mistakes: list[Mistake] = []
 
     def mistake(self, expr: Expr, message: str) -> Type:
@@ -352,6 +358,11 @@ class _Checker:
         variable, body = expr.args
         if not isinstance(variable, Name):
             return self.mistake(variable, f"the first argument of {expr.name}() is a new name, such as x")
+        if len(self._names.keys() - VARIABLES.keys()) >= self._max_loops:
+            return self.mistake(
+                expr,
+                f"{expr.name}() inside of {self._max_loops} others goes through too much for a gate; split the rule",
+            )
         if variable.name in VARIABLES or variable.name in self._names:
             return self.mistake(variable, f"{variable.name!r} already means something; choose another name")
         items = STRING if owner.name == "map" else (owner.of or ANY)
@@ -363,7 +374,7 @@ class _Checker:
         return Type("list", items) if expr.name == "filter" else BOOL
 
     def _body(self, name: str, type_: Type, body: Expr) -> Type:
-        inner = _Checker({**self._names, name: type_})
+        inner = _Checker({**self._names, name: type_}, self._max_loops)
         result = inner.type_of(body)
         self.mistakes.extend(inner.mistakes)
         return result

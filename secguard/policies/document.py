@@ -12,12 +12,16 @@ from secguard.policies.facts import Facts, FindingFact
 
 MAX_LISTED = 1000
 """Findings spelled out for one reason; ``findings_total`` says how many there are."""
+MAX_OBSERVED = 20
 MAX_LINKED_RISKS = 50
 """A link stays below what browsers and proxies take (about 2,000 characters)."""
 
 
-def render(verdict: Verdict, facts: Facts, public_url: str) -> bytes:
-    """The document's bytes: what the evaluation said, with each reason's findings spelled out from the same facts."""
+def render(verdict: Verdict, facts: Facts, public_url: str, observed: Verdict | None = None) -> bytes:
+    """The document's bytes: what the evaluation said, with each reason's findings spelled out from the same facts.
+
+    ``observed`` is what a version that observes would have said.
+    """
     document: dict[str, Any] = msgspec.to_builtins(verdict)
     by_id = {f.id: f for f in facts.findings}
     for reason in document["reasons"]:
@@ -26,7 +30,17 @@ def render(verdict: Verdict, facts: Facts, public_url: str) -> bytes:
         exception = reason["remedy"].get("exception")
         if exception:
             exception["url"] = exception_url(public_url, exception["risks"], verdict.image)
+    if observed is not None:
+        document["observed"] = _observed(observed)
     return msgspec.json.encode(document, order="deterministic")
+
+
+def _observed(verdict: Verdict) -> dict[str, Any]:
+    reasons = [
+        {"rule": r.rule, "effect": r.effect, "message": r.message, "findings_total": len(r.findings)}
+        for r in verdict.reasons[:MAX_OBSERVED]
+    ]
+    return {"verdict": verdict.verdict, "reasons": reasons}
 
 
 def exception_url(public_url: str, risks: list[int], digest: str) -> str:

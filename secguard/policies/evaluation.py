@@ -31,11 +31,15 @@ RECALLED: Final = "recalled"
 PASS: Final = "pass"  # noqa: S105
 
 
-class PolicyRef(Struct, frozen=True):
+class PolicyRef(Struct, frozen=True, omit_defaults=True):
     """Which policy judged; a verdict without it could not be reproduced (DESIGN rule 7)."""
 
     name: str
     version: int
+    mode: str = "enforce"
+    """What the version does at this gate: ``observe`` and ``warn`` while it is tried (``staging``)."""
+    decided_by: int | None = None
+    """While it observes: the id of the version whose rules decided."""
 
 
 class Upgrade(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):

@@ -29,7 +29,7 @@ from msgspec import Struct
 from yaml.nodes import MappingNode
 
 from secguard.errors import Invalid
-from secguard.policies.checking import check
+from secguard.policies.checking import MAX_LOOPS, check
 from secguard.policies.expressions import ExpressionError, canonical, parse
 from secguard.policies.facts import Gate
 from secguard.policies.reachability import why_never
@@ -104,28 +104,31 @@ _ID: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
 @lru_cache(maxsize=64)
-def parse_policy(text: str) -> Policy:
-    """The policy that ``text`` describes; raises ``PolicyError`` with every fault found, in the order of the text."""
+def parse_policy(text: str, *, is_kept: bool = False) -> Policy:
+    """The policy that ``text`` describes; raises ``PolicyError`` with every fault found, in the order of the text.
+
+    One that ``is_kept`` already was taken when conditions might loop deeper: what was judged by it can be judged again.
+    """
     source = Source(text)
     node = parse_yaml(source, MAX_BYTES)
-    policy = _policy(source, node) if node is not None else None
+    policy = _policy(source, node, MAX_BYTES if is_kept else MAX_LOOPS) if node is not None else None
     if source.problems or policy is None:
         raise PolicyError(source.problems)
     return policy
 
 
-def _policy(source: Source, node: MappingNode) -> Policy:
+def _policy(source: Source, node: MappingNode, max_loops: int) -> Policy:
     top = Section(source, node, "the policy")
     name = top.take_text("name", required=True, max_length=100)
     description = top.take_text("description", max_length=2000)
     sections = top.take_sections("rules", "rule", MAX_RULES)
     top.close()
-    rules = [_rule(section) for section in sections]
+    rules = [_rule(section, max_loops) for section in sections]
     _check_repetition(sections, rules)
     return Policy(name=name, description=description, rules=tuple(rules))
 
 
-def _rule(section: Section) -> Rule:
+def _rule(section: Section, max_loops: int) -> Rule:
     id_ = _id(section)
     description = section.take_text("description", max_length=1000)
     each = Each(section.take_choice("each", [e.value for e in Each], required=True) or Each.FINDING)
@@ -145,7 +148,7 @@ def _rule(section: Section) -> Rule:
         line=section.node.start_mark.line + 1,
     )
     section.close()
-    _check_condition(section, rule)
+    _check_condition(section, rule, max_loops)
     _check_message(section, rule)
     _check_grace(section, rule)
     return rule
@@ -163,7 +166,7 @@ def _stages(section: Section) -> tuple[Gate, ...]:
     return ALL_GATES if words is None else tuple(g for g in Gate if g.value in words)
 
 
-def _check_condition(section: Section, rule: Rule) -> None:
+def _check_condition(section: Section, rule: Rule, max_loops: int) -> None:
     if not rule.when:
         return
     try:
@@ -171,7 +174,7 @@ def _check_condition(section: Section, rule: Rule) -> None:
     except ExpressionError as e:
         section.fault("when", f"rule {rule.id}: {e.message}", e.at)
         return
-    mistakes = check(expr, VARIABLES_OF[rule.each])
+    mistakes = check(expr, VARIABLES_OF[rule.each], max_loops)
     for mistake in mistakes:
         section.fault("when", f"rule {rule.id}: {mistake.message}", mistake.at)
     if mistakes:

@@ -11,9 +11,11 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from secguard.accounts.models import User
+from secguard.accounts.models import User, owner_filter
 from secguard.images.models import Image, ImageRepository
+from secguard.policies import staging
 from secguard.policies.facts import Gate
+from secguard.policies.staging import Mode, Staged
 
 GATE_CHOICES = [(g.value, g.value) for g in Gate]
 VERDICT_CHOICES = [(v, v) for v in ("pass", "warn", "block")]
@@ -41,7 +43,9 @@ class PolicyVersion(models.Model):
     policy = models.ForeignKey(Policy, models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
     source = models.TextField()
+    tests = models.TextField(blank=True, default="", db_default="", help_text="YAML: facts, and the verdict expected")
     sha256 = models.CharField(max_length=64)
+    staging = models.JSONField(default=dict, blank=True, help_text="gate to what it does there, where it is tried")
     comment = models.CharField(max_length=300, blank=True)
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
@@ -53,6 +57,17 @@ class PolicyVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.policy_id} version {self.number}"
+
+    @property
+    def stages(self) -> dict[Gate, Staged]:
+        """What it does at each gate where it is not enforced (yet)."""
+        return staging.read(self.staging)
+
+    @property
+    def modes(self) -> list[tuple[Gate, Mode]]:
+        """Every gate with what this version does there."""
+        stages = self.stages
+        return [(gate, stages.get(gate, Staged()).mode) for gate in Gate]
 
 
 class EvaluationInput(models.Model):
@@ -80,6 +95,9 @@ class Evaluation(models.Model):
     document = models.BinaryField(help_text="the verdict document, deflated JSON")
     scans = models.JSONField(default=list, help_text="the latest scan of each scanner, as it was read")
     decision_ids = models.JSONField(default=list)
+    observed = models.CharField(
+        max_length=5, blank=True, default="", db_default="", help_text="what a version that observes would have said"
+    )
     evaluated_at = models.DateTimeField()
     valid_until = models.DateTimeField()
 
@@ -102,7 +120,7 @@ class VerdictQuerySet(models.QuerySet["Verdict"]):
         if user.sees_everything:
             return self
         places = ImageRepository.objects.filter(
-            image=OuterRef("image_id"), repository__application__team_id__in=user.team_ids
+            owner_filter(user, "repository__application"), image=OuterRef("image_id")
         )
         return self.filter(Exists(places))
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from importlib import metadata
+from typing import Any
 
+import django_filters
+import msgspec
 from django.conf import settings
 from django.db import connection
-from django.db.models import Min, QuerySet, TextField
+from django.db.models import Count, F, Max, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from secguard.accounts.models import Application, User
+from secguard.decisions.models import Decision
 from secguard.decisions.queries import judgements_of
-from secguard.decisions.queries.covering import standing_for_image
-from secguard.decisions.scope import ScopedDecision
+from secguard.decisions.queries.covering import Spot, Standing, scoped, standing_in
+from secguard.decisions.queries.standing import at_worst, lineage_of
+from secguard.decisions.scope import ScopedDecision, ScopeKind
 from secguard.decisions.vex import openvex
 from secguard.errors import NotFound
 from secguard.findings.models import OPEN, Exposure, Finding, Observation
@@ -25,11 +31,12 @@ from secguard.images import cyclonedx
 from secguard.images.bill import Bill
 from secguard.images.models import Image, ImageRepository, Repository, Tag
 from secguard.images.queries import bill_in
+from secguard.policies import replaying
 from secguard.policies.facts import DecisionFact, Facts, FindingFact, Gate, ImageFact, ScanFact
-from secguard.policies.models import Evaluation, Policy, Verdict
+from secguard.policies.models import GATE_CHOICES, VERDICT_CHOICES, Evaluation, Policy, PolicyVersion, Verdict
 from secguard.scans.lifecycle import ScanStatus
 from secguard.scans.models import Scan
-from secguard.scans.services.matching import data_of
+from secguard.scans.services.matching import data_of_images
 from secguard.signing import statements
 from secguard.signing.models import Recall
 from secguard.signing.statements import Statement, Subject, Summary
@@ -45,16 +52,46 @@ def facts_of(image: Image, stage: Gate, now: datetime) -> Facts:
 
     A fixed number of queries, whatever the image has.
     """
-    return Facts(stage=stage, image=_image_fact(image), findings=_finding_facts(image, now), scans=scan_facts(image))
+    return msgspec.structs.replace(facts_for([image], now)[image.pk], stage=stage)
 
 
-def _image_fact(image: Image) -> ImageFact:
-    places = list(
-        ImageRepository.objects.filter(image=image)
-        .select_related("repository__registry", "repository__application__team")
-        .order_by("repository__name")
-    )
-    tags = list(Tag.objects.filter(image=image).order_by("-moved_at", "name").values_list("repository_id", "name"))
+def facts_for(images: Sequence[Image], now: datetime) -> dict[int, Facts]:
+    """``facts_of`` for each of several images, for the gate ``build``: a fixed number of queries for all of them."""
+    ids = [image.pk for image in images]
+    places = _places(ids)
+    heads, findings, scans = _image_facts(images, places), _finding_facts(ids, places, now), _scan_facts(ids)
+    return {
+        pk: Facts(stage=Gate.BUILD, image=heads[pk], findings=findings.get(pk, ()), scans=scans.get(pk, ()))
+        for pk in ids
+    }
+
+
+def _places(image_ids: Sequence[int]) -> dict[int, list[ImageRepository]]:
+    found: dict[int, list[ImageRepository]] = {pk: [] for pk in image_ids}
+    rows = ImageRepository.objects.filter(image__in=image_ids)
+    for place in rows.select_related("repository__registry", "repository__application__team").order_by(
+        "repository__name"
+    ):
+        found[place.image_id].append(place)
+    return found
+
+
+def _image_facts(images: Sequence[Image], places: Mapping[int, list[ImageRepository]]) -> dict[int, ImageFact]:
+    tags: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    rows = Tag.objects.filter(image__in=images).order_by("-moved_at", "name")
+    for image, repository, name in rows.values_list("image_id", "repository_id", "name"):
+        tags[image].append((repository, name))
+    standing = Recall.objects.standing().filter(digest__in=[image.digest for image in images])
+    recalled = dict(standing.values_list("digest", "reason"))
+    return {
+        image.pk: _image_fact(image, places[image.pk], tags[image.pk], recalled.get(image.digest, ""))
+        for image in images
+    }
+
+
+def _image_fact(
+    image: Image, places: Sequence[ImageRepository], tags: Sequence[tuple[int, str]], recalled: str
+) -> ImageFact:
     first = places[0].repository if places else None
     application = next((p.repository.application for p in places if p.repository.application), None)
     named = next((name for repository, name in tags if first and repository == first.pk), "")
@@ -76,11 +113,12 @@ def _image_fact(image: Image) -> ImageFact:
         exposed=any(p.repository.application and p.repository.application.is_exposed for p in places),
         production=any(p.repository.application and p.repository.application.is_production for p in places),
         labels={str(k): str(v) for k, v in image.labels.items()},
-        recalled=Recall.objects.standing().filter(digest=image.digest).values_list("reason", flat=True).first() or "",
+        recalled=recalled,
     )
 
 
 _COLUMNS = (
+    "image_id",
     "id",
     "risk_id",
     "risk__kind",
@@ -104,46 +142,57 @@ _COLUMNS = (
 _LABELS = {s.value: s.label for s in Severity}
 
 
-def _finding_facts(image: Image, now: datetime) -> tuple[FindingFact, ...]:
-    standing = standing_for_image(image.pk, now)
-    decisions = {risk: decision_fact(d) for risk, d in standing.chosen.items()}
-    sources = _sources(image)
-    since, due = _lineage(image)
-    facts = []
+def _finding_facts(
+    image_ids: Sequence[int], places: Mapping[int, list[ImageRepository]], now: datetime
+) -> dict[int, tuple[FindingFact, ...]]:
     # As text: most findings share their few lists of versions, and one is read only once.
-    rows = Finding.objects.filter(image=image, status=OPEN).annotate(fixes=Cast("fixed_versions", TextField()))
-    for row in rows.order_by("id").values_list(*_COLUMNS):
-        pk, risk, kind, severity, flaw, purl, package, name, version, fixes, kev, epss, cvss, title, rule, path, at = (
-            row
-        )
-        fixed = _versions(fixes)
-        facts.append(
-            FindingFact(
-                id=pk,
-                risk=risk,
-                kind=kind,
-                severity=_LABELS[severity],
-                vulnerability=flaw or "",
-                purl=purl or "",
-                package=package or "",
-                name=name or "",
-                version=version or "",
-                fixed_versions=fixed,
-                fix_available=bool(fixed),
-                known_exploited=kev,
-                epss=epss,
-                cvss_score=cvss,
-                title=title,
-                rule=rule,
-                path=path,
-                first_seen_at=min(at, since.get(risk, at)),
-                due_at=due.get(risk),
-                sources=sources.get(pk, ()),
-                decision=decisions.get(risk),
-                is_decided_in_part=risk in standing.in_part,
-            )
-        )
-    return tuple(facts)
+    rows = Finding.objects.filter(image__in=image_ids, status=OPEN).annotate(fixes=Cast("fixed_versions", TextField()))
+    by_image: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
+    for image, *columns in rows.order_by("id").values_list(*_COLUMNS):
+        by_image[image].append(tuple(columns))
+    risks = {image: {columns[1] for columns in found} for image, found in by_image.items()}
+    standing = _standing(by_image, places, now)
+    sources = _sources(image_ids)
+    lineages = _lineages(risks, places)
+    return {
+        image: tuple(_finding_fact(columns, standing[image], lineages[image], sources) for columns in found)
+        for image, found in by_image.items()
+    }
+
+
+def _finding_fact(
+    columns: tuple[Any, ...], standing: Standing, lineage: Lineage, sources: Mapping[int, tuple[str, ...]]
+) -> FindingFact:
+    pk, risk, kind, severity, flaw, purl, package, name, version, fixes, kev, epss, cvss, title, rule, path, at = (
+        columns
+    )
+    fixed = _versions(fixes)
+    since, due = lineage.get(risk, (at, None))
+    decision = standing.chosen.get(risk)
+    return FindingFact(
+        id=pk,
+        risk=risk,
+        kind=kind,
+        severity=_LABELS[severity],
+        vulnerability=flaw or "",
+        purl=purl or "",
+        package=package or "",
+        name=name or "",
+        version=version or "",
+        fixed_versions=fixed,
+        fix_available=bool(fixed),
+        known_exploited=kev,
+        epss=epss,
+        cvss_score=cvss,
+        title=title,
+        rule=rule,
+        path=path,
+        first_seen_at=min(at, since),
+        due_at=due,
+        sources=sources.get(pk, ()),
+        decision=decision_fact(decision) if decision is not None else None,
+        is_decided_in_part=risk in standing.in_part,
+    )
 
 
 @lru_cache(maxsize=16_384)
@@ -151,57 +200,118 @@ def _versions(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text))
 
 
+@lru_cache(maxsize=4096)
 def decision_fact(d: ScopedDecision) -> DecisionFact:
     scope = d.scope.value if d.scope_label == d.scope.value else f"{d.scope.value} {d.scope_label}"
     return DecisionFact(id=d.id, kind=d.kind.value, scope=scope, starts_at=d.approved_at, expires_at=d.expires_at)
 
 
-def _sources(image: Image) -> dict[int, tuple[str, ...]]:
+def _standing(
+    by_image: Mapping[int, Sequence[tuple[Any, ...]]], places: Mapping[int, list[ImageRepository]], now: datetime
+) -> dict[int, Standing]:
+    """{image: what is decided about its open risks}: ``standing_for_image`` of each, in two queries at most."""
+    where = {image: _spots(places[image]) for image in by_image}
+    everywhere = [spot for found in where.values() for spot in found]
+    inside = (
+        Q(scope_kind=ScopeKind.ORGANISATION.value)
+        | Q(image_id__in=list(by_image))
+        | Q(repository_id__in={spot.repository for spot in everywhere})
+        | Q(application_id__in={spot.application for spot in everywhere if spot.application is not None})
+    )
+    open_risks = Finding.objects.filter(image__in=list(by_image), status=OPEN).values("risk_id")
+    by_risk: dict[int, list[Decision]] = defaultdict(list)
+    for decision in Decision.objects.in_force(now).filter(inside, risk_id__in=open_risks).defer("reason"):
+        by_risk[decision.risk_id].append(decision)
+    decided_on = ((risk, d) for risk, rows in by_risk.items() for d in rows)
+    lineage = lineage_of(decided_on, {spot.repository for spot in everywhere})
+    found = {}
+    for image, rows in by_image.items():
+        known = at_worst(
+            (risk, severity, _versions(fixes), kev, epss)
+            for _, risk, _, severity, _, _, _, _, _, fixes, kev, epss, *_ in rows
+            if risk in by_risk
+        )
+        decided = [(scoped(d), d) for risk in known for d in by_risk[risk]]
+        found[image] = standing_in(image, where[image], decided, known, now, lineage=lineage)
+    return found
+
+
+def _spots(places: Sequence[ImageRepository]) -> list[Spot]:
+    owned = [(p.repository_id, p.repository.application) for p in places]
+    return [Spot(pk, a.pk, a.team_id, a.is_exposed) if a else Spot(pk, None, None, None) for pk, a in owned]
+
+
+def _sources(image_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
     found: dict[int, list[str]] = defaultdict(list)
-    rows = Observation.objects.filter(finding__image=image, finding__status=OPEN, withdrawn_at=None)
+    rows = Observation.objects.filter(finding__image__in=image_ids, finding__status=OPEN, withdrawn_at=None)
     for finding, scanner in rows.order_by("scanner").values_list("finding_id", "scanner"):
         found[finding].append(scanner)
     return {finding: tuple(names) for finding, names in found.items()}
 
 
-def _lineage(image: Image) -> tuple[dict[int, datetime], dict[int, datetime]]:
-    """(risk to first seen in the image's repositories, risk to its deadline): a rebuild begins no grace anew."""
-    repositories = image.places.values("repository_id")
-    rows = (
-        Exposure.objects.filter(repository_id__in=repositories)
-        .values_list("risk_id")
-        .annotate(Min("since"), Min("due_at"))
+Lineage = Mapping[int, tuple[datetime, datetime | None]]
+"""{risk: (first seen in the image's repositories, its deadline)}: a rebuild begins no grace anew."""
+
+
+def _lineages(risks: Mapping[int, set[int]], places: Mapping[int, list[ImageRepository]]) -> dict[int, Lineage]:
+    """Each image's lineage, as far as its open risks go. One query."""
+    repositories = {p.repository_id for image in risks for p in places[image]}
+    wanted = set().union(*risks.values())
+    by_repository: dict[int, dict[int, tuple[datetime, datetime | None]]] = defaultdict(dict)
+    rows = Exposure.objects.filter(repository_id__in=repositories).values_list(
+        "repository_id", "risk_id", "since", "due_at"
     )
-    since, due = {}, {}
-    for risk, first, deadline in rows:
-        since[risk] = first
-        if deadline is not None:
-            due[risk] = deadline
-    return since, due
+    for repository, risk, since, due in rows.iterator() if risks else ():
+        if risk in wanted:
+            by_repository[repository][risk] = (since, due)
+    return {
+        image: _lineage(found, [by_repository[p.repository_id] for p in places[image]])
+        for image, found in risks.items()
+    }
 
 
-def scan_facts(image: Image) -> tuple[ScanFact, ...]:
-    """The latest finished scan of each scanner.
+def _lineage(risks: set[int], repositories: Sequence[Lineage]) -> Lineage:
+    found = {}
+    for risk in risks:
+        rows = [repository[risk] for repository in repositories if risk in repository]
+        if rows:
+            deadlines = [due for _, due in rows if due is not None]
+            found[risk] = (min(since for since, _ in rows), min(deadlines, default=None))
+    return found
+
+
+def _scan_facts(image_ids: Sequence[int]) -> dict[int, tuple[ScanFact, ...]]:
+    """The latest finished scan of each scanner on each image.
 
     An inventory that is known here is held against each advisory that comes, without another scan: the data of the
     scan that listed it last is as old as what was imported last.
     """
-    latest: dict[str, Scan] = {}
-    rows = Scan.objects.filter(image=image, status=ScanStatus.FINISHED).order_by("-id")
-    for scan in rows.only("id", "scanner", "finished_at", "is_complete", "covers", "database_updated_at")[:200]:
-        latest.setdefault(scan.scanner, scan)
-    fresh = max((s.pk for s in latest.values() if s.is_complete and s.database_updated_at), default=None)
-    imported = data_of(image) if fresh else None
-    return tuple(
-        ScanFact(
-            id=s.pk,
-            scanner=s.scanner,
-            finished_at=s.finished_at or s.created_at,
-            complete=s.is_complete,
-            covers=tuple(s.covers),
-            database_updated_at=_latest(s.database_updated_at, imported if s.pk == fresh else None),
-        )
-        for _, s in sorted(latest.items())
+    finished = Scan.objects.filter(image__in=image_ids, status=ScanStatus.FINISHED).order_by()
+    newest = finished.values("image_id", "scanner").annotate(newest=Max("id")).values("newest")
+    by_image: dict[int, list[Scan]] = defaultdict(list)
+    columns = ("id", "image_id", "scanner", "finished_at", "created_at", "is_complete", "covers", "database_updated_at")
+    for scan in Scan.objects.filter(pk__in=newest).order_by("scanner").only(*columns):
+        if scan.image_id is not None:
+            by_image[scan.image_id].append(scan)
+    fresh = {
+        image: max((s.pk for s in scans if s.is_complete and s.database_updated_at), default=None)
+        for image, scans in by_image.items()
+    }
+    imported = data_of_images([image for image, scan in fresh.items() if scan is not None])
+    return {
+        image: tuple(_scan_fact(s, imported.get(image) if s.pk == fresh[image] else None) for s in scans)
+        for image, scans in by_image.items()
+    }
+
+
+def _scan_fact(scan: Scan, imported: datetime | None) -> ScanFact:
+    return ScanFact(
+        id=scan.pk,
+        scanner=scan.scanner,
+        finished_at=scan.finished_at or scan.created_at,
+        complete=scan.is_complete,
+        covers=tuple(scan.covers),
+        database_updated_at=_latest(scan.database_updated_at, imported),
     )
 
 
@@ -217,6 +327,34 @@ def stale_verdicts(now: datetime) -> QuerySet[Verdict]:
         return past
     other = Verdict.objects.exclude(evaluation__policy_version=policy.active_version_id)
     return past | other
+
+
+def observing(user: User, version: PolicyVersion, now: datetime) -> QuerySet[Verdict]:
+    """Answers that hold at ``now`` for images that ``user`` may see, where ``version`` observed and differs.
+
+    One that holds no more may name who had the image before; it is judged anew soon.
+    """
+    rows = Verdict.objects.visible_to(user).filter(evaluation__policy_version=version, valid_until__gt=now)
+    rows = rows.exclude(evaluation__observed="").exclude(evaluation__observed=F("verdict"))
+    return rows.select_related("image", "evaluation")
+
+
+def observed(user: User, version: PolicyVersion, now: datetime) -> list[tuple[str, str, str, int]]:
+    """(gate, the verdict that holds, what ``version`` would say, how many images) of ``observing``."""
+    rows = observing(user, version, now).values_list("stage", "verdict", "evaluation__observed").annotate(n=Count("id"))
+    return list(rows.order_by("stage", "verdict", "evaluation__observed"))
+
+
+class ObservedFilter(django_filters.FilterSet):
+    gate = django_filters.ChoiceFilter(label="Gate", field_name="stage", choices=GATE_CHOICES)
+    holds = django_filters.ChoiceFilter(label="What holds", field_name="verdict", choices=VERDICT_CHOICES)
+    would = django_filters.ChoiceFilter(
+        label="What it would say", field_name="evaluation__observed", choices=VERDICT_CHOICES
+    )
+
+    class Meta:
+        model = Verdict
+        fields: list[str] = []
 
 
 def stored_document(user: User, digest: str, stage: Gate, now: datetime) -> bytes | None:
@@ -258,6 +396,23 @@ def _stored_answer(teams: int) -> str:
         )
         """.replace("@", ", ".join(["%s"] * teams))
     return statement.format_map(tables)
+
+
+def shown_to(user: User, evaluation: Evaluation, document: dict[str, Any]) -> dict[str, Any]:
+    """The evaluation's ``document`` as ``user`` may read it: no other team's place, nor decision. Three queries.
+
+    The digest may have lain with another team alone when it was judged; theirs is not told to whoever got it since.
+    """
+    if user.sees_everything:
+        return document
+    place = replaying.repository_of(str(document.get("reference") or ""))
+    seen = Repository.objects.visible_to(user).filter(name=place).values_list("name", flat=True)
+    decisions = Decision.objects.visible_to(user).filter(pk__in=evaluation.decision_ids).values_list("pk", flat=True)
+    named = Repository.objects.filter(name=place).values_list(
+        "registry__host", "application__slug", "application__team__slug"
+    )
+    owners = {name for row in named for name in row if name}
+    return replaying.shown(document, set(seen), set(decisions), owners)
 
 
 # --- what goes along with an image, for others ---

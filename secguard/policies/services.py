@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -21,23 +22,28 @@ from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.audit.actions import Action
 from secguard.audit.services import record
+from secguard.bulk import among
 from secguard.decisions.models import Decision
 from secguard.decisions.queries import applicable_for_image
 from secguard.decisions.scope import ScopeKind
-from secguard.errors import Conflict, NotFound
+from secguard.errors import Conflict, Invalid, NotFound
 from secguard.findings.models import OPEN, Finding
 from secguard.images.models import Image, ImageRepository, Repository
 from secguard.jobs import services as job_services
 from secguard.jobs.lifecycle import Queue
 from secguard.jobs.registry import Run
 from secguard.policies import facts as fact_bytes
+from secguard.policies import policytests, staging
 from secguard.policies.document import render
 from secguard.policies.evaluation import PolicyRef, evaluate
+from secguard.policies.evaluation import Verdict as Answer
 from secguard.policies.facts import Facts, Gate
 from secguard.policies.language import Policy as Rules
 from secguard.policies.language import parse_policy
 from secguard.policies.models import Evaluation, EvaluationInput, Policy, PolicyVersion, Verdict
+from secguard.policies.policytests import Outcome
 from secguard.policies.queries import facts_of, gating_policy, stale_verdicts, statements_of
+from secguard.policies.staging import Mode, Staged
 from secguard.scans.models import Scan
 from secguard.signing.models import Recall
 from secguard.signing.statements import Statement
@@ -49,6 +55,8 @@ SETTLE = "policies.settle"
 DEFAULT = Path(__file__).resolve().parent / "defaults.yaml"
 DEFAULT_NAME = "default"
 BATCH = 200
+TESTS_SECONDS = 10.0
+"""How long the tests of a policy may take before a save is refused."""
 JUDGED: list[Callable[[Image, Mapping[Gate, Verdict]], None]] = []
 """Called inside the transaction with what an image was judged to be; upper apps add themselves."""
 SETTLED = 500
@@ -78,40 +86,77 @@ def _install_default() -> PolicyVersion:
 @lru_cache(maxsize=32)
 def rules_of(sha256: str, source: str) -> Rules:
     """A kept version's source, compiled once in a process. ``sha256`` makes the key short."""
-    return parse_policy(source)
+    return parse_policy(source, is_kept=True)
 
 
 @transaction.atomic
-def create_version(name: str, source: str, *, comment: str = "", actor: User, activate: bool = False) -> PolicyVersion:
-    """Keep ``source`` as the next version of policy ``name`` (made where it is new).
+def create_version(
+    name: str,
+    source: str,
+    *,
+    comment: str = "",
+    actor: User,
+    activate: bool = False,
+    tests: str | None = None,
+    draft: bool = False,
+) -> PolicyVersion:
+    """Keep ``source`` as the next version of policy ``name`` (made where it is new), with its ``tests``.
 
-    Raises ``NotAllowed``, ``PolicyError`` (``Invalid`` with every fault's line and column), and ``Conflict`` where the
-    newest version says exactly this already.
+    Without ``tests`` those of the version before stay. They are run first; with ``draft`` a version whose tests fail is
+    kept all the same, and does not gate before they pass.
+
+    Raises ``NotAllowed``, ``PolicyError`` and ``TestsError`` (``Invalid`` with every fault's line and column),
+    ``Invalid`` where tests fail, and ``Conflict`` where the newest version says exactly this already.
     """
     require(actor, Permission.POLICY_EDIT)
     text = source.replace("\r\n", "\n")
-    parse_policy(text)
+    rules = parse_policy(text)
     active_version()
     policy, _ = Policy.objects.select_for_update().get_or_create(name=name)
     newest = policy.versions.order_by("-number").first()
-    if newest is not None and newest.sha256 == _sha256(text.encode()):
+    given = tests.replace("\r\n", "\n") if tests is not None else newest.tests if newest is not None else ""
+    if newest is not None and newest.sha256 == _sha256(text.encode()) and newest.tests == given:
         raise Conflict(
             f"Version {newest.number} of policy {name!r} says exactly this already; change something, or activate it.",
             code="policy-unchanged",
         )
-    version = _add(policy, text, comment, actor)
+    outcomes = run_tests(rules, given)
+    if not draft:
+        _require_passed(outcomes)
+    version = _add(policy, text, comment, actor, given)
     if activate:
         activate_version(version.pk, actor=actor)
         version.refresh_from_db()
     return version
 
 
-def _add(policy: Policy, source: str, comment: str, actor: User | None) -> PolicyVersion:
+def run_tests(rules: Rules, tests: str) -> list[Outcome]:
+    """What becomes of each of the policy's tests; raises ``TestsError``, and ``Invalid`` where they take too long."""
+    began = time.monotonic()
+    return policytests.run(
+        rules, policytests.parse_tests(tests, rules), late=lambda: time.monotonic() - began > TESTS_SECONDS
+    )
+
+
+def _require_passed(outcomes: Sequence[Outcome]) -> None:
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    if failed:
+        raise Invalid(
+            f"{len(failed)} of the policy's {len(outcomes)} tests fail. {failed[0]}. Mend the policy or the test, or "
+            "save it as a draft, which does not gate.",
+            code="policy-tests",
+            where="tests",
+            errors=[{"line": o.line, "where": o.name, "detail": str(o)} for o in failed],
+        )
+
+
+def _add(policy: Policy, source: str, comment: str, actor: User | None, tests: str = "") -> PolicyVersion:
     highest = policy.versions.aggregate(n=Max("number"))["n"] or 0
     version = PolicyVersion.objects.create(
         policy=policy,
         number=highest + 1,
         source=source,
+        tests=tests,
         sha256=_sha256(source.encode()),
         comment=comment.strip()[:300],
         author=actor,
@@ -120,11 +165,33 @@ def _add(policy: Policy, source: str, comment: str, actor: User | None) -> Polic
     return version
 
 
+def rules_in_force(version: PolicyVersion) -> Rules:
+    """What decides at each gate while ``version`` is the active one: its own rules, but for gates where it is staged.
+
+    One query more for a version that observes somewhere.
+    """
+    own, stages = rules_of(version.sha256, version.source), version.stages
+    if not stages:
+        return own
+    deciding = PolicyVersion.objects.in_bulk([s.decided_by for s in stages.values() if s.decided_by is not None])
+    parts = {}
+    for gate, stage in stages.items():
+        if stage.decided_by is None:
+            parts[gate] = staging.Part(own, stage.mode)
+        else:
+            other = deciding[stage.decided_by]
+            parts[gate] = staging.Part(rules_of(other.sha256, other.source), stage.decided_as)
+    return staging.composed(own, parts)
+
+
 @transaction.atomic
-def activate_version(version_id: int, *, actor: User) -> PolicyVersion:
+def activate_version(version_id: int, *, actor: User, modes: Mapping[Gate, Mode] | None = None) -> PolicyVersion:
     """Let this version gate from now on; every stored verdict is asked again before it counts.
 
-    Raises ``NotAllowed``, ``NotFound``, and ``Conflict`` where it gates already.
+    With ``modes`` it is tried: kept as one more version that observes or warns at these gates, and that gates; with
+    empty ones it is enforced at every gate, though it was tried before. Returns the version that gates.
+
+    Raises ``NotAllowed``, ``NotFound``, ``Conflict`` where it gates already, and ``Invalid`` where its tests fail.
     """
     require(actor, Permission.POLICY_ACTIVATE)
     version = PolicyVersion.objects.select_related("policy").filter(pk=version_id).first()
@@ -132,12 +199,44 @@ def activate_version(version_id: int, *, actor: User) -> PolicyVersion:
         raise NotFound(f"There is no policy version {version_id}.")
     policies = list(Policy.objects.select_for_update().filter(Q(is_gating=True) | Q(pk=version.policy_id)))
     policy = next(p for p in policies if p.pk == version.policy_id)
+    if modes:
+        version = _stage(policies, version, modes, actor)
+    elif modes is not None and version.staging:
+        version = _untried(version)
     if policy.is_gating and policy.active_version_id == version.pk:
         raise Conflict(f"{version.policy.name} version {version.number} gates already.", code="policy-active")
+    _require_passed(run_tests(rules_of(version.sha256, version.source), version.tests))
     Policy.objects.filter(is_gating=True).exclude(pk=policy.pk).update(is_gating=False)
     version.policy = policy
     _activate(policy, version, actor, timezone.now())
     return version
+
+
+def _stage(
+    policies: Sequence[Policy], version: PolicyVersion, modes: Mapping[Gate, Mode], actor: User
+) -> PolicyVersion:
+    """One more version with the rules of ``version``, that observes or warns as ``modes`` say."""
+    before = next((p.active_version for p in policies if p.is_gating and p.active_version), None)
+    before = before or active_version()
+    found = staging.staged(modes, before.stages, before.pk)
+    same_rules = before.sha256 == version.sha256 and before.policy_id == version.policy_id
+    if same_rules and {g: s.mode for g, s in before.stages.items()} == dict(modes):
+        raise Conflict(f"{version.policy.name} version {before.number} does that already.", code="policy-active")
+    made = _add(version.policy, version.source, _staged_words(version, modes), actor, version.tests)
+    made.staging = msgspec.to_builtins(found)
+    made.save(update_fields=["staging"])
+    return made
+
+
+def _untried(version: PolicyVersion) -> PolicyVersion:
+    """The version that was tried as ``version``: the same rules and tests, enforced at every gate."""
+    same = version.policy.versions.filter(sha256=version.sha256, tests=version.tests, number__lt=version.number)
+    return next(v for v in same.select_related("policy").order_by("-number") if not v.staging)
+
+
+def _staged_words(version: PolicyVersion, modes: Mapping[Gate, Mode]) -> str:
+    told = ", ".join(f"{mode.value}s at {gate.value}" for gate, mode in modes.items())
+    return f"version {version.number}, which {told}: {version.comment}".rstrip(": ")
 
 
 def _activate(policy: Policy, version: PolicyVersion, actor: User | None, now: datetime) -> None:
@@ -156,7 +255,8 @@ def _record(action: Action, version: PolicyVersion, actor: User | None) -> None:
         subject_type="policy",
         subject_id=version.policy_id,
         subject=f"{version.policy.name} version {version.number}",
-        details={"sha256": version.sha256, "comment": version.comment},
+        details={"sha256": version.sha256, "comment": version.comment}
+        | ({"staging": version.staging} if version.staging else {}),
     )
 
 
@@ -191,15 +291,15 @@ def judge(image: Image, stages: Sequence[Gate], now: datetime | None = None) -> 
 
 
 def _judge(image: Image, facts: Facts, version: PolicyVersion, now: datetime) -> Verdict:
-    rules = rules_of(version.sha256, version.source)
-    answer = evaluate(rules, facts, now, policy_ref=PolicyRef(name=version.policy.name, version=version.number))
+    answer, observed = _answer(version, facts, now)
     evaluation = Evaluation.objects.create(
         image=image,
         stage=facts.stage,
         verdict=answer.verdict,
         policy_version=version,
         input=_keep(facts),
-        document=zlib.compress(render(answer, facts, settings.PUBLIC_URL), 1),
+        document=zlib.compress(render(answer, facts, settings.PUBLIC_URL, observed), 1),
+        observed=observed.verdict if observed is not None else "",
         scans=msgspec.to_builtins(facts.scans),
         decision_ids=sorted({f.decision.id for f in facts.findings if f.decision}),
         evaluated_at=now,
@@ -218,6 +318,16 @@ def _judge(image: Image, facts: Facts, version: PolicyVersion, now: datetime) ->
     return verdict
 
 
+def _answer(version: PolicyVersion, facts: Facts, now: datetime) -> tuple[Answer, Answer | None]:
+    """(the verdict, and what the version would have said where it only observes)."""
+    stage = version.stages.get(facts.stage, Staged())
+    ref = PolicyRef(version.policy.name, version.number, stage.mode.value, stage.decided_by)
+    answer = evaluate(rules_in_force(version), facts, now, policy_ref=ref)
+    if stage.mode is not Mode.OBSERVE:
+        return answer, None
+    return answer, evaluate(rules_of(version.sha256, version.source), facts, now, policy_ref=ref)
+
+
 def _keep(facts: Facts) -> EvaluationInput:
     raw = fact_bytes.encode(fact_bytes.shared(facts))
     sha256 = _sha256(raw)
@@ -232,9 +342,8 @@ def replay(evaluation: Evaluation) -> bytes:
     """The verdict document computed again from what was stored (DESIGN rule 7): the same bytes."""
     version = evaluation.policy_version
     facts = fact_bytes.rejoined(zlib.decompress(evaluation.input.body), evaluation.stage, evaluation.scans)
-    ref = PolicyRef(name=version.policy.name, version=version.number)
-    answer = evaluate(rules_of(version.sha256, version.source), facts, evaluation.evaluated_at, policy_ref=ref)
-    return render(answer, facts, settings.PUBLIC_URL)
+    answer, observed = _answer(version, facts, evaluation.evaluated_at)
+    return render(answer, facts, settings.PUBLIC_URL, observed)
 
 
 def document_of(verdict: Verdict) -> dict[str, Any]:
@@ -293,11 +402,30 @@ def follow_decisions(decisions: list[Decision]) -> None:
     """
     for images in _covered(decisions):
         forget(images)
+    _settle_soon(decisions)
+
+
+def _settle_soon(decisions: list[Decision]) -> None:
     ids = sorted(d.pk for d in decisions)
     for start in range(0, len(ids), SETTLED):
         chunk = ids[start : start + SETTLED]
         key = _sha256(repr(chunk).encode())
         job_services.enqueue(SETTLE, {"decisions": chunk}, key=key, queue=Queue.SCHEDULED, again=True)
+
+
+def follow_parted(decisions: list[Decision], repositories: Collection[int]) -> None:
+    """``decisions.services.PARTED``: no stored verdict counts on what lies there and rests on one of these decisions.
+
+    Without the images' locks, which come before those that the caller holds; what is judged in this very moment, on
+    what stood before, has ``settle`` behind it.
+    """
+    there = ImageRepository.objects.filter(repository__in=among(sorted(repositories))).values("image_id")
+    risks = among(sorted({d.risk_id for d in decisions}))
+    images = Finding.objects.filter(image__in=there, risk__in=risks, status=OPEN).values("image_id")
+    now = timezone.now()
+    Verdict.objects.filter(image__in=images, valid_until__gt=now).update(valid_until=now)
+    _judge_soon()
+    _settle_soon(decisions)
 
 
 def settle(run: Run) -> Mapping[str, Any]:

@@ -209,6 +209,12 @@ VARIABLES: Final[dict[str, Type]] = {**{name: Type(name) for name in RECORDS}, "
 FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {"rank": rank}
 
 
+def listed() -> list[tuple[str, Type, str]]:
+    """(name as conditions write it, type, what it is) of every word."""
+    told = [(f"{record}.{name}", w.type, w.about) for record, words in RECORDS.items() for name, w in words.items()]
+    return [*told, ("stage", GATE, "the gate that asks")]
+
+
 def image_values(facts: Facts, now: datetime) -> dict[str, Any]:
     """Every field of ``image`` at ``now``."""
     return {name: word.read(facts, now) for name, word in IMAGE.items()}

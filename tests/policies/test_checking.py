@@ -85,6 +85,11 @@ def test_what_is_right(text):
         ("finding.sources.exists(finding, true)", 23, "already means something"),
         ("finding.sources.exists(s, size(s))", 26, "expected true or false"),
         ("finding.name.exists(s, true)", 13, "goes through a list"),
+        (
+            "image.tags.all(x, image.tags.all(y, image.tags.all(z, x != y && y != z)))",
+            47,
+            "goes through too much for a gate",
+        ),
         ("{'a': true}.a", 0, "a map written out has no use"),
         ("finding.sources['a'] == 'x'", 16, "the index of a list of string is a string; expected int"),
     ],

@@ -52,6 +52,15 @@ def test_a_rule_is_read_with_everything():
     assert (found.description, found.stages, found.grace_days, found.remedy) == ("d", (Gate.BUILD, Gate.RUN), 3, "r")
 
 
+def test_a_kept_policy_may_loop_deeper_than_a_new_one():
+    """What was judged by it must be judged again in the same way, whatever is asked of those who write one today."""
+    deep = "image.tags.all(x, image.tags.all(y, image.tags.all(z, x != y || y != z)))"
+    text = policy(f"- {{id: a, each: image, when: '{deep}', effect: block, message: m}}")
+    with pytest.raises(PolicyError, match="goes through too much"):
+        parse_policy(text)
+    assert parse_policy(text, is_kept=True).rules[0].when == deep
+
+
 def test_the_default_policy_is_right_and_asks_at_every_gate():
     default = parse_policy(DEFAULT)
     assert {gate for rule in default.rules for gate in rule.stages} == set(Gate)

@@ -1,0 +1,354 @@
+"""A passport as PDF: the same content as the JSON, for people. Pure: the document and its envelope in, bytes out.
+
+The envelope itself lies in the file as an attachment, so that the paper can be tied to what was signed: the printed
+SHA-256 is that of the envelope's payload, and ``secguard passport verify`` reads the attachment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+from xml.sax.saxutils import escape
+
+from reportlab.lib.colors import HexColor
+from reportlab.lib.enums import TA_LEFT
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.pdfbase import pdfdoc, pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import (
+    Flowable,
+    HRFlowable,
+    KeepTogether,
+    Paragraph,
+    SimpleDocTemplate,
+    Spacer,
+    Table,
+    TableStyle,
+)
+
+ATTACHED: Final = "passport.json"
+_FONTS: Final = Path(__file__).resolve().parent / "fonts"
+_PLAIN, _BOLD = "SecGuardSans", "SecGuardSans-Bold"
+_INK, _QUIET, _RULE, _TINT = HexColor(0x1B2434), HexColor(0x5B6778), HexColor(0xD5DBE3), HexColor(0xF4F6F9)
+_TONES: Final = {"pass": HexColor(0x1E7B45), "warn": HexColor(0x9A6200), "block": HexColor(0xB3261E)}
+_LABEL_WIDTH: Final = 33 * mm
+_WIDTH: Final = A4[0] - 36 * mm - 12
+"""Of a line: a frame keeps 6 points free on either side."""
+_SECTIONS: Final = (
+    ("image", "The image"),
+    ("verdicts", "Verdicts"),
+    ("findings", "Findings"),
+    ("decisions", "Decisions"),
+    ("places", "Where it lies"),
+    ("tags", "Tags"),
+    ("sbom", "Bill of materials"),
+    ("scans", "Scans"),
+    ("signatures", "Signatures"),
+    ("attestations", "Statements"),
+    ("promotions", "Promotions"),
+    ("admissions", "What clusters were answered"),
+    ("recalls", "Recalls"),
+    ("audit", "The audit log then"),
+    ("issued_by", "Issued by"),
+    ("issued_to", "Issued to"),
+    ("signed_by", "Signed by"),
+    ("left_out", "Lists that had more rows"),
+)
+_HEADS: Final = {
+    "verdicts": "{stage}",
+    "decisions": "{id}: {kind} {risk}",
+    "places": "{repository}",
+    "scans": "{id}: {scanner}",
+    "promotions": "{id}: to {environment}",
+    "signatures": "{what} by {key}",
+    "attestations": "{predicate_type}",
+    "recalls": "{recalled_at}",
+}
+
+
+def document(passport: Mapping[str, Any], payload: bytes, envelope: bytes, signatures: Sequence[str]) -> bytes:
+    """The PDF of ``passport``, whose canonical JSON is ``payload`` and which ``envelope`` holds, signed as told.
+
+    The same in gives the same bytes.
+    """
+    _register()
+    out = io.BytesIO()
+    digest = str(passport["image"]["digest"])
+    made = SimpleDocTemplate(
+        out,
+        pagesize=A4,
+        leftMargin=18 * mm,
+        rightMargin=18 * mm,
+        topMargin=18 * mm,
+        bottomMargin=20 * mm,
+        title=f"Passport of {digest}",
+        author="SecGuard",
+        invariant=1,
+    )
+    footer = f"Passport of {digest[:19]}… · issued {passport['issued_at']}"
+    made.build(list(_story(passport, payload, signatures)), canvasmaker=_canvas_of(footer, envelope))
+    return out.getvalue()
+
+
+def leaves(value: Any, label: str = "") -> Iterator[tuple[str, str]]:
+    """Each value of the document with its name, as it is printed: (``decisions id``, ``12``)."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from leaves(inner, f"{label} {name}".strip())
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from leaves(inner, label)
+    else:
+        yield label, words(value)
+
+
+def words(value: Any) -> str:
+    """A value as people read it."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def shown(text: str) -> str:
+    """The text with what this font cannot print, or would print wrongly, as its code point: ``⟨U+4E2D⟩``.
+
+    Characters without a glyph, those of scripts that run from right to left or are joined, and invisible ones, which
+    could make a line say something else than its bytes.
+    """
+    return "".join(c if _is_printable(c) else "\n" if c == "\n" else f"⟨U+{ord(c):04X}⟩" for c in text)
+
+
+@lru_cache(maxsize=8_192)
+def _is_printable(character: str) -> bool:
+    if unicodedata.category(character)[0] in "CZ" and character != " ":
+        return False
+    if unicodedata.bidirectional(character) in ("R", "AL", "AN"):
+        return False
+    _register()
+    return ord(character) in pdfmetrics.getFont(_PLAIN).face.charToGlyph
+
+
+@lru_cache(maxsize=1)
+def _register() -> None:
+    pdfmetrics.registerFont(TTFont(_PLAIN, str(_FONTS / "DejaVuSans.ttf")))
+    pdfmetrics.registerFont(TTFont(_BOLD, str(_FONTS / "DejaVuSans-Bold.ttf")))
+
+
+def _style(size: float = 8.5, font: str = _PLAIN, color: Any = _INK, after: float = 0, **more: Any) -> ParagraphStyle:
+    return ParagraphStyle(
+        f"{font}{size}",
+        fontName=font,
+        fontSize=size,
+        leading=size * 1.4,
+        textColor=color,
+        spaceAfter=after,
+        alignment=TA_LEFT,
+        splitLongWords=True,
+        **more,
+    )
+
+
+def _text(text: str, style: ParagraphStyle) -> Paragraph:
+    return Paragraph(escape(shown(text)).replace("\n", "<br/>"), style)
+
+
+def _story(passport: Mapping[str, Any], payload: bytes, signatures: Sequence[str]) -> Iterator[Flowable]:
+    yield _text("Passport of an image", _style(20, _BOLD, after=2))
+    yield _text(str(passport["image"]["digest"]), _style(9, color=_QUIET, after=8))
+    yield _gates(passport["verdicts"])
+    yield Spacer(1, 4 * mm)
+    yield from _proof(passport, payload, signatures)
+    named = {name for name, _ in _SECTIONS}
+    rest = [name for name in passport if name not in named | {"format", "issued_at"}]
+    for name, title in (*_SECTIONS, *((n, n.replace("_", " ").capitalize()) for n in rest)):
+        if name in passport:
+            yield from _section(name, title, passport[name])
+
+
+def _gates(verdicts: Sequence[Mapping[str, Any]]) -> Table:
+    """The four gates in one row: the verdict as a word, and whether it holds."""
+    cells = []
+    for one in verdicts:
+        word = str(one.get("verdict") or "not judged")
+        tone = _TONES.get(word, _QUIET) if one.get("holds") else _QUIET
+        cells.append(
+            [
+                _text(str(one["stage"]).capitalize(), _style(8, color=_QUIET)),
+                _text(word.capitalize(), _style(12, _BOLD, tone)),
+                _text("holds" if one.get("holds") else "holds no more", _style(7.5, color=_QUIET)),
+            ]
+        )
+    table = Table([cells], colWidths=[_WIDTH / max(len(cells), 1)] * len(cells))
+    table.setStyle(
+        TableStyle(
+            [
+                ("BACKGROUND", (0, 0), (-1, -1), _TINT),
+                ("BOX", (0, 0), (-1, -1), 0.5, _RULE),
+                ("INNERGRID", (0, 0), (-1, -1), 0.5, _RULE),
+                ("VALIGN", (0, 0), (-1, -1), "TOP"),
+                ("TOPPADDING", (0, 0), (-1, -1), 6),
+                ("BOTTOMPADDING", (0, 0), (-1, -1), 6),
+            ]
+        )
+    )
+    return table
+
+
+def _proof(passport: Mapping[str, Any], payload: bytes, signatures: Sequence[str]) -> Iterator[Flowable]:
+    """What ties the paper to the signed document."""
+    rows = [
+        ("format", passport["format"]),
+        ("issued at", passport["issued_at"]),
+        ("SHA-256 of the JSON", hashlib.sha256(payload).hexdigest()),
+        ("signed by", passport["signed_by"].get("fingerprint") or passport["signed_by"].get("note")),
+        *(("signature", one) for one in signatures),
+    ]
+    yield _table([(label, words(value)) for label, value in rows])
+    said = (
+        f"The JSON itself, in its signed envelope, is attached to this file as {ATTACHED}. Take it out with `pdfdetach "
+        f"-saveall` and check it with `secguard passport verify {ATTACHED} --key KEY.pem`. What is printed here is for "
+        "people; what was signed is the JSON. Characters that cannot be printed here are written as their code "
+        "points: ⟨U+4E2D⟩."
+    )
+    yield _text(said, _style(7.5, color=_QUIET, after=4))
+
+
+def _section(name: str, title: str, value: Any) -> Iterator[Flowable]:
+    rows = value if isinstance(value, list) else None
+    count = f" ({len(rows)})" if rows is not None and name not in ("verdicts",) else ""
+    head = [
+        Spacer(1, 4 * mm),
+        _text(f"{title}{count}", _style(11.5, _BOLD, after=2)),
+        HRFlowable(width="100%", thickness=0.6, color=_RULE, spaceAfter=3),
+    ]
+    if value in (None, [], {}):
+        yield KeepTogether([*head, _text("None.", _style(color=_QUIET))])
+    elif rows is None:
+        yield KeepTogether([*head, _table(list(_pairs(value)))])
+    elif all(isinstance(row, str) for row in rows):
+        yield KeepTogether([*head, _text(str(rows[0]), _style())])
+        yield from (_text(row, _style()) for row in rows[1:])
+    else:
+        for n, row in enumerate(rows):
+            yield KeepTogether([*(head if n == 0 else [Spacer(1, 2 * mm)]), *_record(name, row)])
+
+
+def _record(name: str, row: Mapping[str, Any]) -> list[Flowable]:
+    """One row of a list: what it is called, and everything about it."""
+    called = _HEADS.get(name, "").format_map({k: words(v) for k, v in row.items()}) if name in _HEADS else ""
+    made: list[Flowable] = [_text(called[:1].upper() + called[1:], _style(9, _BOLD))] if called else []
+    return [*made, _table(list(_pairs(row)))]
+
+
+def _pairs(value: Any) -> Iterator[tuple[str, str]]:
+    """(label, text) of each member; what lies deeper is written as lines of its own."""
+    if not isinstance(value, Mapping):
+        yield "", words(value)
+        return
+    for name, inner in value.items():
+        label = name.replace("_", " ")
+        if isinstance(inner, Mapping):
+            lines = [f"{' '.join(k.split())}: {v}" for k, v in leaves(inner)]
+            yield label, "\n".join(lines) or "–"
+        elif isinstance(inner, list) and any(isinstance(i, Mapping) for i in inner):
+            yield label, "\n".join(", ".join(f"{k}: {v}" for k, v in leaves(i)) for i in inner) or "–"
+        elif isinstance(inner, list):
+            yield label, ", ".join(words(i) for i in inner) or "–"
+        else:
+            yield label, words(inner)
+
+
+def _table(pairs: Sequence[tuple[str, str]]) -> Table:
+    rows = [
+        [_text(label[:1].upper() + label[1:], _style(8, color=_QUIET)), _text(part, _style())]
+        for label, text in pairs
+        for label, part in _parted(label, text)
+    ]
+    table = Table(rows or [["", ""]], colWidths=[_LABEL_WIDTH, _WIDTH - _LABEL_WIDTH])
+    table.setStyle(
+        TableStyle(
+            [
+                ("VALIGN", (0, 0), (-1, -1), "TOP"),
+                ("LEFTPADDING", (0, 0), (-1, -1), 0),
+                ("RIGHTPADDING", (0, 0), (-1, -1), 4),
+                ("TOPPADDING", (0, 0), (-1, -1), 1.2),
+                ("BOTTOMPADDING", (0, 0), (-1, -1), 1.2),
+                ("LINEBELOW", (0, 0), (-1, -2), 0.25, _TINT),
+            ]
+        )
+    )
+    return table
+
+
+MAX_CELL: Final = 1_500
+"""Characters of one cell: a cell is never higher than a page, so long text goes on in the next."""
+
+
+def _parted(label: str, text: str) -> Iterator[tuple[str, str]]:
+    lines: list[str] = []
+    size = 0
+    for line in text.split("\n"):
+        for start in range(0, max(len(line), 1), MAX_CELL):
+            piece = line[start : start + MAX_CELL]
+            if lines and (size + len(piece) > MAX_CELL or len(lines) >= 30):
+                yield label, "\n".join(lines)
+                label, lines, size = "", [], 0
+            lines.append(piece)
+            size += len(piece)
+    yield label, "\n".join(lines)
+
+
+def _canvas_of(footer: str, envelope: bytes) -> type[Canvas]:
+    class Numbered(Canvas):  # type: ignore[misc]  # reportlab has no types
+        """Keeps its pages until their number is known."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._pages: list[dict[str, Any]] = []
+
+        def showPage(self) -> None:
+            self._pages.append(dict(self.__dict__))
+            self._startPage()
+
+        def save(self) -> None:
+            for number, page in enumerate(self._pages, 1):
+                self.__dict__.update(page)
+                self.setFont(_PLAIN, 7.5)
+                self.setFillColor(_QUIET)
+                self.drawString(18 * mm + 6, 11 * mm, shown(footer))
+                self.drawRightString(A4[0] - 18 * mm - 6, 11 * mm, f"Page {number} of {len(self._pages)}")
+                super().showPage()
+            _attach(self, envelope)
+            super().save()
+
+    return Numbered
+
+
+def _attach(canvas: Canvas, envelope: bytes) -> None:
+    """The envelope as an embedded file (ISO 32000-1, 7.11.4)."""
+    doc = canvas._doc
+    stream = pdfdoc.PDFStream(content=envelope.decode("latin-1"))
+    stream.dictionary["Type"] = "/EmbeddedFile"
+    stream.dictionary["Subtype"] = "/application#2Fjson"
+    stream.dictionary["Params"] = pdfdoc.PDFDictionary({"Size": len(envelope)})
+    name = pdfdoc.PDFString(ATTACHED)
+    spec = pdfdoc.PDFDictionary(
+        {
+            "Type": "/Filespec",
+            "F": name,
+            "UF": name,
+            "EF": pdfdoc.PDFDictionary({"F": doc.Reference(stream, "passport-stream")}),
+        }
+    )
+    files = pdfdoc.PDFDictionary({"Names": pdfdoc.PDFArray([name, doc.Reference(spec, "passport-spec")])})
+    doc.Catalog.Names = pdfdoc.PDFDictionary({"EmbeddedFiles": files})

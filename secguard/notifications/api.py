@@ -11,9 +11,10 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from secguard.notifications import queries, services
+from secguard.notifications import kinds, queries, services
+from secguard.notifications.kinds import Kind
 from secguard.notifications.models import Notice, Preference
-from secguard.notifications.rhythm import Rhythm
+from secguard.notifications.rhythm import ByMail, Choice, Rhythm
 
 LINES = 25
 """Lines of a notice in a document; ``total`` says how many there are."""
@@ -56,6 +57,21 @@ class PreferenceSerializer(serializers.ModelSerializer[Preference]):
     class Meta:
         model = Preference
         fields = ("email", "interval", "quiet_from", "quiet_until", "time_zone")
+
+
+class KindChoiceSerializer(serializers.Serializer[Any]):
+    """One kind of news, and how the person is told of it."""
+
+    kind = serializers.CharField()
+    heading = serializers.CharField()
+    by_mail = serializers.CharField(help_text="at-once, digest or never")
+    on_page = serializers.BooleanField()
+    is_urgent = serializers.BooleanField(help_text="cannot be hidden from the page")
+
+
+class KindEditSerializer(serializers.Serializer[Any]):
+    by_mail = serializers.ChoiceField(choices=[m.value for m in ByMail], required=False)
+    on_page = serializers.BooleanField(required=False)
 
 
 class ReadSerializer(serializers.Serializer[Any]):
@@ -116,3 +132,36 @@ class NoticeViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.G
         entered.is_valid(raise_exception=True)
         preference = services.edit_preferences(entered.validated_data, actor=request.user)
         return Response(PreferenceSerializer(preference).data)
+
+    @extend_schema(responses=KindChoiceSerializer(many=True))
+    @action(detail=False, filterset_class=None, pagination_class=None, serializer_class=KindChoiceSerializer)
+    def kinds(self, request: Request) -> Response:
+        """The kinds of news, and how one is told of each."""
+        rows = [_chosen(kind, choice) for kind, choice in queries.own_choices(request.user)]
+        return Response(KindChoiceSerializer(rows, many=True).data)
+
+    @extend_schema(request=KindEditSerializer, responses=KindChoiceSerializer)
+    @action(
+        detail=False,
+        methods=["patch"],
+        url_path=r"kinds/(?P<kind>[a-z0-9-]{1,32})",
+        filterset_class=None,
+        pagination_class=None,
+        serializer_class=KindChoiceSerializer,
+    )
+    def edit_kind(self, request: Request, kind: str, **_suffix: str) -> Response:
+        """Choose how one is told of one kind. What is urgent stays on the page."""
+        entered = KindEditSerializer(data=request.data)
+        entered.is_valid(raise_exception=True)
+        choice = services.choose(kind, actor=request.user, **entered.validated_data)
+        return Response(KindChoiceSerializer(_chosen(kinds.kind(kind), choice)).data)
+
+
+def _chosen(kind: Kind, choice: Choice) -> dict[str, Any]:
+    return {
+        "kind": kind.name,
+        "heading": kind.heading,
+        "by_mail": choice.by_mail.value,
+        "on_page": choice.on_page,
+        "is_urgent": kind.is_urgent,
+    }

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from secguard.errors import NotFound
+from secguard.notifications.rhythm import ByMail, Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,9 @@ class Kind:
 
     ``heading`` stands above its lines; ``lead`` begins the sentence that names one of them in a subject; kinds with
     equally pressing news come in ``order``. ``url`` is where all of them are, a path on this site. ``at_once``: minutes
-    count, so a message with it waits for nobody's hour or day, only for their quiet hours.
+    count, so a message with it waits for nobody's hour or day, only for their quiet hours. ``is_urgent``: those who are
+    told answer for it, so the page tells them whatever they choose. ``shared`` is the heading where many read it (a
+    team's chat), for one that speaks to one person; what is ``is_personal`` goes to nobody else at all.
     """
 
     name: str
@@ -26,6 +29,14 @@ class Kind:
     order: int
     url: str = ""
     at_once: bool = False
+    is_urgent: bool = False
+    shared: str = ""
+    is_personal: bool = False
+
+    @property
+    def default(self) -> Choice:
+        """How people are told of it who have chosen nothing."""
+        return Choice(ByMail.AT_ONCE if self.at_once else ByMail.DIGEST)
 
 
 _kinds: dict[str, Kind] = {}

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from secguard.notifications.rhythm import MessageStatus, Rhythm
+from secguard.notifications.rhythm import ByMail, MessageStatus, Rhythm
 
 
 class Message(models.Model):
@@ -63,6 +63,15 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
         """Not told yet and in no message: what comes is added to these."""
         return self.filter(told_at=None, message=None)
 
+    def on_page(self) -> NoticeQuerySet:
+        """What the inbox shows: not what the person wants to read in their mail alone."""
+        return self.filter(is_on_page=True)
+
+    def for_mail(self) -> NoticeQuerySet:
+        """What may be written: not of a kind about which the person wants no mail now."""
+        unwanted = KindChoice.objects.filter(user=OuterRef("user"), kind=OuterRef("kind"), by_mail=ByMail.NEVER)
+        return self.exclude(Exists(unwanted))
+
 
 class Notice(models.Model):
     """What one person is told of one kind, about one team, on one day: a headline over its lines.
@@ -79,6 +88,7 @@ class Notice(models.Model):
     url = models.CharField(max_length=500, blank=True)
     weight = models.IntegerField(default=0)
     total = models.PositiveIntegerField(default=0)
+    is_on_page = models.BooleanField(default=True)
     created_at = models.DateTimeField()
     changed_at = models.DateTimeField(help_text="when the last line came")
     told_at = models.DateTimeField(null=True, help_text="when a message with it was sent, or the person read it here")
@@ -159,3 +169,21 @@ class Preference(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id}: {self.interval if self.email else 'no e-mail'}"
+
+
+class KindChoice(models.Model):
+    """How a person wants to be told of one kind of news; without a row, as the kind itself says."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, db_index=False, related_name="kind_choices")
+    kind = models.CharField(max_length=32)
+    by_mail = models.CharField(max_length=8, choices=[(m.value, m.value) for m in ByMail])
+    on_page = models.BooleanField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "kind"], name="kindchoice_once"),
+            models.CheckConstraint(condition=Q(by_mail__in=list(ByMail)), name="kindchoice_by_mail_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.kind}: {self.by_mail}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, tzinfo
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -14,10 +14,13 @@ from django.db.models.functions import RowNumber
 from django.http import HttpRequest
 from django_filters import BooleanFilter, FilterSet
 
+from secguard import bulk
 from secguard.errors import NotFound
+from secguard.notifications import kinds
 from secguard.notifications.digest import Line
-from secguard.notifications.models import Message, Notice, NoticeLine, Preference
-from secguard.notifications.rhythm import MessageStatus, Rhythm, Wishes
+from secguard.notifications.kinds import Kind
+from secguard.notifications.models import KindChoice, Message, Notice, NoticeLine, Preference
+from secguard.notifications.rhythm import ByMail, Choice, MessageStatus, Rhythm, Wishes
 
 BADGE_BOUND = 999
 
@@ -33,7 +36,7 @@ class NoticeFilter(FilterSet):
 def inbox(user: Any) -> QuerySet[Notice]:
     """What ``user`` was told, each with ``is_unread`` (1 or 0)."""
     state = Case(When(seen_at=None, then=Value(1)), default=Value(0), output_field=IntegerField())
-    return Notice.objects.visible_to(user).annotate(is_unread=state)
+    return Notice.objects.visible_to(user).on_page().annotate(is_unread=state)
 
 
 def find(user: Any, notice_id: int) -> Notice:
@@ -44,7 +47,15 @@ def find(user: Any, notice_id: int) -> Notice:
     return notice
 
 
-def line_of(row: NoticeLine) -> Line:
+class KeptLine(Protocol):
+    """A row that holds a line: its identity and weight in columns, the rest as facts."""
+
+    key: str
+    weight: int
+    facts: Any
+
+
+def line_of(row: KeptLine) -> Line:
     return msgspec.convert({**row.facts, "key": row.key, "weight": row.weight}, Line)
 
 
@@ -62,12 +73,26 @@ def lines_of(notices: Iterable[Notice], most: int) -> dict[int, list[Line]]:
 def unread_count(request: HttpRequest) -> int:
     """How many notices the person has not read, counted up to a bound: the navigation's badge."""
     user: Any = request.user
-    return Notice.objects.visible_to(user).unread()[:BADGE_BOUND].count()
+    return Notice.objects.visible_to(user).on_page().unread()[:BADGE_BOUND].count()
 
 
 def preference_of(user: Any) -> Preference:
     """What the person chose, or the defaults, not saved."""
     return Preference.objects.filter(user_id=user.pk).first() or Preference(user_id=user.pk)
+
+
+def choices_of(user_ids: Sequence[int], kind_names: Sequence[str]) -> dict[tuple[int, str], Choice]:
+    """{(user id, kind): what that person chose}, where they chose something."""
+    rows = KindChoice.objects.filter(user_id__in=bulk.among(user_ids), kind__in=kind_names)
+    columns = rows.values_list("user_id", "kind", "by_mail", "on_page")
+    return {(user, kind): Choice(ByMail(by_mail), on_page) for user, kind, by_mail, on_page in columns}
+
+
+def own_choices(user: Any) -> list[tuple[Kind, Choice]]:
+    """Every kind of news, and how ``user`` is told of it."""
+    known = list(kinds.kinds())
+    chosen = choices_of([user.pk], [kind.name for kind in known])
+    return [(kind, chosen.get((user.pk, kind.name), kind.default)) for kind in known]
 
 
 def wishes_of(preference: Preference) -> Wishes:

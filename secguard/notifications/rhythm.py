@@ -15,6 +15,26 @@ class Rhythm(StrEnum):
     DAILY = "daily"
 
 
+class ByMail(StrEnum):
+    """How a person is written to about one kind of news."""
+
+    AT_ONCE = "at-once"
+    DIGEST = "digest"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How a person is told of one kind of news."""
+
+    by_mail: ByMail = ByMail.DIGEST
+    on_page: bool = True
+
+    @property
+    def is_silent(self) -> bool:
+        return not self.on_page and self.by_mail is ByMail.NEVER
+
+
 class MessageStatus(StrEnum):
     """A message's life: it waits until the mail server took it, refused it for good, or nobody needs it any more."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
@@ -14,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from secguard.errors import Invalid
 from secguard.notifications import kinds, queries, services
-from secguard.notifications.forms import PreferenceForm, initial
+from secguard.notifications.forms import KindsForm, PreferenceForm, initial
 from secguard.notifications.models import Notice
 from secguard.notifications.services.telling import MAX_LINES
 from secguard.web import htmx
@@ -52,7 +53,7 @@ class InboxListing(Listing):
 @login_required
 def inbox(request: HttpRequest) -> HttpResponseBase:
     listing = InboxListing(request, queries.inbox(request.user))
-    unread: QuerySet[Notice] = Notice.objects.visible_to(request.user).unread()
+    unread: QuerySet[Notice] = Notice.objects.visible_to(request.user).on_page().unread()
     context = {"has_unread": unread.exists(), "refused": queries.refused_message(request.user)}
     return listing.respond("notifications/inbox.html", "notifications/_inbox.html", context)
 
@@ -102,10 +103,30 @@ def preferences(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, "Saved.")
             return htmx.redirect(request, reverse("notifications:settings"))
+    return _settings_page(request, form, KindsForm(choices=queries.own_choices(request.user)))
+
+
+@require_POST
+@login_required
+def kind_choices(request: HttpRequest) -> HttpResponse:
+    """How one is told of each kind; what is as it was is left alone."""
+    form = KindsForm(request.POST, choices=queries.own_choices(request.user))
+    if not form.is_valid():
+        own = PreferenceForm(initial=dict(initial(queries.preference_of(request.user))))
+        return _settings_page(request, own, form)
+    with transaction.atomic():
+        for kind, choice in form.changed_choices():
+            services.choose(kind, actor=request.user, by_mail=choice.by_mail, on_page=choice.on_page)
+    messages.success(request, "Saved.")
+    return htmx.redirect(request, reverse("notifications:settings"))
+
+
+def _settings_page(request: HttpRequest, form: PreferenceForm, by_kind: KindsForm) -> HttpResponse:
     context = {
         "form": form,
+        "by_kind": by_kind,
         "mail_is_on": queries.mail_is_on(),
         "address": getattr(request.user, "email", ""),
         "refused": queries.refused_message(request.user),
     }
-    return render(request, "notifications/settings.html", context, status=422 if form.errors else 200)
+    return render(request, "notifications/settings.html", context, status=422 if form.errors or by_kind.errors else 200)

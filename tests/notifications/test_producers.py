@@ -232,3 +232,13 @@ def test_who_asked_for_a_scan_is_told_why_it_failed(developer: Person, stranger:
     (notice,) = Notice.objects.all()
     assert (notice.user_id, notice.url) == (developer.pk, f"/scans/{asked.pk}/")
     assert notice.lines.get().facts["note"] == "It is no report."
+
+
+def test_what_is_exploited_where_it_is_exposed_is_a_kind_of_its_own(
+    hit: dict[str, Any], application: Any, developer: Person, stranger: Person
+) -> None:
+    type(application).objects.filter(pk=application.pk).update(is_exposed=True)
+    telling.tell_of_hits(*hit["ids"])
+    assert told(developer, "exploited-flaw") == ["CVE-2026-1002 in debian/openssl"]
+    assert "CVE-2026-1002 in debian/openssl" not in told(developer, "new-flaw")
+    assert told(stranger, "exploited-flaw") == []

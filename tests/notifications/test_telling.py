@@ -97,7 +97,7 @@ def test_telling_costs_the_same_however_many_people_and_lines(
     make_person: Any, django_assert_max_num_queries: Any
 ) -> None:
     people = [make_person(f"p{n}").pk for n in range(30)]
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(16):
         assert notify(people, flaws(*map(str, range(50))), now=NOW) == 1_500
 
 

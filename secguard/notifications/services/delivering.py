@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, Max, Min, Q
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q
 from django.utils import timezone
 
 from secguard import bulk
@@ -26,9 +26,9 @@ from secguard.errors import Invalid, Unavailable
 from secguard.notifications import digest, kinds
 from secguard.notifications.adapters import email
 from secguard.notifications.digest import Letter, News
-from secguard.notifications.models import Message, Notice, Preference
+from secguard.notifications.models import KindChoice, Message, Notice, Preference
 from secguard.notifications.queries import lines_of, mail_is_on, wishes_of
-from secguard.notifications.rhythm import GIVE_UP_AFTER, MessageStatus, Wishes, delay, is_due
+from secguard.notifications.rhythm import GIVE_UP_AFTER, ByMail, MessageStatus, Wishes, delay, is_due
 from secguard.notifications.services.people import Addressee, addressees
 
 log = structlog.get_logger(__name__)
@@ -80,13 +80,20 @@ def gather(now: datetime) -> Iterator[Message]:
 def _waiting(*, after: int) -> list[tuple[int, datetime, datetime, int]]:
     """(user, first, latest, how many of them at once) of people with untold news, who want mail and for whom no message
     waits already."""
-    rows = Notice.objects.pending().filter(user_id__gt=after, total__gt=0)
+    rows = Notice.objects.pending().for_mail().filter(user_id__gt=after, total__gt=0)
     rows = rows.exclude(user__in=Preference.objects.filter(email=False).values("user_id"))
     rows = rows.exclude(user__in=Message.objects.filter(status=MessageStatus.WAITING).values("user_id"))
-    pressing = Count("pk", filter=Q(kind__in=[kind.name for kind in kinds.kinds() if kind.at_once]))
+    pressing = Count("pk", filter=_is_pressing())
     grouped = rows.order_by("user_id").values("user_id")
     grouped = grouped.annotate(first=Min("created_at"), latest=Max("changed_at"), at_once=pressing)
     return list(grouped.values_list("user_id", "first", "latest", "at_once")[:PEOPLE])
+
+
+def _is_pressing() -> Q:
+    """News to be written at once: as the person chose, or else as the kind says."""
+    chosen = KindChoice.objects.filter(user=OuterRef("user"), kind=OuterRef("kind"))
+    usual = Q(kind__in=[kind.name for kind in kinds.kinds() if kind.at_once])
+    return Q(Exists(chosen.filter(by_mail=ByMail.AT_ONCE))) | usual & ~Q(Exists(chosen))
 
 
 def _wishes(user_ids: Sequence[int]) -> dict[int, Wishes]:
@@ -101,7 +108,7 @@ def _last_sent(user_ids: Sequence[int]) -> dict[int, datetime]:
 def _take(user_id: int, now: datetime) -> Message | None:
     """Take the person's untold notices into a message; None where another worker was first."""
     with transaction.atomic():
-        locked = Notice.objects.pending().filter(user_id=user_id, total__gt=0).select_for_update(no_key=True)
+        locked = Notice.objects.pending().for_mail().filter(user_id=user_id, total__gt=0).select_for_update(no_key=True)
         ids = list(locked.order_by("pk").values_list("pk", flat=True))
         if not ids or Message.objects.filter(user_id=user_id, status=MessageStatus.WAITING).exists():
             return None
@@ -162,7 +169,7 @@ def _send(message: Message, now: datetime) -> MessageStatus:
 
 def _letter(message: Message, person: Addressee) -> Letter | None:
     """What the message says now: without what was read meanwhile, or is no longer the person's to see."""
-    notices = list(Notice.objects.visible_to(person).unread().filter(message=message))
+    notices = list(Notice.objects.visible_to(person).for_mail().unread().filter(message=message))
     return digest.compose(_news(notices), base_url=settings.PUBLIC_URL, name=person.name)
 
 
@@ -179,6 +186,7 @@ def _end(message: Message, status: MessageStatus, now: datetime, error: str = ""
         columns: Mapping[str, Any] = {"status": status, "ended_at": now, "error": error[:500], "claimed_until": None}
         if ours.update(**columns) and status is MessageStatus.SENT:
             Notice.objects.filter(message=message, told_at=None).update(told_at=now)
+            Notice.objects.filter(message=message, is_on_page=False).update(seen_at=now)  # it is read nowhere else
     return status
 
 

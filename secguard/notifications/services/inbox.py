@@ -13,9 +13,10 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from secguard.errors import Invalid, NotFound
-from secguard.notifications.models import Message, Notice, NoticeQuerySet, Preference
-from secguard.notifications.queries import preference_of
-from secguard.notifications.rhythm import Rhythm
+from secguard.notifications import kinds
+from secguard.notifications.models import KindChoice, Message, Notice, NoticeQuerySet, Preference
+from secguard.notifications.queries import choices_of, preference_of
+from secguard.notifications.rhythm import ByMail, Choice, Rhythm
 
 KEEP_SEEN = timedelta(days=90)
 KEEP_UNSEEN = timedelta(days=365)
@@ -35,7 +36,7 @@ def mark_read(notice_id: int, *, actor: Any, now: datetime | None = None) -> Not
 
 def mark_all_read(*, actor: Any, now: datetime | None = None) -> int:
     """Note that ``actor`` has read all that there is; returns how many were unread."""
-    return _mark(Notice.objects.visible_to(actor), now or timezone.now())
+    return _mark(Notice.objects.visible_to(actor).on_page(), now or timezone.now())
 
 
 @transaction.atomic
@@ -60,6 +61,37 @@ def edit_preferences(changes: Mapping[str, Any], *, actor: Any) -> Preference:
         user_id=actor.pk, defaults={name: getattr(preference, name) for name in columns}
     )
     return stored
+
+
+@transaction.atomic
+def choose(
+    kind_name: str, *, actor: Any, by_mail: str | None = None, on_page: bool | None = None, now: datetime | None = None
+) -> Choice:
+    """How ``actor`` themselves are told of one kind of news; None leaves what is chosen.
+
+    Raises ``NotFound`` for a kind that nobody registered, ``Invalid`` for a way that is none, and where an urgent kind
+    would be hidden from those who answer for it.
+    """
+    kind = kinds.kind(kind_name)
+    had = choices_of([actor.pk], [kind.name]).get((actor.pk, kind.name), kind.default)
+    if by_mail is not None and by_mail not in list(ByMail):
+        raise Invalid(f"The way is {by_mail[:40]!r}; expected one of {', '.join(ByMail)}.", where="by_mail")
+    choice = Choice(had.by_mail if by_mail is None else ByMail(by_mail), had.on_page if on_page is None else on_page)
+    if kind.is_urgent and not choice.on_page:
+        raise Invalid(
+            f"{kind.heading} cannot be turned off on the page: only people who answer for these are told of them, and "
+            "minutes count. Whether they are written to as well is theirs to choose.",
+            code="urgent-kind",
+            where="on_page",
+        )
+    KindChoice.objects.update_or_create(
+        user_id=actor.pk, kind=kind.name, defaults={"by_mail": choice.by_mail, "on_page": choice.on_page}
+    )
+    if had.by_mail is ByMail.NEVER and choice.by_mail is not ByMail.NEVER:
+        # What came while no mail was wanted is not written afterwards.
+        pending = Notice.objects.pending().filter(user_id=actor.pk, kind=kind.name)
+        pending.update(told_at=now or timezone.now())
+    return choice
 
 
 def _check(preference: Preference) -> None:

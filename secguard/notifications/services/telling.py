@@ -6,7 +6,7 @@ comes for somebody while their notice of that kind, team and day is untold joins
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from secguard import bulk
 from secguard.notifications import digest, kinds
 from secguard.notifications.digest import Line
 from secguard.notifications.models import Notice, NoticeLine
+from secguard.notifications.queries import choices_of, mail_is_on
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,9 @@ class Telling:
     team_id: int | None = None
     more: int = 0
 
+
+FOLLOWERS: list[Callable[[Sequence[Telling], datetime], None]] = []
+"""Called inside the transaction with what people are told, each telling once; upper apps add themselves."""
 
 _silent: ContextVar[bool] = ContextVar("notifications_silent", default=False)
 
@@ -75,6 +79,7 @@ class _Wanted:
     team_id: int | None
     lines: dict[str, Line]
     more: int = 0
+    is_on_page: bool = True
 
 
 def notify_many(tellings: Iterable[tuple[int, Telling]], *, now: datetime) -> int:
@@ -83,14 +88,24 @@ def notify_many(tellings: Iterable[tuple[int, Telling]], *, now: datetime) -> in
     A fixed number of statements, however many people and lines. What a person was told before is left out. Returns how
     many lines were new to somebody. Raises ``NotFound`` for a kind that nobody registered.
     """
-    wanted = {} if _silent.get() else _gathered(tellings, now)
+    told = [] if _silent.get() else list(tellings)
+    wanted = _gathered(told, now)
     if not wanted:
         return 0
     with transaction.atomic():
-        _drop_told(wanted)
+        for follow in FOLLOWERS:
+            follow(_once(told), now)
+        _choose(wanted)
+        if wanted:
+            _drop_told(wanted)
         rows = _pending(wanted, now) if wanted else {}
         _add(rows, wanted, now)
     return sum(len(wanted[place].lines) for place in rows)
+
+
+def _once(tellings: Iterable[tuple[int, Telling]]) -> list[Telling]:
+    """Each telling once, however many people it is for."""
+    return list({id(telling): telling for _, telling in tellings}.values())
 
 
 def _gathered(tellings: Iterable[tuple[int, Telling]], now: datetime) -> dict[Place, _Wanted]:
@@ -104,6 +119,23 @@ def _gathered(tellings: Iterable[tuple[int, Telling]], now: datetime) -> dict[Pl
         wanted.lines.update((line.key[:120], line) for line in telling.lines)
         wanted.more += telling.more
     return found
+
+
+def _choose(wanted: dict[Place, _Wanted]) -> None:
+    """Leave out what people do not want to hear of, and note what they want in their mail alone.
+
+    Without a mail server everything is on the page: somewhere it has to be.
+    """
+    kinds_of = sorted({one.kind for one in wanted.values()})
+    chosen = choices_of(sorted({user for user, _ in wanted}), kinds_of)
+    for place, one in list(wanted.items()):
+        choice = chosen.get((place[0], one.kind))
+        if choice is None or kinds.kind(one.kind).is_urgent:
+            continue
+        if choice.is_silent:
+            del wanted[place]
+        else:
+            one.is_on_page = choice.on_page or not mail_is_on()
 
 
 def _drop_told(wanted: dict[Place, _Wanted]) -> None:
@@ -139,12 +171,13 @@ def _pending(wanted: Mapping[Place, _Wanted], now: datetime) -> dict[Place, Noti
 
 
 def _insert(places: Iterable[Place], wanted: Mapping[Place, _Wanted], now: datetime) -> None:
-    columns = ("user_id", "kind", "key", "team_id", "subject", "url", "weight", "total", "created_at", "changed_at")
-    rows = [
-        (user, wanted[user, key].kind, key, wanted[user, key].team_id, "", kinds.kind(wanted[user, key].kind).url)
-        for user, key in places
-    ]
-    bulk.insert_missing(Notice, columns, [(*row, 0, 0, now, now) for row in rows])
+    columns = ("user_id", "kind", "key", "team_id", "subject", "url", "is_on_page", "weight", "total", "created_at",
+               "changed_at")  # fmt: skip
+    rows = []
+    for user, key in places:
+        one = wanted[user, key]
+        rows.append((user, one.kind, key, one.team_id, "", kinds.kind(one.kind).url, one.is_on_page, 0, 0, now, now))
+    bulk.insert_missing(Notice, columns, rows)
 
 
 def _add(rows: Mapping[Place, Notice], wanted: Mapping[Place, _Wanted], now: datetime) -> None:

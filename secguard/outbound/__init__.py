@@ -1,0 +1,1 @@
+"""Connections from here to elsewhere, made only to addresses that were checked."""

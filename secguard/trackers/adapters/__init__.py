@@ -1,0 +1,1 @@
+"""The trackers: HTTP to GitHub and Jira."""

@@ -1,0 +1,1 @@
+from tests.decisions.conftest import estate, repository  # noqa: F401 - fixtures

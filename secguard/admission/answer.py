@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from secguard.admission.review import Review, Subject
 from secguard.errors import Invalid
@@ -73,6 +74,14 @@ GRACED: Final = frozenset({"vulnerability", "misconfiguration", "hygiene"})
 """Kinds of findings that what runs already may wait with. Malware and secrets are not among them."""
 
 
+class Asked(NamedTuple):
+    """What a cluster asks of every image, as ``Rules`` says it."""
+
+    requires_digest: bool
+    environment: str
+    signers: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """One cluster's settings."""
@@ -87,6 +96,10 @@ class Rules:
     """What runs here was promoted to it; empty: that is not asked."""
     signers: tuple[str, ...] = ()
     """Keys, ours or trusted ones: what runs here was signed by one of them. None: that is not asked."""
+
+    @property
+    def asked(self) -> Asked:
+        return Asked(self.requires_digest, self.environment, self.signers)
 
     def mode_in(self, namespace: str) -> Mode:
         """The mode of a namespace: its own, else that of the longest beginning that is named, else the cluster's."""
@@ -151,14 +164,19 @@ class Knowledge:
     """Environments to which the digest was promoted, by statements that count now."""
     signed_by: tuple[str, ...] = ()
     """Whose signatures that count now lie beside it, where the reference says that it lies."""
+    is_remembered: bool = False
+    """Whether the process keeps it anyhow, with no more of the document than is read here: then so may what is said of
+    it. What anybody asks about, and whole documents, would fill the memory."""
+
+    def __hash__(self) -> int:
+        return hash(self.digest)  # a document has no hash
 
 
 NOTHING: Final = Knowledge()
 _ANY: Final = Reference("", "")
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """One image's answer. ``blocks`` and ``ways`` are sentences."""
 
     image: str
@@ -203,33 +221,34 @@ class Answer:
 
 def answer(review: Review, known: Mapping[str, Knowledge], rules: Rules, now: datetime, site: str) -> Answer:
     """The answer to ``review``; ``known`` is by the image as written, ``site`` the address of this SecGuard."""
-    mode = rules.mode_in(review.subject.namespace)
-    images = tuple(
-        _judge(image, known.get(image, NOTHING), image in review.standing, rules, mode, now)
-        for image in dict.fromkeys(use.image for use in review.images)
-    )
+    mode, asked = rules.mode_in(review.subject.namespace), rules.asked
+    images = []
+    for image in dict.fromkeys(use.image for use in review.images):
+        about = known.get(image, NOTHING)
+        passed = _passed(image, about, asked) if about.is_remembered else None
+        images.append(passed or _judge(image, about, image in review.standing, rules, mode, now))
     asks = _judge_asks(review, rules, mode)
     parts = (*images, asks) if asks else images
-    outcome = max((j.outcome for j in parts), key=WORST.index, default=Outcome.ALLOWED)
-    made = Answer(review.subject, mode, outcome is not Outcome.DENIED, outcome, images, asks)
+    outcome = max({j.outcome for j in parts}, key=WORST.index, default=Outcome.ALLOWED)
+    made = Answer(review.subject, mode, outcome is not Outcome.DENIED, outcome, tuple(images), asks)
     if mode is Mode.OBSERVE:
         return made
     message = _message(made, site) if not made.allowed else ""
-    return Answer(made.subject, mode, made.allowed, outcome, images, asks, message, _warnings(parts, made.allowed))
+    return Answer(made.subject, mode, made.allowed, outcome, made.images, asks, message, _warnings(parts, made.allowed))
 
 
 # --- one image ---
 
 
 def _judge(image: str, known: Knowledge, standing: bool, rules: Rules, mode: Mode, now: datetime) -> Judged:
-    blocks, ways = _against(image, known, rules)
-    warned = _warned(known.document)
+    asked = rules.asked
+    blocks, ways = _against(image, known, asked)
     if not blocks:
-        return Judged(image, known, Outcome.WARNED if warned else Outcome.ALLOWED, notes=warned)
+        return _clear(image, known)
     if standing:
         note = "It stood there before this change, which is let through."
         return Judged(image, known, Outcome.WARNED, blocks, ways, (note,))
-    until = _grace(known, rules, now)
+    until = _grace(known, asked, now)
     if until is not None:
         note = f"It runs here already and may restart and scale until {_moment(until)}."
         return Judged(image, known, Outcome.GRACE, blocks, ways, (note,), until)
@@ -239,7 +258,18 @@ def _judge(image: str, known: Knowledge, standing: bool, rules: Rules, mode: Mod
     return Judged(image, known, Outcome.DENIED if mode is Mode.ENFORCE else Outcome.WOULD_DENY, blocks, ways)
 
 
-def _against(image: str, known: Knowledge, rules: Rules) -> tuple[tuple[str, ...], tuple[str, ...]]:
+@lru_cache(maxsize=10_000)
+def _passed(image: str, known: Knowledge, asked: Asked) -> Judged | None:
+    """Its answer where nothing stands against it, at whatever instant: the same for each of its replicas."""
+    return None if any(_against(image, known, asked)) else _clear(image, known)
+
+
+def _clear(image: str, known: Knowledge) -> Judged:
+    warned = _warned(known.document)
+    return Judged(image, known, Outcome.WARNED if warned else Outcome.ALLOWED, notes=warned)
+
+
+def _against(image: str, known: Knowledge, asked: Asked) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(what blocks it, the ways out), as sentences."""
     try:
         reference = parse(image)
@@ -254,7 +284,7 @@ def _against(image: str, known: Knowledge, rules: Rules) -> tuple[tuple[str, ...
         blocks.append("It is not known here: nobody has scanned it, so nobody can tell what is in it.")
         ways.append(f"Have it scanned (secguard scan {image}), or post a scanner's report (secguard report).")
         return tuple(blocks), tuple(ways)
-    for unmet, way in _unmet(reference, known, rules):
+    for unmet, way in _unmet(reference, known, asked):
         blocks.append(unmet)
         ways.append(way)
     if known.document["verdict"] == "block":
@@ -262,25 +292,25 @@ def _against(image: str, known: Knowledge, rules: Rules) -> tuple[tuple[str, ...
             blocks.append(str(reason["message"]).rstrip(".") + ".")
             ways += _ways(reason)
         blocks += known.ended
-    if rules.requires_digest and not blocks and not reference.digest:
+    if asked.requires_digest and not blocks and not reference.digest:
         blocks.append("It is a tag: what a node pulls under it may be something else than what was judged.")
         ways.append(f"Name what was judged: {reference.repository}@{known.digest}, or let the mutating webhook pin it.")
     return (tuple(blocks), tuple(dict.fromkeys(ways))) if blocks else ((), ())
 
 
-def _unmet(reference: Reference, known: Knowledge, rules: Rules) -> Iterable[tuple[str, str]]:
+def _unmet(reference: Reference, known: Knowledge, asked: Asked) -> Iterable[tuple[str, str]]:
     """(what the cluster asks of every image and this one lacks, the way out)."""
-    if rules.environment and rules.environment not in known.promoted_to:
+    if asked.environment and asked.environment not in known.promoted_to:
         stands = f"; it stands in {', '.join(known.promoted_to)}" if known.promoted_to else ""
         yield (
-            f"It was not promoted to {rules.environment}{stands}.",
-            f"Promote it: secguard promote {reference.repository}@{known.digest} --to {rules.environment}",
+            f"It was not promoted to {asked.environment}{stands}.",
+            f"Promote it: secguard promote {reference.repository}@{known.digest} --to {asked.environment}",
         )
-    if rules.signers and not set(rules.signers) & set(known.signed_by):
+    if asked.signers and not set(asked.signers) & set(known.signed_by):
         found = f"; it is signed by {', '.join(known.signed_by)}" if known.signed_by else ""
         yield (
             f"Nobody whose signature counts here signed it in {reference.repository}{found}.",
-            f"Have it signed by {' or '.join(rules.signers)}; what was signed elsewhere is seen after "
+            f"Have it signed by {' or '.join(asked.signers)}; what was signed elsewhere is seen after "
             f"secguard signatures {reference.repository}@{known.digest} --look",
         )
 
@@ -307,11 +337,11 @@ def _ways(reason: Mapping[str, Any]) -> Iterable[str]:
         yield f"Ask for an exception: {url}"
 
 
-def _grace(known: Knowledge, rules: Rules, now: datetime) -> datetime | None:
+def _grace(known: Knowledge, asked: Asked, now: datetime) -> datetime | None:
     """Until when what runs already may restart; ``None``: no longer, or it was never in it."""
     if not known.runs_here or known.document is None or not known.is_preferred:
         return None
-    if any(_unmet(_ANY, known, rules)):
+    if any(_unmet(_ANY, known, asked)):
         return None
     return grace_of(known.document, now)
 

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from secguard.accounts.models import User
+from secguard.accounts.models import User, owner_filter
 from secguard.admission.answer import Mode, Outcome, Rules
 from secguard.admission.breakglass import GlassStatus
 from secguard.images.models import Image, Repository
@@ -74,7 +74,7 @@ class AdmissionDecisionQuerySet(models.QuerySet["AdmissionDecision"]):
 
         Not by the image: the same digest may lie in another team's repository, which the answer would name.
         """
-        return self if user.sees_everything else self.filter(repository__application__team_id__in=user.team_ids)
+        return self.filter(owner_filter(user, "repository__application"))
 
 
 class AdmissionDecision(models.Model):

@@ -165,7 +165,7 @@ def ended_decisions(knowledge: Iterable[Knowledge], now: datetime) -> dict[int, 
     for image, place, owner in rows.values_list("image_id", "repository_id", "repository__application_id"):
         places.setdefault(image, set()).add(place)
         owners.setdefault(image, set()).add(owner)
-    over = Q(status=DecisionStatus.APPROVED, expires_at__lte=now)
+    over = Q(status=DecisionStatus.APPROVED) & (Q(expires_at__lte=now) | Q(controls_until__lte=now))
     over |= Q(status__in=(DecisionStatus.ENDED, DecisionStatus.REVOKED), decided_at__isnull=False)
     ended = list(Decision.objects.filter(over, risk_id__in=wanted).order_by("-id")[:500])
     return {
@@ -185,7 +185,7 @@ def _covers(d: Decision, image: int, places: Mapping[int, set[int]], owners: Map
 
 
 def _ended_words(d: Decision) -> str:
-    when = d.ended_at or d.expires_at
+    when = d.ended_at or d.counts_until
     why = f": {d.end_reason.rstrip('.')}" if d.end_reason else ""
     return f"Decision {d.pk} ({d.kind.replace('_', ' ')}) let it pass until {when:%Y-%m-%d %H:%M} UTC{why}."
 

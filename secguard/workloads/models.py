@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from secguard.accounts.models import Application, User
+from secguard.accounts.models import Application, User, owner_filter
 from secguard.images.models import Image
 from secguard.workloads import volumes
 from secguard.workloads.podspec import DATA
@@ -30,7 +30,7 @@ class Cluster(models.Model):
 
 class WorkloadQuerySet(models.QuerySet["Workload"]):
     def visible_to(self, user: User) -> WorkloadQuerySet:
-        return self if user.sees_everything else self.filter(application__team_id__in=user.team_ids)
+        return self.filter(owner_filter(user, "application"))
 
     def running(self) -> WorkloadQuerySet:
         return self.filter(gone_at=None)
@@ -50,6 +50,12 @@ class Workload(models.Model):
     name = models.CharField(max_length=253)
     application = models.ForeignKey(Application, models.SET_NULL, null=True, blank=True, related_name="workloads")
     images = models.ManyToManyField(Image, related_name="workloads", blank=True)
+    restrictions = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="what all its pods are kept from, as the last list of pods told; empty: not told",
+    )
+    listed_at = models.DateTimeField(null=True, blank=True, help_text="when a list of pods last told of it")
     seen_at = models.DateTimeField(default=timezone.now)
     gone_at = models.DateTimeField(null=True, blank=True)
 

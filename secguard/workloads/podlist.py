@@ -9,6 +9,7 @@ from typing import Any, Final
 from secguard.errors import Invalid
 from secguard.images.reference import is_digest, try_parse
 from secguard.workloads.podspec import images_of, owner_of
+from secguard.workloads.restrictions import RESTRICTIONS, restrictions_of
 from secguard.workloads.volumes import Mount, merged, mounts_of
 
 ENDED: Final = frozenset({"Succeeded", "Failed"})
@@ -18,8 +19,8 @@ STATUSES: Final = ("containerStatuses", "initContainerStatuses", "ephemeralConta
 
 @dataclass(frozen=True, slots=True, order=True)
 class Runs:
-    """One workload: where it is, the images that its pods run, as references and as digests that nodes told, and the
-    volumes that they mount."""
+    """One workload: where it is, the images that its pods run, as references and as digests that nodes told, what they
+    mount, and what all of them are kept from."""
 
     namespace: str
     kind: str
@@ -27,6 +28,7 @@ class Runs:
     references: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
+    restrictions: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ class _Gathered:
     references: dict[str, None] = field(default_factory=dict)
     digests: dict[str, None] = field(default_factory=dict)
     mounts: dict[Mount, None] = field(default_factory=dict)
+    restrictions: frozenset[str] = frozenset(RESTRICTIONS)
 
 
 _Found = dict[tuple[str, str, str], _Gathered]
@@ -58,7 +61,12 @@ def read(body: Any) -> tuple[Runs, ...]:
     found: _Found = {}
     for index, pod in enumerate(items):
         _take(pod, f"items[{index}]", found)
-    return tuple(sorted(Runs(*at, tuple(g.references), tuple(g.digests), merged(g.mounts)) for at, g in found.items()))
+    return tuple(
+        sorted(
+            Runs(*at, tuple(g.references), tuple(g.digests), merged(g.mounts), tuple(sorted(g.restrictions)))
+            for at, g in found.items()
+        )
+    )
 
 
 def _take(pod: Any, where: str, found: _Found) -> None:
@@ -82,6 +90,7 @@ def _take(pod: Any, where: str, found: _Found) -> None:
     gathered.references.update(dict.fromkeys(use.image[:700] for use in uses))
     gathered.digests.update(dict.fromkeys(_told(status)))
     gathered.mounts.update(dict.fromkeys(mounts_of(pod, "", "Pod", {})))
+    gathered.restrictions &= restrictions_of(pod)
 
 
 def _told(status: Mapping[str, Any]) -> list[str]:

@@ -54,8 +54,7 @@ _PATH = re.compile(r"[A-Za-z0-9_-]+(\[\])?(\.[A-Za-z0-9_-]+(\[\])?)*")
 _KIND = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Z][A-Za-z0-9]{0,62}")
 
 
-@dataclass(frozen=True, slots=True)
-class ImageUse:
+class ImageUse(NamedTuple):
     """One image reference where it stands; ``pointer`` is its RFC 6901 pointer in the object."""
 
     pointer: str
@@ -213,10 +212,12 @@ def _uses(found: _Found) -> Iterator[ImageUse]:
         return
     spec = _object(found)
     for field, place in CONTAINERS.items():
-        start = pointer((*found.at, field))
-        for index, item in enumerate(_items(_Found((*found.at, field), spec.get(field)))):
-            container = _object(item)
-            if image := _text(_Found((*item.at, "image"), container.get("image"))):
+        start = pointer((*found.at, field)) if spec.get(field) else ""
+        for index, container in _containers(found, field):
+            image = container.get("image")
+            if type(image) is not str:
+                image = _text(_Found((*found.at, field, index, "image"), image))
+            if image:
                 yield ImageUse(f"{start}/{index}/image", image, place, _name(container))
     for item in _items(_Found((*found.at, "volumes"), spec.get("volumes"))):
         source = _Found((*item.at, "image"), _object(item).get("image"))
@@ -233,25 +234,26 @@ def _asks(found: _Found) -> Iterator[Ask]:
             yield Ask(kind)
     pod = _inner(found, "securityContext")
     for field in CONTAINERS:
-        for item in _items(_Found((*found.at, field), spec.get(field))):
-            yield from _container_asks(item, pod, field)
+        for index, container in _containers(found, field):
+            yield from _container_asks((*found.at, field, index), container, pod)
     for item in _items(_Found((*found.at, "volumes"), spec.get("volumes"))):
         yield from _volume_asks(item)
 
 
-def _container_asks(item: _Found, pod: Mapping[str, Any], field: str) -> Iterator[Ask]:
-    container = _object(item)
-    name, own = _name(container), _NONE
+def _container_asks(at: tuple[str | int, ...], container: Mapping[str, Any], pod: Mapping[str, Any]) -> list[Ask]:
+    asks: list[Ask] = []
+    own = _NONE
     if container.get("securityContext") is not None:
-        own = _inner(item, "securityContext")
-        yield from _privileges(_Found((*item.at, "securityContext"), own), name)
-    user = own.get("runAsUser", pod.get("runAsUser"))
-    nonroot = own.get("runAsNonRoot", pod.get("runAsNonRoot"))
-    if nonroot is not True and not (isinstance(user, int) and user > 0):
-        yield Ask("root", name)
+        own = _inner(_Found(at, container), "securityContext")
+        asks += _privileges(_Found((*at, "securityContext"), own), _name(container))
+    if own.get("runAsNonRoot", pod.get("runAsNonRoot")) is not True:
+        user = own.get("runAsUser", pod.get("runAsUser"))
+        if not (isinstance(user, int) and user > 0):
+            asks.append(Ask("root", _name(container)))
     # Kubernetes lets no ephemeral container have limits of its own.
-    if field != "ephemeralContainers" and not _limits(item).keys() >= _LIMITS:
-        yield Ask("no-limits", name)
+    if at[-2] != "ephemeralContainers" and not _limits(at, container).keys() >= _LIMITS:
+        asks.append(Ask("no-limits", _name(container)))
+    return asks
 
 
 def _privileges(context: _Found, name: str) -> Iterator[Ask]:
@@ -264,13 +266,13 @@ def _privileges(context: _Found, name: str) -> Iterator[Ask]:
             yield Ask("capability", name, word[:40])
 
 
-def _limits(item: _Found) -> Mapping[str, Any]:
-    resources = item.value.get("resources")
+def _limits(at: tuple[str | int, ...], container: Mapping[str, Any]) -> Mapping[str, Any]:
+    resources = container.get("resources")
     if resources is None:
         return _NONE
-    if isinstance(resources, dict) and isinstance(limits := resources.get("limits"), dict):
+    if type(resources) is dict and type(limits := resources.get("limits")) is dict:
         return limits
-    return _inner(_Found((*item.at, "resources"), _inner(item, "resources")), "limits")
+    return _inner(_Found((*at, "resources"), _inner(_Found(at, container), "resources")), "limits")
 
 
 def _volume_asks(item: _Found) -> Iterator[Ask]:
@@ -352,6 +354,19 @@ def _items(found: _Found) -> list[_Found]:
     if not isinstance(found.value, list):
         raise _wrong(found, "a list")
     return [_Found((*found.at, index), item) for index, item in enumerate(found.value)]
+
+
+def _containers(found: _Found, field: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The pod spec's containers under ``field``, each with its index."""
+    containers = found.value.get(field)
+    if containers is None:
+        return
+    if type(containers) is not list:
+        raise _wrong(_Found((*found.at, field), containers), "a list")
+    for index, container in enumerate(containers):
+        if type(container) is not dict:
+            raise _wrong(_Found((*found.at, field, index), container), "an object")
+        yield index, container
 
 
 def _text(found: _Found) -> str:

@@ -133,7 +133,14 @@ def _written(cluster: Cluster, namespace: str, runs: Sequence[podlist.Runs]) -> 
     owners = _owners(runs)
     fresh = [
         Workload(
-            cluster=cluster, namespace=r.namespace, kind=r.kind, name=r.name, application_id=owners.get(at), seen_at=now
+            cluster=cluster,
+            namespace=r.namespace,
+            kind=r.kind,
+            name=r.name,
+            application_id=owners.get(at),
+            restrictions=list(r.restrictions),
+            listed_at=now,
+            seen_at=now,
         )
         for at, r in wanted.items()
         if at not in standing
@@ -142,7 +149,8 @@ def _written(cluster: Cluster, namespace: str, runs: Sequence[podlist.Runs]) -> 
     stay = [w for at, w in standing.items() if at in wanted]
     for w in stay:
         w.seen_at, w.application_id = now, w.application_id or owners.get((w.namespace, w.kind, w.name))
-    Workload.objects.bulk_update(stay, ["seen_at", "application"], batch_size=500)
+        w.restrictions, w.listed_at = list(wanted[w.namespace, w.kind, w.name].restrictions), now
+    Workload.objects.bulk_update(stay, ["seen_at", "application", "restrictions", "listed_at"], batch_size=500)
     unknown = _tie([*stay, *fresh], wanted)
     _mount({w.pk: wanted[w.namespace, w.kind, w.name].mounts for w in (*stay, *fresh)})
     return Synced(len(wanted), len(fresh), len(gone), unknown)

@@ -110,8 +110,9 @@ def merged(mounts: Iterable[Mount]) -> tuple[Mount, ...]:
 
 
 def _of_spec(spec: Mapping[str, Any]) -> Iterator[Mount]:
-    written = _written(spec)
-    for volume in _objects(spec.get("volumes")):
+    volumes = _objects(spec.get("volumes"))
+    written = _written(spec) if volumes else set()
+    for volume in volumes:
         name = volume.get("name")
         kind, source = _source(volume)
         if isinstance(name, str) and name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from secguard.admission.answer import (
     Mode,
     Outcome,
     Rules,
+    _passed,
     answer,
     check_effects,
     check_namespaces,
@@ -246,3 +248,17 @@ def test_the_laws_of_every_answer(everything: list[Knowledge], mode: Mode) -> No
     # One more image never turns a refusal into a yes.
     if len(images) > 1 and not answer(review(*images[1:]), about, Rules(mode), NOW, SITE).allowed:
         assert not made.allowed
+
+
+def test_only_what_is_remembered_anyhow_makes_an_answer_be_remembered():
+    """Whoever may ask could else fill the memory with names, and with whole verdicts."""
+    known = Knowledge(DIGEST, DIGEST, 1, 1, document("pass"))
+    before = _passed.cache_info().currsize
+    for image, about in ((IMAGE, known), ("x" * 4000, Knowledge())):
+        answer(Review(Subject(kind="Pod"), (ImageUse("", image, "container"),)), {image: about}, Rules(), NOW, SITE)
+    assert _passed.cache_info().currsize == before
+    kept = replace(known, is_remembered=True)
+    review = Review(Subject(kind="Pod"), (ImageUse("", IMAGE, "container"),))
+    one, again = (answer(review, {IMAGE: kept}, Rules(), NOW, SITE) for _ in range(2))
+    assert one.images[0] is again.images[0]
+    assert one.images[0].outcome is Outcome.ALLOWED

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -267,3 +268,42 @@ def test_the_timer_writes_what_waits(ask: Ask, monkeypatch: pytest.MonkeyPatch) 
     while AdmissionDecision.objects.get(digest=digest(2)).count < 4 and time.monotonic() < ends:
         time.sleep(0.02)
     assert AdmissionDecision.objects.get(digest=digest(2)).count == 4
+
+
+# --- straight to the view ---
+
+
+def test_a_question_meets_no_session_and_its_answer_has_every_header(
+    gate: tuple[Any, str], django_assert_num_queries: Any
+) -> None:
+    client = Client()
+    client.cookies["secguard-session"] = "somebody's"
+    body, headers = review(pod(GOOD)), {"Authorization": f"Bearer {gate[1]}"}
+    client.post("/admission/v1/validate", body, content_type="application/json", headers=headers)
+    with django_assert_num_queries(1):
+        answer = client.post("/admission/v1/validate", body, content_type="application/json", headers=headers)
+    assert answer["Content-Length"] == str(len(answer.content))
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert answer["X-Request-ID"]
+    assert not answer.cookies
+
+
+@pytest.mark.parametrize("path", ["/admission/v1/", "/admission/v1/nothing", "/admission/v1/validate/"])
+def test_what_is_not_there_is_told_as_everywhere(path: str, gate: Any) -> None:
+    answer = Client().post(path, {}, content_type="application/json")
+    assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
+
+
+def test_a_mistake_of_ours_is_a_500_in_words(gate: tuple[Any, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr(services, "admit", fail)
+    answer = Client(raise_request_exception=False).post(
+        "/admission/v1/validate",
+        review(pod(GOOD)),
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {gate[1]}"},
+    )
+    assert (answer.status_code, answer["Content-Type"]) == (500, "application/problem+json")
+    assert "foresaw" not in answer.content.decode()

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
@@ -43,7 +43,7 @@ from secguard.errors import Conflict, Invalid, NotAllowed, NotFound
 from secguard.images.models import Image
 from secguard.policies.facts import Gate
 from secguard.policies.queries import gating_policy
-from secguard.policies.services import document_of, rules_of, simulate, verdict_of
+from secguard.policies.services import document_of, rules_in_force, simulate, verdict_of
 from secguard.signing.queries import signer_names
 from secguard.signing.services import known_environments
 from secguard.workloads.models import CLUSTER_KINDS, Cluster
@@ -163,8 +163,7 @@ def _simulated(image: Image, now: datetime) -> Stored | None:
     policy = gating_policy()
     if policy is None or policy.active_version is None:
         return None
-    version = policy.active_version
-    return Stored(simulate(rules_of(version.sha256, version.source), image, Gate.ADMIT, now), None)
+    return Stored(simulate(rules_in_force(policy.active_version), image, Gate.ADMIT, now), None)
 
 
 def _knowledge(
@@ -216,22 +215,28 @@ def pins(review: Review, gate: ClusterGate) -> list[dict[str, str]]:
 
 
 def _keep(made: Answer, gate: ClusterGate, now: datetime, mounts: Sequence[Mount]) -> None:
-    """Count what is answered again, add what is new: three statements at most. A full disk fails no answer."""
-    keys = {key: part for part in made.parts if (key := _key(part, made, gate))}
+    """Add what is new, in three statements at most, and count the rest. A full disk fails no answer."""
+    keys = _keys(made, gate)
     if not keys:
         return
     if COUNTS.knows(keys):
         again = {key: part for key, part in keys.items() if part.outcome in KEPT}
         COUNTS.add(made, now, again, partial(_row, made=made, gate=gate, now=now))
         return
-    rows = {key: _row(key, part, made, gate, now) for key, part in keys.items()}
     try:
-        with transaction.atomic():
-            if _count(rows, made, now):
+        known = set(AdmissionDecision.objects.filter(key__in=keys).values_list("key", flat=True))
+        fresh = [_row(key, part, made, gate, now) for key, part in keys.items() if key not in known]
+        if fresh:
+            with transaction.atomic():
+                _add(fresh)
                 _note_running(made, gate, mounts)
-        COUNTS.learn(rows)
+        COUNTS.learn(keys)
     except DatabaseError:
         log.error("an admission decision cannot be kept", cluster=gate.cluster.name, uid=made.subject.uid)
+        return
+    again = {key: keys[key] for key in known if keys[key].outcome in KEPT}
+    if again:
+        COUNTS.add(made, now, again, partial(_row, made=made, gate=gate, now=now))
 
 
 def _note_running(made: Answer, gate: ClusterGate, mounts: Sequence[Mount]) -> None:
@@ -242,36 +247,32 @@ def _note_running(made: Answer, gate: ClusterGate, mounts: Sequence[Mount]) -> N
         note_admitted(gate.cluster, (about.namespace[:100], *about.owner), images, mounts)
 
 
-def _count(rows: Mapping[str, AdmissionDecision], made: Answer, now: datetime) -> bool:
-    """True where something was answered for the first time."""
-    known = set(AdmissionDecision.objects.filter(key__in=rows).values_list("key", flat=True))
-    counted = [key for key in known if rows[key].outcome in KEPT]
-    if counted:
-        same = AdmissionDecision.objects.filter(key__in=counted)
-        about = made.subject
-        same.update(count=F("count") + 1, last_at=now, uid=about.uid[:200], requested_by=about.user)
-    fresh = [row for key, row in rows.items() if key not in known]
-    if fresh:
-        places = queries.repositories(row.reference for row in fresh)
-        for row in fresh:
-            row.repository_id = places.get(row.reference)
-        # Another process may add the same in this instant: one of the two rows stays, and counts one too few.
-        AdmissionDecision.objects.bulk_create(fresh, ignore_conflicts=True)
-    return bool(fresh)
+def _add(fresh: Sequence[AdmissionDecision]) -> None:
+    """What was answered for the first time."""
+    places = queries.repositories(row.reference for row in fresh)
+    for row in fresh:
+        row.repository_id = places.get(row.reference)
+    # Another process may add the same in this instant: one of the two rows stays, and counts one too few.
+    AdmissionDecision.objects.bulk_create(fresh, ignore_conflicts=True)
 
 
-def _key(part: Judged, made: Answer, gate: ClusterGate) -> str:
-    """What makes two answers the same; empty for one that is not kept."""
-    about, known = made.subject, part.known
+def _keys(made: Answer, gate: ClusterGate) -> dict[str, Judged]:
+    """The answer's parts that are kept, each by what makes two answers the same."""
+    about = made.subject
     kind, owner = about.owner
-    simply = part.outcome is Outcome.ALLOWED
-    if simply and not about.is_pod:
-        return ""
-    same: tuple[Any, ...] = (gate.cluster_id, about.namespace, part.image, known.digest, part.outcome.value, kind)
-    same += (owner if kind in LASTING else "",)
-    if not simply:
-        same += (made.mode.value, known.evaluation_id, part.reason)
-    return _digest_of(same)
+    owner = owner if kind in LASTING else ""
+    keys = {}
+    for part in made.parts:
+        known, outcome = part.known, part.outcome
+        if outcome is not Outcome.ALLOWED:
+            more: tuple[Any, ...] = (made.mode.value, known.evaluation_id, part.reason)
+        elif about.is_pod:
+            more = ()
+        else:
+            continue
+        same = (gate.cluster_id, about.namespace, part.image, known.digest, outcome.value, kind, owner, *more)
+        keys[_digest_of(same)] = part
+    return keys
 
 
 @lru_cache(maxsize=20_000)

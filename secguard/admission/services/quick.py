@@ -37,7 +37,7 @@ MAX_PASSING = 10_000
 """Evaluations that a process remembers, a kilobyte or two each."""
 STALE_SECONDS = 3.0
 """How long the evaluation that holds for a digest is remembered; 0: not at all."""
-ASKED_SECONDS = 10.0
+ASKED_SECONDS = 60.0
 """How long after it was last asked for it is read again and again."""
 MAX_FRESH = 5_000
 BATCH = 500
@@ -177,18 +177,20 @@ may hold; nothing for one that blocks."""
 
 def known_of(review: Review, gate: ClusterGate, now: datetime) -> dict[str, Knowledge] | None:
     """As ``answering.known_of``, where nothing stands against any of the images; else ``None``."""
-    references = {use.image: _reference(use.image) for use in review.images}
-    digests = {r.digest for r in references.values() if r is not None}
-    if not digests or None in references.values() or "" in digests:
-        return None
-    hosts = {r.host for r in references.values() if r is not None}
-    judged = FRESH.get(digests, hosts) or _read(digests, hosts, now)
-    if judged is None or len(judged) < len(digests) + len(hosts):
+    references: dict[str, Reference] = {}
+    for use in review.images:
+        reference = _reference(use.image)
+        if reference is None or not reference.digest:
+            return None
+        references[use.image] = reference
+    digests, hosts = {r.digest for r in references.values()}, {r.host for r in references.values()}
+    judged = digests and (FRESH.get(digests, hosts) or _read(digests, hosts, now))
+    if not judged or len(judged) < len(digests) + len(hosts):
         return None
     passing = _passing({judged[digest][1] for digest in digests})
     known = {}
     for image, r in references.items():
-        found, until = passing[judged[r.digest][1]] if r is not None else (None, now)
+        found, until = passing[judged[r.digest][1]]
         if found is None or until <= now:
             return None
         known[image] = found
@@ -225,7 +227,7 @@ def _read_again(names: Sequence[str]) -> dict[str, Judged]:
 
 
 def _standing(
-    known: dict[str, Knowledge], references: Mapping[str, Reference | None], gate: ClusterGate, now: datetime
+    known: dict[str, Knowledge], references: Mapping[str, Reference], gate: ClusterGate, now: datetime
 ) -> dict[str, Knowledge] | None:
     """With what was stated and signed of them, where the cluster asks for it; ``None`` where one lacks it."""
     if not (gate.environment or gate.signers):
@@ -235,8 +237,7 @@ def _standing(
     signed = queries.signed_by(digests, now) if gate.signers else {}
     found = {}
     for image, k in known.items():
-        r = references[image]
-        to, by = promoted.get(k.digest, ()), signed.get((r.repository if r else "", k.digest), ())
+        to, by = promoted.get(k.digest, ()), signed.get((references[image].repository, k.digest), ())
         if (gate.environment and gate.environment not in to) or (gate.signers and not set(gate.signers) & set(by)):
             return None
         found[image] = replace(k, promoted_to=to, signed_by=by)
@@ -296,4 +297,4 @@ def _known(evaluation: Evaluation) -> Knowledge | None:
     if evaluation.verdict == "block":
         return None
     digest, document = evaluation.image.digest, condensed(evaluation.kept_document)
-    return Knowledge(digest, digest, evaluation.image_id, evaluation.pk, document)
+    return Knowledge(digest, digest, evaluation.image_id, evaluation.pk, document, is_remembered=True)

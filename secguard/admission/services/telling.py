@@ -22,10 +22,42 @@ from secguard.web.wording import short_digest
 WAITING, GRANTED = "break-glass-waiting", "break-glass-granted"
 REFUSED, USED = "break-glass-refused", "break-glass-used"
 KINDS = (
-    Kind(WAITING, "Break-glass that waits for you", "Waits for you", 5, "/break-glass/?status=requested", at_once=True),
-    Kind(GRANTED, "Break-glass of yours that was granted", "Granted", 6, "/break-glass/?status=granted", at_once=True),
-    Kind(REFUSED, "Break-glass of yours that may not be used", "Refused", 7, "/break-glass/", at_once=True),
-    Kind(USED, "Uses of break-glass that wait for a review", "To be reviewed", 15, "/break-glass/?status=used"),
+    Kind(
+        WAITING,
+        "Break-glass that waits for you",
+        "Waits for you",
+        5,
+        "/break-glass/?status=requested",
+        at_once=True,
+        is_urgent=True,
+        shared="Break-glass that waits",
+    ),
+    Kind(
+        GRANTED,
+        "Break-glass of yours that was granted",
+        "Granted",
+        6,
+        "/break-glass/?status=granted",
+        at_once=True,
+        shared="Break-glass that was granted",
+    ),
+    Kind(
+        REFUSED,
+        "Break-glass of yours that may not be used",
+        "Refused",
+        7,
+        "/break-glass/",
+        at_once=True,
+        shared="Break-glass that may not be used",
+    ),
+    Kind(
+        USED,
+        "Uses of break-glass that wait for a review",
+        "To be reviewed",
+        15,
+        "/break-glass/?status=used",
+        is_urgent=True,
+    ),
 )
 GRANTERS: Final = tuple(role for role, held in PERMISSIONS.items() if Permission.BREAK_GLASS_GRANT in held)
 

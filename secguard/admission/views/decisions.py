@@ -17,6 +17,7 @@ from secguard.admission import queries
 from secguard.admission.answer import Outcome
 from secguard.admission.models import AdmissionDecision
 from secguard.errors import NotFound
+from secguard.policies.queries import shown_to
 from secguard.web.filters import ChipFilter
 from secguard.web.listing import Column, Listing
 
@@ -97,7 +98,8 @@ def answer_list(request: HttpRequest) -> HttpResponseBase:
 @login_required
 def answer_detail(request: HttpRequest, pk: int) -> HttpResponse:
     """One answer: what was asked, what was said and why, and the verdict behind it as it was judged."""
-    found = queries.decisions(person_of(request)).select_related("evaluation__policy_version__policy").filter(pk=pk)
+    user = person_of(request)
+    found = queries.decisions(user).select_related("evaluation__policy_version__policy").filter(pk=pk)
     answer = found.first()
     if answer is None:
         raise NotFound(f"There is no admission decision {pk} that you may see.")
@@ -106,6 +108,6 @@ def answer_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "word": WORDS[Outcome(answer.outcome)],
         "tone": TONES[Outcome(answer.outcome)],
         "has_grace": answer.grace_until is not None and answer.grace_until > timezone.now(),
-        "verdict": answer.evaluation.kept_document if answer.evaluation else None,
+        "verdict": shown_to(user, answer.evaluation, answer.evaluation.kept_document) if answer.evaluation else None,
     }
     return render(request, "admission/detail.html", context)

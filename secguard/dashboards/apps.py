@@ -10,9 +10,12 @@ class DashboardsConfig(AppConfig):
     def ready(self) -> None:
         from secguard.accounts.views.applications import DETAIL_PARTS  # noqa: PLC0415
         from secguard.dashboards import services  # noqa: PLC0415
+        from secguard.dashboards.queries.reach import reach  # noqa: PLC0415
         from secguard.dashboards.views.applications import application_figures  # noqa: PLC0415
+        from secguard.decisions.queries import REACH  # noqa: PLC0415
         from secguard.jobs.registry import every, register  # noqa: PLC0415
 
         register(services.KEEP_DAY, services.keep_day)
         every(timedelta(hours=1), services.KEEP_DAY)
         DETAIL_PARTS.append(application_figures)
+        REACH.append(reach)

@@ -24,8 +24,10 @@ from secguard.admission.queries import decisions, in_grace, open_glass, sees_gla
 from secguard.dashboards import queries
 from secguard.dashboards.figures import Card, Figures
 from secguard.dashboards.queries.promotions import Moving, moving
-from secguard.decisions.models import Decision
+from secguard.decisions.models import Control, Decision
 from secguard.decisions.queries import Waiting, queue, waiting_count
+from secguard.decisions.queries.controls import needing_someone
+from secguard.decisions.queries.deadlines import give_deadlines
 from secguard.findings.models import Exposure
 from secguard.images.models import Image
 from secguard.policies.facts import Gate
@@ -42,7 +44,7 @@ HOMES: dict[Role, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     Role.SECURITY_REVIEWER: (
         "What waits for a decision",
         ("queue", "approvals", "work"),
-        ("glass", "grace", "blocked", "ending", "mine"),
+        ("controls", "glass", "grace", "blocked", "ending", "mine"),
     ),
     Role.BUSINESS_APPROVER: ("Where you stand", ("queue", "approvals", "work"), ("blocked", "ending")),
     Role.OPERATOR: (
@@ -50,8 +52,8 @@ HOMES: dict[Role, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
         ("grace", "refused", "work"),
         ("glass", "promotions", "blocked", "ending", "mine"),
     ),
-    Role.ADMINISTRATOR: ("What needs you", ("work",), ("glass", "promotions", "blocked", "ending", "mine")),
-    Role.DEVELOPER: ("What to fix", ("work",), ("blocked", "mine", "ending")),
+    Role.ADMINISTRATOR: ("What needs you", ("work",), ("controls", "glass", "promotions", "blocked", "ending", "mine")),
+    Role.DEVELOPER: ("What to fix", ("work",), ("controls", "blocked", "mine", "ending")),
     Role.VIEWER: ("Where you stand", ("work",), ("blocked", "ending")),
 }
 FIGURES = (Role.BUSINESS_APPROVER, Role.VIEWER)
@@ -145,7 +147,9 @@ def _work(user: User, now: datetime) -> list[Exposure]:
     """What to fix first: what no decision covers and has a date, the earliest first."""
     covered = queries.by_deadline(now, now + queries.WEEK)["covered"]
     rows = queries.open_work(user).exclude(due_at=None).exclude(covered & Q(decided_until__isnull=False))
-    return list(rows.order_by("due_at", "-severity", "id")[:ROWS])
+    found = list(rows.order_by("due_at", "-severity", "id")[:ROWS])
+    give_deadlines(found)
+    return found
 
 
 def _queue(user: User, now: datetime) -> list[Waiting]:
@@ -160,6 +164,11 @@ def _mine(user: User, now: datetime) -> list[Decision]:
 def _ending(user: User, now: datetime) -> list[Decision]:
     rows = Decision.objects.visible_to(user).in_force(now).filter(expires_at__lte=now + queries.MONTH)
     return list(rows.select_related("risk__vulnerability").order_by("expires_at", "id")[:ROWS])
+
+
+def _controls(user: User, now: datetime) -> list[Control] | None:
+    """Controls that wait to be confirmed or need evidence, where there is one."""
+    return needing_someone(user, now, limit=ROWS) or None
 
 
 def _blocked(user: User, now: datetime) -> list[Image]:
@@ -196,6 +205,7 @@ def _promotions(user: User, now: datetime) -> Moving | None:
 
 PANELS: dict[str, Callable[[User, datetime], list[Any] | Moving | None]] = {
     "approvals": _approvals,
+    "controls": _controls,
     "promotions": _promotions,
     "glass": _glass,
     "grace": _grace,

@@ -16,11 +16,13 @@ from secguard.accounts.authentication import person_of
 from secguard.accounts.models import Application
 from secguard.dashboards import queries
 from secguard.dashboards.views.images import WORST_FIRST
+from secguard.decisions.queries.deadlines import give_deadlines
 from secguard.errors import NotFound
 from secguard.findings.identity import FindingKind
 from secguard.findings.models import Exposure, Risk
 from secguard.findings.queries import search_risks
 from secguard.findings.severity import Severity
+from secguard.trackers.queries import card
 from secguard.web import htmx
 from secguard.web.filters import ChipFilter, YesNoFilter
 from secguard.web.listing import Column, Listing
@@ -102,6 +104,7 @@ def risk_detail(request: HttpRequest, pk: int) -> HttpResponse:
     if risk is None:
         raise NotFound(f"There is no risk {pk} in images that you may see.")
     exposures = list(queries.exposures_of(risk, user)[:100])
+    give_deadlines(exposures)
     flaw = risk.vulnerability
     context = {
         "risk": risk,
@@ -112,6 +115,7 @@ def risk_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "open_images": queries.open_images_of([risk.pk], user).get(risk.pk, 0),
         "decisions": queries.decisions_on([risk.pk], user)[:20],
         "now": timezone.now(),
+        **card(risk, user),
     }
     return htmx.render(request, "risks/detail.html", "risks/detail.html", context)
 
@@ -163,7 +167,11 @@ class WorkListing(Listing):
         Column("due", "Fix by", sort="due_at", value="due_at", css="fit-word"),
         Column("since", "Since", sort="since", value="since", css="fit-date wide-only"),
         Column("decided_until", "Covered until", hidden=True),
+        Column("deadline", "Deadline by", value=lambda e: e.deadline.words if e.deadline else "", hidden=True),
     )
+
+    def prepare(self, rows: list[Any]) -> None:
+        give_deadlines(rows)
 
     def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         risks = search_risks(Risk.objects.filter(pk=OuterRef("risk_id")), text)

@@ -7,7 +7,7 @@ values and returns what the command line prints. They raise the services' own re
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,13 +59,22 @@ def _ready() -> None:
         call_command("migrate", interactive=False, verbosity=0)
 
 
-def create_token(role: str, *, user: str | None, team: str | None, days: int | None) -> tuple[str, str]:
-    """A new token as (the token, a sentence about it); an unknown user or team is made."""
+def create_token(
+    role: str, *, user: str | None, team: str | None, days: int | None, applications: Sequence[str] = ()
+) -> tuple[str, str]:
+    """A new token as (the token, a sentence about it); an unknown user or team is made, an application is not."""
     _ready()
     from secguard.accounts import services  # noqa: PLC0415 - models are loaded only now
+    from secguard.accounts.models import Application  # noqa: PLC0415
 
-    token, raw = services.create_token_on_server(role, username=user, team=_team(team), days=days)
-    where = f" in {team}" if team else ""
+    rows = Application.objects.select_related("team")
+    chosen = list(rows.filter(slug__in=applications))
+    if unknown := set(applications) - {application.slug for application in chosen}:
+        known = ", ".join(rows.values_list("slug", flat=True)[:10]) or "none"
+        raise NotFound(f"There is no application {min(unknown)!r}; there are: {known}.")
+    token, raw = services.create_token_on_server(role, username=user, team=_team(team), days=days, applications=chosen)
+    where = f" in {token.team}" if token.team else ""
+    where += f", for {', '.join(applications)} alone" if applications else ""
     return raw, f"A token of {token.user.username} as {token.role}{where}, valid until {token.expires_at:%Y-%m-%d}."
 
 

@@ -17,17 +17,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from secguard import client_commands, environment
+from secguard import client_commands, environment, server_commands
 from secguard.agent import command as agent_command
-from secguard.client.decisions import KINDS, SCOPES, VERBS
+from secguard.client.controls import KINDS as CONTROL_KINDS
+from secguard.client.controls import SAYS, WAYS
+from secguard.client.controls import STATES as CONTROL_STATES
+from secguard.client.decisions import JUSTIFICATIONS, KINDS, SCOPES, VERBS
 from secguard.client.formats import FORMATS
 from secguard.client.gate import STAGES
+from secguard.client.identities import KINDS as IDENTITY_KINDS
 from secguard.client.promotions import VERBS as PROMOTION_VERBS
 from secguard.client.rest import CouldNotTell
 from secguard.client.verdict import Exit
+from secguard.client.vex import FORMATS as VEX_FORMATS
 from secguard.errors import SecGuardError
 
 Command = Callable[[argparse.Namespace], int]
+
+ONLY_APPLICATION = "for this application of the team alone, and nothing else; once for each"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,11 +78,14 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _pipeline_commands(commands)
     _decision_commands(commands)
+    _control_commands(commands)
+    _policy_commands(commands)
     _advisory_commands(commands)
     _promotion_commands(commands)
     _workload_commands(commands)
     _admission_commands(commands)
     _key_commands(commands)
+    _identity_commands(commands)
     _server_commands(commands)
     return top
 
@@ -135,6 +145,34 @@ def _pipeline_commands(commands: Any) -> None:
     findings = _add(commands, "findings", client_commands.findings, "List what was found in an image.")
     findings.add_argument("image", type=_image, metavar="IMAGE", help="a reference, or a digest (sha256:...)")
     _listing(findings)
+    vex = _add(commands, "vex", client_commands.vex, "Write the decisions in force as VEX, for other tools.")
+    about = vex.add_mutually_exclusive_group()
+    about.add_argument(
+        "image",
+        nargs="?",
+        type=_image,
+        metavar="IMAGE",
+        help="a reference, or a digest; by default all images",
+    )
+    about.add_argument("--repository", default="", metavar="NAME", help="all images of a repository (registry/path)")
+    about.add_argument("--application", default="", metavar="SLUG", help="all images of an application")
+    vex.add_argument("--format", choices=VEX_FORMATS, default=VEX_FORMATS[0])
+    vex.add_argument("-o", "--output", metavar="FILE", help="write there instead of to the standard output")
+    how = vex.add_mutually_exclusive_group()
+    how.add_argument("--dsse", action="store_true", help="in a signed DSSE envelope")
+    how.add_argument("--signature", metavar="FILE", help="write a signature there, for cosign verify-blob")
+    vex.add_argument("--key", default="", metavar="NAME", help="the key that signs; by default the newest that does")
+    _waiting(vex, 60)
+    vexin = _add(commands, "vex-import", client_commands.vex_import, "Ask for the decisions that a VEX document says.")
+    vexin.add_argument("file", metavar="FILE", help="a VEX document, .trivyignore or .grype.yaml; - for stdin")
+    vexin.add_argument("--image", type=_image, metavar="IMAGE", help="the image that it is about (reference or digest)")
+    inside = vexin.add_mutually_exclusive_group()
+    inside.add_argument("--repository", metavar="NAME", help="ask for nothing outside of this repository")
+    inside.add_argument("--application", metavar="SLUG", help="ask for nothing outside of this application")
+    vexin.add_argument("--preview", action="store_true", help="say what would be asked for, and ask for nothing")
+    vexin.add_argument("--signature", metavar="FILE", help="the author's signature beside it, base64")
+    vexin.add_argument("--until", default="", metavar="TIME", help="when the decisions end (2026-12-31T00:00:00Z)")
+    _waiting(vexin, 120)
     sample = _add(commands, "sample", client_commands.sample, "Load the sample organisation, or remove it.")
     sample.add_argument("--remove", action="store_true", help="remove everything that is marked as sample")
     _waiting(sample, 600)
@@ -170,6 +208,10 @@ def _decision_commands(commands: Any) -> None:
         where.add_argument(f"--{scope}", help=f"only for this {scope}")
     where.add_argument("--organisation", action="store_true", help="everywhere")
     ask.add_argument("--reason", required=True, help="why, for the reviewer")
+    ask.add_argument("--justification", choices=JUSTIFICATIONS, default="", help="of not_affected: what makes it so")
+    ask.add_argument(
+        "--control", action="append", default=[], type=int, metavar="ID", help="that it leans on; mitigate needs one"
+    )
     ask.add_argument("--until", required=True, help="when it ends: 2027-01-31, or a time with its zone")
     ask.add_argument("--conditions", type=_json_object, default={}, help='a JSON object, like {"until_fix": true}')
     _waiting(ask, 30)
@@ -182,6 +224,47 @@ def _decision_commands(commands: Any) -> None:
         else:
             needed = verb in ("reject", "revoke")
             act.add_argument("--comment", default="", required=needed, help="what the log and the other side read")
+        _waiting(act, 30)
+
+
+def _control_commands(commands: Any) -> None:
+    group = commands.add_parser("controls", help="Controls: list, propose, confirm, give evidence, retire.")
+    verbs = group.add_subparsers(title="what to do", required=True, metavar="VERB")
+    listing = _add(verbs, "list", client_commands.controls_list, "List controls.")
+    listing.add_argument("--state", choices=CONTROL_STATES, default="", help="as it is now")
+    listing.add_argument("--kind", choices=CONTROL_KINDS, default="")
+    listing.add_argument("--application", default="", help="an application's slug")
+    _listing(listing)
+    add = _add(verbs, "add", client_commands.controls_add, "Propose a control.")
+    add.add_argument("name")
+    add.add_argument("--kind", choices=CONTROL_KINDS, required=True)
+    where = add.add_mutually_exclusive_group(required=True)
+    where.add_argument("--application", default="", help="that it covers, by its slug")
+    where.add_argument("--organisation", action="store_true", help="it covers everything")
+    add.add_argument("--alive-by", choices=WAYS, required=True, help="how it is known that it still holds")
+    add.add_argument("--every", required=True, metavar="TIME", help="evidence comes at least this often: 12h, 30d")
+    add.add_argument("--owner", default="", help="the person who answers for it (default the team)")
+    add.add_argument("--description", default="", help="what it does, and where it is to be found")
+    add.add_argument("--watch", type=_json_object, default={}, help="of observation: a JSON object (docs/controls.md)")
+    _waiting(add, 30)
+    seen = _add(verbs, "evidence", client_commands.controls_evidence, "Say that a control holds, or that it does not.")
+    seen.add_argument("id")
+    seen.add_argument("--kind", choices=WAYS[:2], default="heartbeat", help="default heartbeat")
+    seen.add_argument("--says", choices=SAYS, default="holds", help="default holds")
+    seen.add_argument("--note", default="", help="what was seen, and how")
+    seen.add_argument("--url", default="", help="where it can be seen")
+    seen.add_argument("--digest", default="", help="of a file that shows it: sha256:...")
+    seen.add_argument("--seen-at", default="", metavar="TIME", help="default now")
+    _waiting(seen, 30)
+    for verb, work, text in (
+        ("show", client_commands.controls_show, "Show one control."),
+        ("confirm", client_commands.controls_confirm, "Confirm a control that somebody else proposed."),
+        ("retire", client_commands.controls_retire, "Retire a control; what leans on it ends."),
+    ):
+        act = _add(verbs, verb, work, text)
+        act.add_argument("id")
+        if verb == "retire":
+            act.add_argument("--reason", required=True, help="what the log and the other side read")
         _waiting(act, 30)
 
 
@@ -273,6 +356,48 @@ def _certificate_command(verbs: Any) -> None:
     to.add_argument("--apply", action="store_true", help="put them into the cluster with kubectl instead")
 
 
+def _policy_commands(commands: Any) -> None:
+    group = commands.add_parser("policy", help="The policy as files: test, diff, simulate, apply and export.")
+    verbs = group.add_subparsers(title="what to do", required=True, metavar="VERB")
+    for verb, words in (
+        ("test", "Run a policy's tests, without a server. Exit codes: 0 all pass, 1 some fail."),
+        ("diff", "What a file changes about the policy in force. Exit codes: 0 nothing, 1 something."),
+        ("apply", "Keep a file as the next version; does nothing where it is kept already."),
+        ("simulate", "What a draft would turn, now and in a period. Exit codes: 0 it blocks nothing new, 1 it does."),
+    ):
+        command = _policy_command(verbs, verb, words)
+        command.add_argument("file", metavar="FILE", help="the policy, YAML")
+        if verb != "simulate":
+            command.add_argument("--tests", metavar="FILE", help="its tests; else those of FILE's name and .tests.yaml")
+        if verb == "apply":
+            command.add_argument("--activate", action="store_true", help="let it gate at once")
+            command.add_argument(
+                "--at", action="append", default=[], metavar="GATE=MODE", help="observe or warn there: admit=observe"
+            )
+            command.add_argument("--comment", default="", metavar="TEXT", help="what changes, and why")
+        if verb == "simulate":
+            command.add_argument("--since", default="", metavar="TIME", help="replay gates and admissions from here on")
+            command.add_argument("--appetite", action="store_true", help="FILE is the draft of a risk appetite")
+            command.add_argument("--json", action="store_true", help="the simulation's document")
+        if verb in ("diff", "apply"):
+            command.add_argument("--name", default="", metavar="NAME", help="of the policy on the server")
+        if verb != "test":
+            _waiting(command, 600 if verb == "simulate" else 60)
+    export = _policy_command(verbs, "export", "Write the policy in force, and its tests, to files.")
+    export.add_argument("--name", default="", metavar="NAME", help="the newest version of this policy instead")
+    export.add_argument("-o", "--output", default="", metavar="FILE", help="the policy; its tests go beside it")
+    _waiting(export, 60)
+
+
+def _policy_command(verbs: Any, verb: str, words: str) -> argparse.ArgumentParser:
+    def run(args: argparse.Namespace) -> int:
+        from secguard import policy_commands  # noqa: PLC0415 - loads the rules, which no other command needs
+
+        return int(getattr(policy_commands, verb)(args))
+
+    return _add(verbs, verb, run, words)
+
+
 def _advisory_commands(commands: Any) -> None:
     group = commands.add_parser("advisories", help="Bring vulnerability data, and look it up.")
     verbs = group.add_subparsers(title="what to do", required=True, metavar="VERB")
@@ -306,6 +431,23 @@ def _key_commands(commands: Any) -> None:
     seen.add_argument("--look", action="store_true", help="have a worker look into the registry first")
     seen.add_argument("--repository", default="", help="where to look, if the image lies in several places")
     _listing(seen)
+    carried = _add(
+        commands, "passport", client_commands.passport, "Fetch an image's passport; or check one: passport verify FILE."
+    )
+    carried.add_argument("image", type=_image, metavar="IMAGE", help="a reference, or a digest; or the word verify")
+    carried.add_argument(
+        "file", nargs="?", metavar="FILE", help="after verify: the passport to check, without a server"
+    )
+    carried.add_argument(
+        "--key",
+        default="",
+        metavar="KEY",
+        help="the name of the key that signs; after verify: its public key, a PEM file",
+    )
+    carried.add_argument("-o", "--output", metavar="FILE", help="write there instead of to the standard output")
+    carried.add_argument("--pdf", metavar="FILE", help="write it there as PDF, with the signed document attached")
+    carried.add_argument("--json", action="store_true", help="after verify: the passport itself")
+    _waiting(carried, 60)
     group = commands.add_parser("keys", help="The keys that sign, and whose signatures count besides.")
     verbs = group.add_subparsers(title="what to do", required=True, metavar="VERB")
     listing = _add(verbs, "list", client_commands.keys_list, "List the keys that sign and those that did.")
@@ -358,6 +500,29 @@ def _key_origin(command: argparse.ArgumentParser) -> None:
     _waiting(command, 30)
 
 
+def _identity_commands(commands: Any) -> None:
+    group = commands.add_parser("identities", help="Pipelines that need no secret: their own token is exchanged.")
+    verbs = group.add_subparsers(title="what to do", required=True, metavar="VERB")
+    _listing(_add(verbs, "list", client_commands.identities_list, "List the CI identities."))
+    made = _add(verbs, "create", client_commands.identities_create, "Trust a pipeline's tokens.")
+    made.add_argument("name")
+    made.add_argument("--kind", choices=IDENTITY_KINDS, required=True, help="whose tokens they are")
+    made.add_argument("--issuer", default="", metavar="URL", help="as in the token (default GitHub's, or gitlab.com)")
+    made.add_argument("--audience", default="", help="as in the token (default the server's address)")
+    made.add_argument(
+        "--claim", action="append", required=True, metavar="NAME=PATTERN", help="repository=acme/shop; once for each"
+    )
+    made.add_argument("--jwks", default="", metavar="FILE", help="the issuer's keys, where the server cannot ask it")
+    made.add_argument("--role", required=True, help="what it gets: viewer, developer or operator")
+    made.add_argument("--team", default="", metavar="SLUG", help="in this team only")
+    made.add_argument("--application", action="append", default=[], metavar="SLUG", help=ONLY_APPLICATION)
+    made.add_argument("--minutes", type=int, default=15, help="how long a token lives, 60 at most (default 15)")
+    _waiting(made, 30)
+    gone = _add(verbs, "withdraw", client_commands.identities_withdraw, "Trust a pipeline no more.")
+    gone.add_argument("identity", help="its id or its name")
+    _waiting(gone, 30)
+
+
 def _json_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
@@ -369,71 +534,27 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _server_commands(commands: Any) -> None:
-    _add(commands, "up", _up, "Serve web, API and workers on this machine.")
-    _add(commands, "migrate", _migrate, "Bring the database to this release's tables.")
+    _add(commands, "up", server_commands.up, "Serve web, API and workers on this machine.")
+    _add(commands, "migrate", server_commands.migrate, "Bring the database to this release's tables.")
     token = commands.add_parser("token", help="Tokens, on the server's machine.").add_subparsers(required=True)
-    create = _add(token, "create", _token_create, "Make an API token; an unknown user or team is made.")
+    create = _add(token, "create", server_commands.token_create, "Make an API token; an unknown user or team is made.")
     create.add_argument("--role", required=True, help="the role it carries")
     create.add_argument("--user", help="whose it is (default: a service named after the role)")
     create.add_argument("--team", help="narrow it to this team")
+    create.add_argument("--application", action="append", default=[], metavar="SLUG", help=ONLY_APPLICATION)
     create.add_argument("--expires", type=int, metavar="DAYS", help="days it lives (default 90)")
     create.add_argument("--print", action="store_true", help="print the token alone, for a script")
     user = commands.add_parser("user", help="People, on the server's machine.").add_subparsers(required=True)
-    made = _add(user, "create", _user_create, "Make a person; prints a one-time sign-in link.")
+    made = _add(user, "create", server_commands.user_create, "Make a person; prints a one-time sign-in link.")
     made.add_argument("name")
     made.add_argument("--role", required=True, help="their first role")
     made.add_argument("--team", help="in this team only; an unknown one is made")
-    link = _add(user, "link", _user_link, "Print a new one-time sign-in link for a person.")
+    link = _add(user, "link", server_commands.user_link, "Print a new one-time sign-in link for a person.")
     link.add_argument("name")
     audit = commands.add_parser("audit", help="The audit log.").add_subparsers(required=True)
-    verify = _add(audit, "verify", _audit_verify, "Check that the audit log is as it was written.")
+    verify = _add(audit, "verify", server_commands.audit_verify, "Check that the audit log is as it was written.")
     verify.add_argument("--file", type=Path, metavar="EXPORT", help="check this export (NDJSON) instead, offline")
     verify.add_argument("--head", action="append", default=[], help="a head kept from earlier: SEQUENCE:DIGEST")
-
-
-def _up(_args: argparse.Namespace) -> int:
-    from secguard import up  # noqa: PLC0415 - a pipeline's gate does not load the server
-
-    return up.up(dict(os.environ), lambda text: print(text, flush=True))
-
-
-def _migrate(_args: argparse.Namespace) -> int:
-    from secguard import administration  # noqa: PLC0415
-
-    print(administration.migrate())
-    return 0
-
-
-def _token_create(args: argparse.Namespace) -> int:
-    from secguard import administration  # noqa: PLC0415
-
-    raw, words = administration.create_token(args.role, user=args.user, team=args.team, days=args.expires)
-    print(raw)
-    if not args.print:
-        print(f"{words} It is shown this once.", file=sys.stderr)
-    return 0
-
-
-def _user_create(args: argparse.Namespace) -> int:
-    from secguard import administration  # noqa: PLC0415
-
-    print(administration.create_user(args.name, args.role, team=args.team))
-    return 0
-
-
-def _user_link(args: argparse.Namespace) -> int:
-    from secguard import administration  # noqa: PLC0415
-
-    print(administration.sign_in_link(args.name))
-    return 0
-
-
-def _audit_verify(args: argparse.Namespace) -> int:
-    from secguard import administration  # noqa: PLC0415
-
-    intact, words = administration.verify_audit(args.file, args.head)
-    print(words)
-    return 0 if intact else 1
 
 
 if __name__ == "__main__":

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from secguard.client import advisories as advisory_calls
+from secguard.client import controls as control_calls
 from secguard.client import decisions as decision_calls
 from secguard.client import gate as gates
+from secguard.client import identities as identity_calls
 from secguard.client import keys as key_calls
 from secguard.client import promotions as promotion_calls
 from secguard.client import scan as scans
 from secguard.client import signatures as signature_calls
+from secguard.client import vex as vex_calls
+from secguard.client import vexin as vexin_calls
 from secguard.client import workloads as workload_calls
 from secguard.client.formats import FORMATS
 from secguard.client.formats.cleaning import line
@@ -25,7 +29,9 @@ from secguard.client.verdict import Exit
 
 DECISION_COLUMNS = ("id", "status", "kind", "risk", "scope", "requested_by", "expires_at")
 ADVISORY_COLUMNS = ("name", "flaws", "severity", "modified_at", "withdrawn_at", "summary")
+CONTROL_COLUMNS = ("id", "state", "name", "kind", "covers", "leaning", "due_at", "owner")
 KEY_COLUMNS = ("id", "name", "status", "provider", "fingerprint", "counts_until")
+IDENTITY_COLUMNS = ("id", "name", "status", "issuer", "role", "team", "minutes", "exchanges", "last_used_at")
 TRUSTED_COLUMNS = ("id", "name", "status", "repositories", "fingerprint", "valid_until")
 SIGNATURE_COLUMNS = ("standing", "by", "form", "predicate_type", "repository", "verified_at", "problem")
 PROMOTION_COLUMNS = ("id", "status", "environment", "source", "digest", "tags", "requested_by", "requested_at")
@@ -60,6 +66,13 @@ def _write(text: str, path: str | None) -> None:
         return
     try:
         Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CouldNotTell(f"The result cannot be written to {path}: {error.strerror}.") from error
+
+
+def _write_bytes(content: bytes, path: str) -> None:
+    try:
+        Path(path).write_bytes(content)
     except OSError as error:
         raise CouldNotTell(f"The result cannot be written to {path}: {error.strerror}.") from error
 
@@ -125,6 +138,33 @@ def findings(args: argparse.Namespace) -> int:
     return _rows(rows, FINDING_COLUMNS, args)
 
 
+def vex(args: argparse.Namespace) -> int:
+    """``secguard vex``: the decisions in force on an image, a repository's, an application's, or all, as VEX."""
+    server, deadline = connect(), Deadline(args.wait)
+    asked = {"format": args.format, "repository": args.repository, "application": args.application, "key": args.key}
+    asked["signed"] = "detached" if args.signature else "dsse" if args.dsse else ""
+    answer = vex_calls.document(server, deadline, args.image or "", **asked)
+    # In a file byte for byte, because a signature may be over just these bytes.
+    is_file = args.output or args.signature or args.dsse
+    _write(answer.text if is_file else json.dumps(answer.json(), indent=2, ensure_ascii=False) + "\n", args.output)
+    if args.signature:
+        _write(answer.headers.get("X-Signature", "") + "\n", args.signature)
+    if answer.headers.get("X-Statements") == "0":
+        sys.stderr.write("Nothing is decided there: the document states nothing.\n")
+    return 0
+
+
+def vex_import(args: argparse.Namespace) -> int:
+    """``secguard vex-import``: brings a document in; 2 where one of the decisions that it asks for was refused."""
+    raw, server, deadline = vexin_calls.load(args.file), connect(), Deadline(args.wait)
+    asked = {"expires_at": args.until, "repository": args.repository or "", "application": args.application or ""}
+    asked |= {"preview": "true" if args.preview else ""}
+    asked |= {"signature": vexin_calls.signature(args.signature) if args.signature else ""}
+    answer = vexin_calls.take_in(server, deadline, raw, image=args.image or "", **asked)
+    sys.stdout.write(vexin_calls.as_text(answer, is_preview=args.preview))
+    return int(Exit.COULD_NOT_TELL if vexin_calls.refused(answer) else Exit.PASSED)
+
+
 def decisions_list(args: argparse.Namespace) -> int:
     query = {"status": args.status, "risk": args.risk}
     rows = connect().pages("/api/v1/decisions/", Deadline(args.wait), most=args.limit, **query)
@@ -146,6 +186,8 @@ def decisions_request(args: argparse.Namespace) -> int:
         reason=args.reason,
         until=args.until,
         conditions=args.conditions,
+        justification=args.justification,
+        controls=args.control,
     )
     return _document(made)
 
@@ -156,6 +198,45 @@ def _scope(args: argparse.Namespace) -> dict[str, str]:
 
 def decisions_act(args: argparse.Namespace) -> int:
     return _document(decision_calls.decide(connect(), Deadline(args.wait), args.verb, args.id, args.comment))
+
+
+def controls_list(args: argparse.Namespace) -> int:
+    query = {"state": args.state, "kind": args.kind, "application": args.application}
+    rows = connect().pages(control_calls.PATH, Deadline(args.wait), most=args.limit, **query)
+    return _rows(rows, CONTROL_COLUMNS, args)
+
+
+def controls_show(args: argparse.Namespace) -> int:
+    return _document(control_calls.show(connect(), Deadline(args.wait), args.id))
+
+
+def controls_add(args: argparse.Namespace) -> int:
+    """``secguard controls add``: proposes a control; it counts once somebody else has confirmed it."""
+    document = {
+        "name": args.name,
+        "kind": args.kind,
+        "description": args.description,
+        "covers": {"organisation": True} if args.organisation else {"application": args.application},
+        "kept_alive_by": args.alive_by,
+        "every_hours": control_calls.hours_of(args.every),
+        "watch": args.watch,
+        **({"owner": args.owner} if args.owner else {}),
+    }
+    return _document(control_calls.propose(connect(), Deadline(args.wait), document))
+
+
+def controls_evidence(args: argparse.Namespace) -> int:
+    """``secguard controls evidence``: a heartbeat, or what a person saw."""
+    document = {name: getattr(args, name) for name in ("kind", "says", "note", "url", "digest", "seen_at")}
+    return _document(control_calls.add_evidence(connect(), Deadline(args.wait), args.id, document))
+
+
+def controls_confirm(args: argparse.Namespace) -> int:
+    return _document(control_calls.confirm(connect(), Deadline(args.wait), args.id))
+
+
+def controls_retire(args: argparse.Namespace) -> int:
+    return _document(control_calls.retire(connect(), Deadline(args.wait), args.id, args.reason))
 
 
 def advisories_import(args: argparse.Namespace) -> int:
@@ -243,6 +324,45 @@ def signatures(args: argparse.Namespace) -> int:
     else:
         rows = signature_calls.seen(server, args.image, deadline, most=args.limit)
     return _rows(rows, SIGNATURE_COLUMNS, args)
+
+
+def passport(args: argparse.Namespace) -> int:
+    """``secguard passport IMAGE``, or ``secguard passport verify FILE --key PEM``: 0 it verifies, 1 it does not."""
+    if args.image == "verify" and args.file:
+        return _passport_verify(args)
+    if args.file:
+        raise CouldNotTell(
+            f"One image at a time; to check a file: secguard passport verify {line(args.file)} --key PEM"
+        )
+    server, deadline = connect(), Deadline(args.wait)
+    digest = gates.digest_of(server, args.image, deadline)
+    if args.pdf:
+        answer = server.file(f"/api/v1/images/{digest}/passport/", deadline, key=args.key, format="pdf")
+        _write_bytes(answer.content, args.pdf)
+        return Exit.PASSED
+    envelope = server.get(f"/api/v1/images/{digest}/passport/", deadline, key=args.key)
+    _write(json.dumps(envelope) + "\n", args.output)
+    if not envelope.get("signatures"):
+        sys.stderr.write("The passport is not signed: no key signs on the server.\n")
+    return Exit.PASSED
+
+
+def _passport_verify(args: argparse.Namespace) -> int:
+    if not args.key:
+        raise CouldNotTell("Say whose signature it should be: --key FILE, the public key as PEM.")
+    from secguard.client import passport as passports  # noqa: PLC0415 - loads cryptography, which no other command needs
+
+    checked = passports.verify(passports.read(args.file), key_calls.read(args.key))
+    if checked.why:
+        sys.stderr.write(f"It does not verify. {checked.why}\n")
+        return Exit.BLOCKED
+    if args.json:
+        _write(json.dumps(checked.passport) + "\n", args.output)
+    else:
+        _write(
+            "".join(line(text) + "\n" for text in ("It verifies.", *passports.summary(checked.passport))), args.output
+        )
+    return Exit.PASSED
 
 
 def promote(args: argparse.Namespace) -> int:
@@ -334,6 +454,23 @@ def _origin(args: argparse.Namespace) -> dict[str, Any]:
 def _key(row: dict[str, Any]) -> int:
     columns = dict.fromkeys((*KEY_COLUMNS, *TRUSTED_COLUMNS, "reason"))
     return _document({name: row[name] for name in columns if row.get(name) not in (None, "")})
+
+
+def identities_list(args: argparse.Namespace) -> int:
+    rows = connect().pages(identity_calls.PATH, Deadline(args.wait), most=args.limit)
+    return _rows(rows, IDENTITY_COLUMNS, args)
+
+
+def identities_create(args: argparse.Namespace) -> int:
+    document = {name: getattr(args, name) for name in ("name", "kind", "issuer", "audience", "role", "team", "minutes")}
+    document["claims"] = identity_calls.claims_of(args.claim)
+    if args.application:
+        document["applications"] = args.application
+    return _document(identity_calls.create(connect(), Deadline(args.wait), document, args.jwks))
+
+
+def identities_withdraw(args: argparse.Namespace) -> int:
+    return _document(identity_calls.withdraw(connect(), Deadline(args.wait), args.identity))
 
 
 def sample(args: argparse.Namespace) -> int:

@@ -61,6 +61,30 @@ def items(env: Mapping[str, str], name: str, default: list[str]) -> list[str]:
     return [item.strip() for item in env.get(name, "").split(",") if item.strip()] or default
 
 
+def hosts(env: Mapping[str, str], name: str) -> list[str]:
+    """A comma-separated list of ``host`` or ``host:port``, in small letters; an IPv6 address stands in brackets."""
+    found = [item.lower() for item in items(env, name, [])]
+    for item in found:
+        try:
+            parts = urlsplit(f"//{item}")
+            is_host = parts.netloc == item and bool(parts.hostname) and "@" not in item and parts.port != 0
+        except ValueError:
+            is_host = False
+        if not is_host or not item.isprintable() or "*" in item:
+            raise BadEnvironment(name, f"a list with {item!r}", "hosts separated by commas, like hooks.internal:8443")
+    return found
+
+
+def days(env: Mapping[str, str], name: str, default: list[int], *, most: int) -> list[int]:
+    """A comma-separated list of whole numbers of days, the most first; ``none`` is an empty one."""
+    raw = items(env, name, [str(number) for number in default])
+    if [word.lower() for word in raw] == ["none"]:
+        return []
+    if not all(re.fullmatch(r"[1-9]\d{0,3}", word) and int(word) <= most for word in raw):
+        raise BadEnvironment(name, repr(",".join(raw)), f"whole numbers from 1 to {most} separated by commas, or none")
+    return sorted({int(word) for word in raw}, reverse=True)
+
+
 def integer(env: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:
     """A whole number between ``least`` and ``most``; underscores between digits are allowed."""
     raw = text(env, name, str(default))
@@ -89,6 +113,15 @@ def choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, 
     if raw not in allowed:
         raise BadEnvironment(name, repr(raw), f"one of {', '.join(allowed)}")
     return raw
+
+
+def some_of(env: Mapping[str, str], name: str, allowed: list[str]) -> list[str]:
+    """A comma-separated list of allowed words, in any case; none where it is unset."""
+    found = [item.lower() for item in items(env, name, [])]
+    for item in found:
+        if item not in allowed:
+            raise BadEnvironment(name, f"{item!r} among others" if len(found) > 1 else repr(item), ", ".join(allowed))
+    return found
 
 
 def web_url(env: Mapping[str, str], name: str, default: str) -> str:

@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from secguard import environment
+from secguard.accounts.providers import BadProviders
+from secguard.accounts.providers import read as read_providers
+from secguard.accounts.roles import Role
 from secguard.logs import configuration as logging_configuration
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -50,15 +53,22 @@ try:
     CLAMD = environment.text(os.environ, "SECGUARD_CLAMD", "")
     SMTP = environment.mail_server(os.environ, "SECGUARD_SMTP_URL")
     MAIL_FROM = environment.mail_sender(os.environ, "SECGUARD_MAIL_FROM", SMTP)
+    WEBHOOK_HOSTS = environment.hosts(os.environ, "SECGUARD_WEBHOOK_HOSTS")
+    FORECAST_DAYS = environment.days(os.environ, "SECGUARD_FORECAST_DAYS", [7, 1], most=14)
     LOG_LEVEL = environment.choice(os.environ, "SECGUARD_LOG_LEVEL", "info", environment.LOG_LEVELS)
     LOG_FORMAT = environment.choice(os.environ, "SECGUARD_LOG_FORMAT", "text", ("text", "json"))
     PKCS11_MODULE = environment.text(os.environ, "SECGUARD_PKCS11_MODULE", "")
     PKCS11_TOKEN = environment.text(os.environ, "SECGUARD_PKCS11_TOKEN", "")
     PKCS11_PIN = environment.text(os.environ, "SECGUARD_PKCS11_PIN", "")
     SNAPSHOT_KEY = environment.text(os.environ, "SECGUARD_SNAPSHOT_KEY", "")
+    REQUIRE_MFA = environment.some_of(os.environ, "SECGUARD_REQUIRE_MFA", [role.value for role in Role])
     METRICS_TOKEN = environment.text(os.environ, "SECGUARD_METRICS_TOKEN", "")
     BEHIND_PROXY = environment.flag(os.environ, "SECGUARD_BEHIND_PROXY", default=False)
     DEBUG = environment.flag(os.environ, "SECGUARD_DEBUG", default=False)
+    SIGN_IN_FILE = environment.text(os.environ, "SECGUARD_SIGN_IN_FILE", "")
+    SIGN_IN_PROVIDERS = read_providers(Path(SIGN_IN_FILE).read_text("utf-8")) if SIGN_IN_FILE else ()
+except (OSError, UnicodeDecodeError, BadProviders) as error:
+    raise ImproperlyConfigured(f"SECGUARD_SIGN_IN_FILE {SIGN_IN_FILE} cannot be taken: {error}.") from error
 except environment.BadEnvironment as error:
     raise ImproperlyConfigured(str(error)) from error
 
@@ -75,6 +85,7 @@ APPLICATIONS = (
     "notifications",
     "accounts",
     "approvals",
+    "channels",
     "images",
     "advisories",
     "findings",
@@ -85,7 +96,11 @@ APPLICATIONS = (
     "policies",
     "promotion",
     "admission",
+    "forecast",
+    "trackers",
     "dashboards",
+    "history",
+    "laboratory",
     "sample",
 )
 INSTALLED_APPS = [
@@ -107,12 +122,14 @@ MIDDLEWARE = [
     "secguard.web.middleware.RequestId",
     "secguard.web.middleware.SecurityHeaders",
     "secguard.web.middleware.BodyBound",
+    "secguard.web.middleware.Webhooks",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "secguard.web.middleware.Slashes",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "secguard.accounts.middleware.BrowserSessions",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -250,11 +267,24 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SCHEMA_PATH_PREFIX": r"/api/v1",
     # One name for one set of choices; without a name a checksum is made of it, which changes with the choices.
     "ENUM_NAME_OVERRIDES": {
+        "ControlKind": "secguard.decisions.models.CONTROL_KIND_CHOICES",
+        "ControlState": "secguard.decisions.models.CONTROL_STATE_CHOICES",
+        "ControlStatus": "secguard.decisions.models.CONTROL_STATUS_CHOICES",
+        "AccessTokenType": ["urn:ietf:params:oauth:token-type:access_token"],
+        "CiIdentityKind": "secguard.accounts.models.CI_KIND_CHOICES",
+        "CiIdentityRole": "secguard.accounts.models.CI_ROLE_CHOICES",
+        "RoleEnum": "secguard.accounts.models.ROLE_CHOICES",
         "DecisionKind": "secguard.decisions.models.KIND_CHOICES",
         "DecisionStatus": "secguard.decisions.models.STATUS_CHOICES",
+        "EvidenceKind": "secguard.decisions.models.EVIDENCE_CHOICES",
+        "EvidenceSent": ["heartbeat", "check"],
         "FindingKind": "secguard.findings.models.KIND_CHOICES",
         "PromotionStatus": "secguard.promotion.models.STATUS_CHOICES",
+        "SimulationKind": "secguard.laboratory.models.KIND_CHOICES",
+        "SimulationStatus": "secguard.laboratory.models.STATUS_CHOICES",
+        "TrustState": ["trusted", "withdrawn"],
         "TokenStatus": ["active", "expired", "revoked"],
+        "VerdictEnum": "secguard.policies.models.VERDICT_CHOICES",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -14,25 +14,38 @@ from secguard.accounts.api import (
     TokenViewSet,
     UserViewSet,
 )
+from secguard.accounts.identities_api import CiIdentityViewSet, TokenExchange
+from secguard.accounts.sessions_api import SecondFactorViewSet, SessionViewSet
 from secguard.admission.api import AdmissionDecisionViewSet, BreakGlassViewSet, ClusterViewSet
 from secguard.admission.urls import webhook_patterns
 from secguard.admission.views.agents import AnswersView, SnapshotView
 from secguard.advisories.api import AdvisoryViewSet, FeedViewSet, ImportViewSet
+from secguard.approvals.api import AbsenceViewSet
 from secguard.audit.api import AuditViewSet
+from secguard.channels.api import ChannelViewSet
 from secguard.dashboards.views import applications as standing
 from secguard.dashboards.views import compliance, home, images, rebuilding, repositories, risks, scanning, workloads
-from secguard.decisions.api import AppetiteViewSet, DecisionViewSet
+from secguard.decisions.api import DecisionViewSet
+from secguard.decisions.appetite_api import AppetiteViewSet
+from secguard.decisions.controls_api import ControlViewSet
+from secguard.decisions.vex_api import ImageVex, Vex
+from secguard.decisions.vexin_api import VexAuthorViewSet, VexDocumentViewSet
 from secguard.findings.api import ExposureViewSet, FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
+from secguard.forecast.api import ForecastViewSet
+from secguard.history.api import ImageHistory, ImagePassport, ImageVerdict
 from secguard.images.api import DIGEST, ComponentList, ImageSbom, ImageViewSet, RegistryViewSet, RepositoryViewSet
+from secguard.laboratory.api import RedecidedViewSet, SimulateView, SimulationViewSet, TurnedViewSet
 from secguard.notifications.api import NoticeViewSet
 from secguard.policies import views as policy_views
-from secguard.policies.api import EvaluationViewSet, PolicyVersionViewSet, PolicyViewSet, VerdictView
+from secguard.policies.api import EvaluationViewSet, PolicyVersionViewSet, PolicyViewSet
 from secguard.promotion.api import EnvironmentViewSet, PromotionViewSet, RecallView
 from secguard.sample.api import SampleView
 from secguard.sample.views import sample
 from secguard.scans.api import AffectedList, ReportView, ScanViewSet, WatchView
 from secguard.scans.views import registry_hook
 from secguard.signing.api import ImageSignatures, SigningJob, SigningKeyViewSet, TrustedKeyViewSet
+from secguard.trackers.api import IssueViewSet, TrackerViewSet
+from secguard.trackers.urls import hook_patterns
 from secguard.web import health
 from secguard.workloads.api import WorkloadViewSet
 
@@ -48,10 +61,15 @@ router.register("risks", RiskViewSet, "risk")
 router.register("exposures", ExposureViewSet, "exposure")
 router.register("scans", ScanViewSet, "scan")
 router.register("decisions", DecisionViewSet, "decision")
+router.register("absences", AbsenceViewSet, "absence")
+router.register("controls", ControlViewSet, "control")
+router.register("vex-authors", VexAuthorViewSet, "vex-author")
+router.register("vex-documents", VexDocumentViewSet, "vex-document")
 router.register("appetite", AppetiteViewSet, "appetite")
 router.register("policies", PolicyViewSet, "policy")
 router.register("policy-versions", PolicyVersionViewSet, "policy-version")
 router.register("evaluations", EvaluationViewSet, "evaluation")
+router.register("simulations", SimulationViewSet, "simulation")
 router.register("workloads", WorkloadViewSet, "workload")
 router.register("break-glass", BreakGlassViewSet, "break-glass")
 router.register("clusters", ClusterViewSet, "cluster")
@@ -65,17 +83,23 @@ router.register("memberships", MembershipViewSet, "membership")
 router.register("teams", TeamViewSet, "team")
 router.register("applications", ApplicationViewSet, "application")
 router.register("tokens", TokenViewSet, "token")
+router.register("ci-identities", CiIdentityViewSet, "ci-identity")
+router.register("sessions", SessionViewSet, "session")
+router.register("second-factors", SecondFactorViewSet, "second-factor")
 router.register("audit", AuditViewSet, "audit")
 router.register("notifications", NoticeViewSet, "notification")
+router.register("channels", ChannelViewSet, "channel")
+router.register("forecast", ForecastViewSet, "forecast")
+router.register("trackers", TrackerViewSet, "tracker")
+router.register("issues", IssueViewSet, "issue")
 
 OF_IMAGE = rf"^images/(?P<digest>{DIGEST})"
 
 api_patterns: list[URLPattern | URLResolver] = [
     path("me/", MeView.as_view(), name="me"),
+    path("token-exchange/", TokenExchange.as_view(), name="token-exchange"),
     path("sample/", SampleView.as_view(), name="sample"),
     path("reports/", ReportView.as_view(), name="report"),
-    re_path(r"^clusters/(?P<pk>[0-9]{1,18}|own)/snapshot/$", SnapshotView.as_view(), name="cluster-snapshot"),
-    re_path(r"^clusters/(?P<pk>[0-9]{1,18}|own)/answers/$", AnswersView.as_view(), name="cluster-answers"),
     re_path(r"^clusters/(?P<pk>[0-9]{1,18}|own)/snapshot/$", SnapshotView.as_view(), name="cluster-snapshot"),
     re_path(r"^clusters/(?P<pk>[0-9]{1,18}|own)/answers/$", AnswersView.as_view(), name="cluster-answers"),
     path("advisories/<str:name>/affected/", AffectedList.as_view(), name="advisory-affected"),
@@ -83,11 +107,22 @@ api_patterns: list[URLPattern | URLResolver] = [
     re_path(rf"{OF_IMAGE}/findings/$", ImageFindingList.as_view(), name="image-findings"),
     re_path(rf"{OF_IMAGE}/components/$", ComponentList.as_view(), name="image-components"),
     re_path(rf"{OF_IMAGE}/sbom/$", ImageSbom.as_view(), name="image-sbom"),
+    path("policies/simulate/", SimulateView.as_view(), name="policy-simulate"),
+    re_path(r"^simulations/(?P<pk>[0-9]{1,18})/rows/$", TurnedViewSet.as_view({"get": "list"}), name="simulation-rows"),
+    re_path(
+        r"^simulations/(?P<pk>[0-9]{1,18})/decisions/$",
+        RedecidedViewSet.as_view({"get": "list"}),
+        name="simulation-decisions",
+    ),
+    path("vex/", Vex.as_view(), name="vex"),
+    re_path(rf"{OF_IMAGE}/vex/$", ImageVex.as_view(), name="image-vex"),
     re_path(rf"{OF_IMAGE}/difference/$", ImageDifference.as_view(), name="image-difference"),
     re_path(rf"{OF_IMAGE}/signatures/$", ImageSignatures.as_view(), name="image-signatures"),
     re_path(rf"{OF_IMAGE}/signatures/job/$", SigningJob.as_view(), name="image-signing-job"),
     re_path(rf"{OF_IMAGE}/recall/$", RecallView.as_view(), name="image-recall"),
-    re_path(rf"{OF_IMAGE}/verdict/$", VerdictView.as_view(), name="image-verdict"),
+    re_path(rf"{OF_IMAGE}/verdict/$", ImageVerdict.as_view(), name="image-verdict"),
+    re_path(rf"{OF_IMAGE}/history/$", ImageHistory.as_view(), name="image-history"),
+    re_path(rf"{OF_IMAGE}/passport/$", ImagePassport.as_view(), name="image-passport"),
 ]
 
 page_patterns: list[URLPattern | URLResolver] = [
@@ -127,6 +162,7 @@ risk_patterns = [
 policy_patterns = [
     path("policy/", policy_views.detail, name="detail"),
     path("policy/new/", policy_views.edit, name="edit"),
+    path("policy/observed/", policy_views.observed, name="observed"),
     path("policy/<int:pk>/", policy_views.version_detail, name="version"),
     path("policy/<int:pk>/activate/", policy_views.activate, name="activate"),
 ]
@@ -141,6 +177,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics_page, name="metrics"),
     path("hooks/registry/", registry_hook, name="registry-hook"),
+    *hook_patterns,
     path("api/v1/", include((router.urls + api_patterns, "api"))),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path(
@@ -152,11 +189,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("secguard.admission.urls")),
     path("", include("secguard.advisories.urls")),
     path("", include("secguard.audit.urls")),
+    path("", include("secguard.channels.urls")),
+    path("", include("secguard.approvals.urls")),
     path("", include("secguard.decisions.urls")),
+    path("", include("secguard.decisions.controls_urls")),
+    path("", include("secguard.forecast.urls")),
+    path("", include("secguard.history.urls")),
     path("", include("secguard.images.urls")),
+    path("", include("secguard.laboratory.urls")),
     path("", include("secguard.notifications.urls")),
     path("", include("secguard.promotion.urls")),
     path("", include("secguard.signing.urls")),
+    path("", include("secguard.trackers.urls")),
     path("", include(page_patterns)),
     path("", include((image_patterns, "images"))),
     path("", include((repository_patterns, "repositories"))),

@@ -18,6 +18,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 MAX_DEPTH: Final = 20
 MAX_NODES: Final = 20_000
+_NUMBER: Final = re.compile(r"[-+]?\d{1,18}(?:\.\d{1,18})?")
 
 
 class Problem(Struct, frozen=True, order=True):
@@ -175,6 +176,20 @@ class Section:
         node = self._take(key, required)
         return None if node is None else count_of(self.source, node, key, least, most)
 
+    def take_number(self, key: str, least: float, most: float) -> float | None:
+        """A number from ``least`` to ``most``, with or without a fraction."""
+        node = self._take(key, False)
+        if node is None:
+            return None
+        expected = f"a number from {least:g} to {most:g}"
+        if not isinstance(node, ScalarNode) or not _NUMBER.fullmatch(node.value):
+            self._wrong(key, node, expected)
+            return None
+        if not least <= float(node.value) <= most:
+            self._wrong(key, node, expected)
+            return None
+        return float(node.value)
+
     def take_choice(self, key: str, allowed: Collection[str], *, required: bool = False) -> str:
         node = self._take(key, required)
         return "" if node is None else word_of(self.source, node, key, allowed)
@@ -192,6 +207,19 @@ class Section:
             if before[0] and before[0] == after[0]:
                 self.source.fault(items[after[1]], f"{before[0]!r} stands twice in {key!r}")
         return tuple(dict.fromkeys(w for w in words if w))
+
+    def take_texts(self, key: str, most: int, *, max_length: int = 2_000) -> tuple[str, ...]:
+        """A list of at most ``most`` texts; one text alone stands for a list of one, none for none."""
+        node = self._take(key, False)
+        items = node.value if isinstance(node, SequenceNode) else [node] if node is not None else []
+        if len(items) > most:
+            self.fault(key, f"{key!r} of {self.what} has {len(items):,} entries; expected at most {most:,}")
+        for item in items:
+            if not isinstance(item, ScalarNode) or not 0 < len(item.value) <= max_length:
+                self.source.fault(
+                    item, f"{key!r} is {describe(item)}; expected a text of 1 to {max_length:,} characters"
+                )
+        return tuple(str(item.value) for item in items if isinstance(item, ScalarNode))
 
     def take_section(self, key: str, what: str, *, required: bool = False) -> Section | None:
         node = self._take(key, required)

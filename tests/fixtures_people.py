@@ -189,6 +189,7 @@ def without_triggers() -> Iterator[None]:
         else:
             cursor.execute("SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal")
             tables = [row[0] for row in cursor.fetchall()]
+            _settle(cursor)
             for table in tables:
                 cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
             put_back = [f"ALTER TABLE {table} ENABLE TRIGGER USER" for table in tables]
@@ -196,8 +197,16 @@ def without_triggers() -> Iterator[None]:
         yield
     finally:
         with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                _settle(cursor)
             for statement in put_back:
                 cursor.execute(statement)
+
+
+def _settle(cursor: Any) -> None:
+    """A table with deferred triggers that wait cannot be altered: they are run now, and deferred again after."""
+    cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    cursor.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,7 +12,15 @@ from secguard import cli
 
 DOCS = Path(__file__).parent.parent / "docs"
 CHECKOUT = DOCS.parent
-SOURCES = ("settings.py", "environment.py", "local.py", "up.py", "client/rest.py", "client_commands.py")
+SOURCES = (
+    "settings.py",
+    "environment.py",
+    "local.py",
+    "up.py",
+    "client/rest.py",
+    "client/identity.py",
+    "client_commands.py",
+)
 
 
 def fenced(name: str, language: str) -> list[str]:

@@ -28,7 +28,10 @@ from tests.test_permissions import (  # noqa: F401 - fixtures
     fill,
     judged,
     on_the_way,
+    posted_to,
+    simulation,
     told,
+    tracked,
     world,
 )
 

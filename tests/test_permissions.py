@@ -100,8 +100,9 @@ def vulnerability_data() -> dict[str, Any]:
 
 
 @pytest.fixture
-def decided(developer: Person, reviewer: Person, application: Application) -> dict[str, Any]:
+def decided(developer: Person, reviewer: Person, business_approver: Person, application: Application) -> dict[str, Any]:
     """Two decisions that the developer asked for, one of them approved, and a risk that nobody asked about."""
+    from secguard.approvals.models import Absence
     from secguard.decisions import queries, services
     from secguard.images.models import Registry
     from tests.decisions.conftest import Estate
@@ -115,7 +116,15 @@ def decided(developer: Person, reviewer: Person, application: Application) -> di
     asks = [services.Ask(r.pk, "accept", scope, "known", now + timedelta(days=9)) for r in risks[:2]]
     waiting, approved = (services.request_decision(ask, actor=developer) for ask in asks)
     services.approve(approved.pk, actor=reviewer)
+    new = services.NewControl("Rule 942100", "waf-or-ips-rule", "heartbeat", 24, application=application)
+    away = Absence.objects.create(
+        person=reviewer, deputy=business_approver, starts_at=now + timedelta(days=90), ends_at=now + timedelta(days=91)
+    )
     return {
+        **proposed(waiting, application),
+        "absence": away.pk,
+        "control": services.propose(new, actor=developer).pk,
+        "confirmed": rows.control(application, developer, at=now).pk,
         "decision": waiting.pk,
         "approved": approved.pk,
         "risk": risks[2].pk,
@@ -124,6 +133,22 @@ def decided(developer: Person, reviewer: Person, application: Application) -> di
         "registry": repository.registry_id,
         "soon": (now + timedelta(days=9)).date().isoformat(),
     }
+
+
+def proposed(decision: Any, application: Application) -> dict[str, Any]:
+    """An author who is trusted for the application, and the document that asked for the decision."""
+    import zlib
+
+    from secguard.decisions.models import VexDocument, VexProposal
+    from secguard.decisions.services.vexin import trust_author
+
+    author = trust_author("Author Zebra", actor=None, application=application)
+    document = VexDocument.objects.create(
+        sha256="0" * 64, body=zlib.compress(b"zebra"), size_bytes=5, format="openvex", author="Author Zebra",
+        statements=1, posted_by=decision.requested_by,
+    )  # fmt: skip
+    VexProposal.objects.create(document=document, decision=decision, statement=0)
+    return {"vex_author": author.pk, "vex_document": document.pk}
 
 
 def signed(image: Any) -> None:
@@ -232,6 +257,43 @@ def told(developer: Person, application: Application) -> int:
 
 
 @pytest.fixture
+def posted_to(application: Application) -> dict[str, Any]:
+    """A channel of the first team, and one of the organisation."""
+    from secguard.channels.services import ChannelEdit, add_channel
+
+    edit = ChannelEdit("chat", "https://8.8.8.8/hook")
+    team, wide = (add_channel(edit, format_="secguard", team=t, actor=None)[0] for t in (application.team, None))
+    return {"channel": team.pk, "wide_channel": wide.pk}
+
+
+@pytest.fixture
+def tracked(application: Application, decided: dict[str, Any]) -> dict[str, Any]:
+    """A tracker of the first team, one of the organisation, and an issue of a risk of the team's."""
+    from secguard.trackers.models import Issue
+    from secguard.trackers.services import TrackerEdit, add_tracker
+
+    edit = TrackerEdit(name="backlog", base_url="https://8.8.8.8", token="0123456789")
+    places = [add_tracker(edit, kind="github", project="a/b", team=t, actor=None)[0] for t in (application.team, None)]
+    issue = Issue.objects.create(
+        tracker=places[0], risk_id=decided["risk"], team=application.team, marker="m", key="#1", status="linked"
+    )
+    return {"tracker": places[0].pk, "wide_tracker": places[1].pk, "issue": issue.pk}
+
+
+@pytest.fixture
+def simulation(developer: Person, application: Application) -> int:
+    """A draft of the policy that the developer tries over the first team's things."""
+    from secguard.laboratory.models import Simulation
+
+    now = timezone.now()
+    made = Simulation.objects.create(
+        kind="policy", name="strict", source="name: strict", until=now, asked_by=developer, expires_at=now
+    )
+    made.teams.add(application.team)
+    return int(made.pk)
+
+
+@pytest.fixture
 def world(
     viewer: Person,
     developer: Person,
@@ -246,7 +308,10 @@ def world(
     judged: dict[str, Any],
     asked_about: dict[str, Any],
     on_the_way: dict[str, Any],
+    posted_to: dict[str, Any],
+    tracked: dict[str, Any],
     told: int,
+    simulation: int,
 ) -> dict[str, Any]:
     """What ``{name}`` in a row stands for: all of it belongs to the first team or to the organisation."""
     return (
@@ -255,6 +320,8 @@ def world(
         | judged
         | asked_about
         | on_the_way
+        | posted_to
+        | tracked
         | {
             "team": application.team.slug,
             "team_id": application.team_id,
@@ -262,7 +329,10 @@ def world(
             "person": developer.pk,
             "membership": developer.memberships.get().pk,
             "token": api_token_of(developer),
+            "ci_identity": ci_identity(application),
+            **ways_in(developer),
             "notice": told,
+            "simulation": simulation,
         }
     )
 
@@ -271,6 +341,26 @@ def api_token_of(person: Person) -> int:
     """A token beside the one that the person's own requests carry."""
     api_client(person, "developer")
     return int(person.tokens.order_by("-pk")[0].pk)
+
+
+def ways_in(person: Person) -> dict[str, int]:
+    """A second factor of the person's, and a browser in which they are signed in."""
+    from secguard.accounts.models import SecondFactor, SignedIn
+
+    ends = timezone.now() + timedelta(hours=1)
+    session = SignedIn.objects.create(
+        user=person, session_key="x" * 32, device="Firefox", address="192.0.2.*", way="password", ends_at=ends
+    )
+    return {"factor": SecondFactor.objects.create(user=person, kind="totp", name="App").pk, "session": session.pk}
+
+
+def ci_identity(application: Application) -> int:
+    """A pipeline of the first team's that is trusted."""
+    from secguard.accounts.services import NewIdentity, create_ci_identity
+    from secguard.accounts.trust import Kind, Trust
+
+    trust = Trust(Kind.OTHER, "https://issuer.example", "here", {"sub": "shop"})
+    return int(create_ci_identity(NewIdentity("Pipeline", trust, "developer", application.team), actor=None).pk)
 
 
 def fill(text: str, world: dict[str, Any]) -> str:

@@ -15,12 +15,16 @@ pytestmark = pytest.mark.django_db
 IMAGE = digest(12)
 LISTS = (
     "images/", "repositories/", "findings/", "risks/", "scans/", "decisions/", "policies/", "policy-versions/",
+    "absences/",
     "workloads/", "users/", "memberships/", "teams/", "applications/", "tokens/", "audit/", "appetite/",
+    "ci-identities/", "sessions/", "second-factors/",
     "registries/", "signing-keys/", "trusted-keys/", "feeds/", "imports/", "advisories/", "exposures/", "evaluations/",
     f"images/{IMAGE}/", f"images/{IMAGE}/findings/", f"images/{IMAGE}/components/", f"images/{IMAGE}/difference/",
     f"images/{IMAGE}/verdict/", f"images/{IMAGE}/signatures/", "images/?search=service", "risks/?search=openssl",
     "notifications/", "advisories/PYSEC-2026-1/affected/", "clusters/", "admission-decisions/", "break-glass/",
-    "environments/", "promotions/",
+    "trackers/", "issues/",
+    "channels/", "forecast/", "environments/", "promotions/", f"images/{IMAGE}/history/", f"images/{IMAGE}/passport/",
+    "simulations/", "vex-documents/", "vex-authors/", f"images/{IMAGE}/verdict/?at=2026-01-01T00:00:00Z",
 )  # fmt: skip
 
 

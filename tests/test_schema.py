@@ -30,6 +30,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.fixtures_people import Person
 from tests.fixtures_reports import digest, flaw, report
+from tests.test_permissions import ci_identity
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = 5
@@ -177,6 +178,7 @@ def filled(developer: Person, operator: Person, reviewer: Person, application: A
         "risks": risk.pk,
         "scans": Scan.objects.get().pk,
         "decisions": asked.json()["id"],
+        "absences": _absence(developer, reviewer),
         "appetite": 1,
         "policies": version.policy_id,
         "policy-versions": version.pk,
@@ -185,10 +187,43 @@ def filled(developer: Person, operator: Person, reviewer: Person, application: A
         "memberships": developer.memberships.get().pk,
         "teams": application.team.slug,
         "applications": application.slug,
+        "ci-identities": ci_identity(application),
+        **_ways_in(developer),
         "tokens": developer.tokens.order_by("pk")[0].pk,
         "audit": 1,
+        "simulations": _simulation(developer),
+        "controls": _control(developer, application),
+        **_proposed(developer),
         **_data(operator, developer, application),
     }
+
+
+def _absence(developer: Person, reviewer: Person) -> int:
+    """A day on which the reviewer is away."""
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    from secguard.approvals.models import Absence
+
+    begins = timezone.now() + timedelta(days=100)
+    ends = begins + timedelta(hours=9)
+    return Absence.objects.create(person=reviewer, deputy=developer, starts_at=begins, ends_at=ends).pk
+
+
+def _ways_in(developer: Person) -> dict[str, int]:
+    from tests.test_permissions import ways_in
+
+    made = ways_in(developer)
+    return {"sessions": made["session"], "second-factors": made["factor"]}
+
+
+def _simulation(developer: Person) -> int:
+    """A draft that was tried, or would be, were a worker here."""
+    rules = "name: x\nrules: [{id: a, each: image, when: 'image.exposed', effect: warn, message: m}]"
+    asked = developer.api.post("/api/v1/policies/simulate/", {"source": rules, "estate": True})
+    assert asked.status_code == 202, asked.content
+    return int(asked.json()["id"])
 
 
 def _data(operator: Person, developer: Person, application: Any) -> dict[str, int]:
@@ -215,7 +250,53 @@ def _data(operator: Person, developer: Person, application: Any) -> dict[str, in
         "feeds": feed.pk,
         "imports": Import.objects.create(name="feed.json").pk,
         "notifications": developer.notices.order_by("pk")[0].pk,
+        "channels": _channel(),
+        **_tracked(application),
+        "kinds": "new-flaw",
     }
+
+
+def _tracked(application: Any) -> dict[str, int]:
+    """A tracker, and an issue of a risk."""
+    from secguard.findings.models import Risk
+    from secguard.trackers.models import Issue
+    from secguard.trackers.services import TrackerEdit, add_tracker
+
+    edit = TrackerEdit(name="backlog", base_url="https://8.8.8.8", token="0123456789")
+    tracker = add_tracker(edit, kind="github", project="a/b", team=None, actor=None)[0]
+    risk = Risk.objects.order_by("pk")[0]
+    issue = Issue.objects.create(tracker=tracker, risk=risk, team=application.team, marker="m", key="#1")
+    return {"trackers": tracker.pk, "issues": issue.pk}
+
+
+def _channel() -> int:
+    """A channel of the organisation."""
+    from secguard.channels.services import ChannelEdit, add_channel
+
+    return add_channel(ChannelEdit("chat", "https://8.8.8.8/hook"), format_="secguard", team=None, actor=None)[0].pk
+
+
+def _proposed(developer: Person) -> dict[str, int]:
+    """A trusted author of VEX documents, and a document."""
+    import zlib
+
+    from secguard.decisions.models import VexDocument
+    from secguard.decisions.services.vexin import trust_author
+
+    document = VexDocument.objects.create(
+        sha256="0" * 64, body=zlib.compress(b"{}"), size_bytes=2, format="openvex", statements=1, posted_by=developer
+    )
+    return {"vex-documents": document.pk, "vex-authors": trust_author("Somebody", actor=None).pk}
+
+
+def _control(developer: Person, application: Any) -> int:
+    """A control with a piece of evidence."""
+    from secguard.decisions import services
+
+    new = services.NewControl("Rule 942100", "waf-or-ips-rule", "heartbeat", 24, application=application)
+    made = services.propose(new, actor=developer)
+    services.add_evidence(made.pk, services.Evidence(), actor=developer)
+    return int(made.pk)
 
 
 def _keys() -> tuple[int, int]:

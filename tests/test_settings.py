@@ -67,6 +67,11 @@ def test_an_https_address_makes_cookies_safe(tmp_path):
         ("SECGUARD_MAX_REPORT_BYTES", "64MB", "SECGUARD_MAX_REPORT_BYTES is '64MB'"),
         ("SECGUARD_LOG_LEVEL", "loud", "one of debug, info, warning, error"),
         ("SECGUARD_DEBUG", "maybe", "SECGUARD_DEBUG is 'maybe'"),
+        ("SECGUARD_WEBHOOK_HOSTS", "https://chat.internal", "hosts separated by commas, like hooks.internal:8443"),
+        ("SECGUARD_WEBHOOK_HOSTS", "chat.internal,*.internal", "a list with '*.internal'"),
+        ("SECGUARD_WEBHOOK_HOSTS", "chat.internal:http", "a list with 'chat.internal:http'"),
+        ("SECGUARD_FORECAST_DAYS", "7,soon", "whole numbers from 1 to 14 separated by commas, or none"),
+        ("SECGUARD_FORECAST_DAYS", "30", "SECGUARD_FORECAST_DAYS is '30'"),
         ("SECGUARD_SECRET_KEY", "hunter2", "SECGUARD_SECRET_KEY is only 7 characters long"),
         ("SECGUARD_SECRET_KEY", "a" * 60, "a placeholder that others know too"),
         ("SECGUARD_SECRET_KEY", "django-insecure-9rJ3kV0xN5bT8yQ2wE6uI1oP4aS7dF", "a placeholder"),
@@ -170,3 +175,17 @@ def test_a_kept_key_that_others_can_read_is_refused(tmp_path):
     (tmp_path / "secret-key").chmod(0o644)
     with pytest.raises(BadEnvironment, match=r"readable by others.*chmod 600"):
         local.use_kept_key(env)
+
+
+def test_hosts_and_days_are_read_as_lists():
+    def hosts(text):
+        return environment.hosts({"X": text}, "X")
+
+    assert hosts("") == []
+    assert hosts(" Chat.internal, hooks.internal:8443 ,[fd00::1]:80") == [
+        "chat.internal",
+        "hooks.internal:8443",
+        "[fd00::1]:80",
+    ]
+    days = [environment.days({"X": text}, "X", [7, 1], most=14) for text in ("", "1,7,1,14", "none")]
+    assert days == [[7, 1], [14, 7, 1], []]

@@ -11,6 +11,13 @@ from secguard.client.rest import CouldNotTell, Deadline, NoSuchThing, Server
 
 SCOPES = ("image", "repository", "application", "organisation")
 KINDS = ("fix", "mitigate", "accept", "not_affected")
+JUSTIFICATIONS = (
+    "component_not_present",
+    "vulnerable_code_not_present",
+    "vulnerable_code_not_in_execute_path",
+    "vulnerable_code_cannot_be_controlled_by_adversary",
+    "inline_mitigations_already_exist",
+)
 VERBS = ("approve", "reject", "withdraw", "revoke")
 
 
@@ -24,6 +31,8 @@ def request(
     reason: str,
     until: str,
     conditions: Mapping[str, Any] | None = None,
+    justification: str = "",
+    controls: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Asks for a decision; returns its document. ``risk`` is an id, or words that find exactly one risk."""
     document = {
@@ -33,6 +42,8 @@ def request(
         "reason": reason,
         "expires_at": until,
         "conditions": dict(conditions or {}),
+        **({"justification": justification} if justification else {}),
+        **({"controls": list(controls)} if controls else {}),
     }
     return server.post("/api/v1/decisions/", deadline, document)
 

@@ -13,6 +13,10 @@ from secguard.client.verdict import Exit, reasons_of
 
 PATH = "/api/v1/promotions/"
 OPEN = ("waiting", "running")
+WAIT_SECONDS = 1
+"""The server answers once it has ended, and after these at the latest, for the progress that is shown."""
+BREATH = 0.05
+"""Between two questions, where a server does not wait."""
 WORDS = {
     "promoted": "PROMOTED",
     "refused": "REFUSED",
@@ -44,10 +48,14 @@ def promote(
     Raises ``CouldNotTell`` where the time is up before that.
     """
     asked: dict[str, Any] = {"image": image, "to": to} | ({"tags": list(tags)} if tags else {})
-    found = server.post(PATH, deadline, asked)
+    found = server.post(f"{PATH}?wait={WAIT_SECONDS}" if wait else PATH, deadline, asked)
     if not wait:
         return found
     for _ in deadline.pauses():
+        while found.get("status") == "running" and deadline.left > 0:
+            show(*_progress(found))
+            deadline.sleep(BREATH)
+            found = server.get(f"{PATH}{found['id']}/", deadline, wait=WAIT_SECONDS)
         if found.get("status") not in OPEN:
             return found
         show(*_progress(found))

@@ -18,6 +18,11 @@ SOURCES = (
     "image", "volumeName", "volumePath", "readOnly",
 )  # fmt: skip
 """Of a volume's source: names and paths that the server reads."""
+CONTEXT = (
+    "runAsNonRoot", "runAsUser", "readOnlyRootFilesystem", "allowPrivilegeEscalation", "privileged", "capabilities",
+    "seccompProfile",
+)  # fmt: skip
+"""Of a security context: what the server reads."""
 STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 
 
@@ -51,6 +56,8 @@ def _slim(pod: Any) -> Any:
         return pod
     meta, spec, status = (_object(pod, name) for name in ("metadata", "spec", "status"))
     kept_spec = {name: _containers(spec[name]) for name in LISTS if name in spec}
+    if "securityContext" in spec:
+        kept_spec["securityContext"] = _context(spec["securityContext"])
     if isinstance(volumes := spec.get("volumes"), list):
         kept_spec["volumes"] = [_volume(v) for v in volumes]
     return {
@@ -63,14 +70,20 @@ def _slim(pod: Any) -> Any:
 
 
 def _containers(entries: Any) -> Any:
-    """Names and images, and which volumes each mounts: not where, nor what else stands in it."""
-    kept = _only(entries, ("name", "image", *MOUNTS))
+    """Names and images, what each is kept from, and which volumes it mounts: not where, nor what else stands in it."""
+    kept = _only(entries, ("name", "image", "securityContext", *MOUNTS))
     return [_mounted(c) if isinstance(c, Mapping) else c for c in kept] if isinstance(kept, list) else kept
 
 
 def _mounted(container: Mapping[str, Any]) -> dict[str, Any]:
     mounts = {name: _only(container[name], ("name", "readOnly")) for name in MOUNTS if name in container}
+    if "securityContext" in container:
+        mounts["securityContext"] = _context(container["securityContext"])
     return {**container, **mounts}
+
+
+def _context(context: Any) -> Any:
+    return _only([context], CONTEXT)[0]
 
 
 def _volume(volume: Any) -> Any:

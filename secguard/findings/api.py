@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, extend_schema_view
 from rest_framework import serializers, viewsets
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 from secguard.findings.identity import FindingKind
 from secguard.findings.models import CLOSED, OPEN, Exposure, Finding, Observation, Risk
 from secguard.findings.queries import compare_images, open_counts, search_findings, search_risks
+from secguard.findings.services.following import DEADLINE_ROWS
 from secguard.findings.severity import LABELS, Severity, from_word
 from secguard.images.queries import find_image
 from secguard.web.parameters import choice_of, flag_of, number_of, text_of, time_of
@@ -268,6 +269,25 @@ def by_facts(rows: QuerySet[Row], request: Request) -> QuerySet[Row]:
     return rows
 
 
+class DeadlineInputSerializer(serializers.Serializer[Any]):
+    """One point of an SSVC table."""
+
+    point = serializers.CharField()
+    value = serializers.CharField()
+    why = serializers.CharField(help_text="what it was taken from")
+    is_assumed = serializers.BooleanField(help_text="nothing was known: the worse value stands for it")
+
+
+class DeadlineSerializer(serializers.Serializer[Any]):
+    """The row of the risk appetite in force that gives the deadline."""
+
+    row = serializers.CharField()
+    days = serializers.IntegerField(allow_null=True, help_text="from when it was first seen; null: no deadline")
+    outcome = serializers.CharField(allow_blank=True, help_text="of an SSVC table")
+    words = serializers.CharField(help_text="all of it in one line")
+    inputs = DeadlineInputSerializer(many=True, help_text="of an SSVC table")
+
+
 class ExposureSerializer(serializers.ModelSerializer[Exposure]):
     """A risk in the newest image of a repository: the unit of work and of deadlines."""
 
@@ -278,6 +298,7 @@ class ExposureSerializer(serializers.ModelSerializer[Exposure]):
     application = serializers.CharField(source="application.slug", default=None, allow_null=True)
     severity = SeverityField(read_only=True)
     decision = serializers.IntegerField(source="decision_id", allow_null=True, help_text="the decision that covers it")
+    deadline = serializers.SerializerMethodField(help_text="what gives it `due_at`; null once it is resolved")
 
     class Meta:
         model = Exposure
@@ -295,11 +316,17 @@ class ExposureSerializer(serializers.ModelSerializer[Exposure]):
             "fix_available",
             "since",
             "due_at",
+            "deadline",
             "resolved_at",
             "decision",
             "decided_until",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(DeadlineSerializer(allow_null=True))
+    def get_deadline(self, exposure: Exposure) -> dict[str, Any] | None:
+        found = self.context["deadlines"].get(exposure.pk) if exposure.resolved_at is None else None
+        return dict(DeadlineSerializer(found).data) if found is not None else None
 
 
 @extend_schema_view(
@@ -332,6 +359,13 @@ class ExposureViewSet(viewsets.ReadOnlyModelViewSet[Exposure]):
         rows: QuerySet[Exposure] = Exposure.objects.visible_to(user)
         rows = rows.select_related("risk__vulnerability", "repository", "application")
         return self._filtered(rows) if self.action == "list" else rows
+
+    def get_serializer(self, *args: Any, **kwargs: Any) -> serializers.BaseSerializer[Any]:
+        shown = args[0] if args else []
+        ids = [e.pk for e in ([shown] if isinstance(shown, Exposure) else shown) if e.resolved_at is None]
+        kwargs["context"] = self.get_serializer_context()
+        kwargs["context"]["deadlines"] = {pk: given for rows in DEADLINE_ROWS for pk, given in rows(ids).items()}
+        return self.get_serializer_class()(*args, **kwargs)
 
     def _filtered(self, rows: QuerySet[Exposure]) -> QuerySet[Exposure]:
         request: Request = self.request

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from secguard.accounts.models import Application, User
+from secguard.accounts.models import Application, User, owner_filter
 from secguard.advisories.models import Vulnerability
 from secguard.findings.identity import FindingKind
 from secguard.findings.severity import Severity
@@ -22,7 +22,7 @@ class RiskQuerySet(models.QuerySet["Risk"]):
         """Risks that stand, or stood, in an image of the user's teams."""
         if user.sees_everything:
             return self
-        mine = Exposure.objects.filter(risk=OuterRef("pk"), repository__application__team_id__in=user.team_ids)
+        mine = Exposure.objects.filter(owner_filter(user, "repository__application"), risk=OuterRef("pk"))
         return self.filter(Exists(mine))
 
 
@@ -88,7 +88,7 @@ class FindingQuerySet(models.QuerySet["Finding"]):
         if user.sees_everything:
             return self
         places = ImageRepository.objects.filter(
-            image=OuterRef("image_id"), repository__application__team_id__in=user.team_ids
+            owner_filter(user, "repository__application"), image=OuterRef("image_id")
         )
         return self.filter(Exists(places))
 
@@ -166,7 +166,7 @@ class Observation(models.Model):
 
 class ExposureQuerySet(models.QuerySet["Exposure"]):
     def visible_to(self, user: User) -> ExposureQuerySet:
-        return self if user.sees_everything else self.filter(team_id__in=user.team_ids)
+        return self.filter(owner_filter(user, "application", team="team_id"))
 
     def present(self) -> ExposureQuerySet:
         return self.filter(resolved_at=None)
@@ -191,6 +191,9 @@ class Exposure(models.Model):
     since = models.DateTimeField(help_text="first found in this repository, over all its images")
     due_at = models.DateTimeField(null=True, blank=True, help_text="by the risk appetite in force")
     resolved_at = models.DateTimeField(null=True, blank=True)
+    returned_at = models.DateTimeField(
+        null=True, blank=True, help_text="when it was last found again after it had been resolved; empty: it never was"
+    )
     decision_id = models.BigIntegerField(null=True, blank=True, help_text="the decision that covers it, if any")
     decided_until = models.DateTimeField(null=True, blank=True, help_text="when that decision ends")
 

@@ -72,9 +72,7 @@ class ImageQuerySet(models.QuerySet["Image"]):
         """Images that lie in at least one repository of the user's teams."""
         if user.sees_everything:
             return self
-        places = ImageRepository.objects.filter(
-            image=OuterRef("pk"), repository__application__team_id__in=user.team_ids
-        )
+        places = ImageRepository.objects.filter(owner_filter(user, "repository__application"), image=OuterRef("pk"))
         return self.filter(Exists(places))
 
 

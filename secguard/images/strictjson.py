@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from itertools import chain
 from typing import Any, NoReturn, TypeVar
+
+import msgspec
 
 from secguard.errors import Invalid, TooLarge
 
 MAX_DEPTH = 32
+_HOLD = frozenset((dict, list))
+_SPACE = (b" ", b"\n", b"\r", b"\t")
+"""RFC 8259, section 2."""
 _T = TypeVar("_T")
 
 
@@ -24,7 +30,12 @@ def loads(raw: bytes, *, what: str, max_bytes: int) -> Any:
     if len(raw) > max_bytes:
         raise TooLarge(f"{what} has {len(raw):,} bytes; at most {max_bytes:,} are read.", code="document-too-large")
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_constant)
+        value = _as_written(raw, what)
+        if value is _UNSURE:
+            text = raw.decode("utf-8")
+            value = _PLAIN.decode(text)
+            if _names_in(value, what) != _names_written(raw):
+                value = _STRICT.decode(text)  # a name stands twice, or a text holds what looks like one
     except RecursionError:
         raise _too_deep(what) from None
     except UnicodeDecodeError as error:
@@ -32,7 +43,8 @@ def loads(raw: bytes, *, what: str, max_bytes: int) -> Any:
     except ValueError as error:
         raise refused(what, f"it is not JSON: {str(error)[:200]}") from None
     # Only an escape (RFC 8259, section 7) brings what is no character of UTF-8, or NUL, into a text.
-    _inspect(value, what, has_escapes=b"\\u" in raw)
+    if b"\\" in raw and b"\\u" in raw:
+        _inspect_texts(value, what)
     return value
 
 
@@ -57,23 +69,72 @@ def _too_deep(what: str) -> TooLarge:
     return TooLarge(f"{what} is nested more than {MAX_DEPTH} levels deep.", code="document-too-deep")
 
 
-def _inspect(value: Any, what: str, *, has_escapes: bool) -> None:
-    """The depth of every document; its texts one by one only where one of them may hold what no database keeps."""
-    level = [value]
+_UNSURE: Any = object()
+_ALIKE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
+
+
+def _as_written(raw: bytes, what: str) -> Any:
+    """The value of a document that was written as programs write: without spaces, each number in its shortest form.
+
+    Written again it is the same bytes: so it has one meaning, and no name stood twice. ``_UNSURE`` where that cannot be
+    told. Takes a third of the time of the long way. Raises ``TooLarge`` past ``MAX_DEPTH`` levels.
+    """
+    try:
+        value = _READER.decode(raw)
+        if _WRITER.encode(value) != raw.rstrip():
+            return _UNSURE
+    except (ValueError, RecursionError):
+        return _UNSURE
+    if not _is_flat(raw):
+        _names_in(value, what)  # looks at each level
+    return value
+
+
+def _is_flat(raw: bytes) -> bool:
+    """True where brackets alone tell that a document lies at most ``MAX_DEPTH`` levels deep."""
+    if b"\\" in raw:  # a quote in a text may be meant
+        return False
+    # What stands between texts, of that the brackets; with each round the innermost of them go.
+    rest = b"".join(raw.split(b'"')[::2]).translate(_ALIKE, _NO_BRACKETS)
     for _ in range(MAX_DEPTH):
-        following: list[Any] = []
-        for outer in level:
-            if type(outer) is dict:
-                following += [inner for inner in outer.values() if type(inner) is dict or type(inner) is list]
-            elif type(outer) is list:
-                following += [inner for inner in outer if type(inner) is dict or type(inner) is list]
-        level = following
-        if not level:
+        if not rest:
             break
-    if any(level):  # what is in them lies deeper still
+        rest = rest.replace(b"[]", b"")
+    return not rest
+
+
+_READER = msgspec.json.Decoder()
+_WRITER = msgspec.json.Encoder()
+_PLAIN = json.JSONDecoder(parse_constant=_constant)
+_STRICT = json.JSONDecoder(parse_constant=_constant, object_pairs_hook=_once)
+
+
+def _names_written(raw: bytes) -> int:
+    """How many names stand in the document at most: each ends with a quote before a colon, as a text may too; -1 where
+    space stands before a colon."""
+    # One byte is looked for many times faster than two.
+    return -1 if any(space in raw and space + b":" in raw for space in _SPACE) else raw.count(b'":')
+
+
+def _names_in(value: Any, what: str) -> int:
+    """How many names the value has. Raises ``TooLarge`` past ``MAX_DEPTH`` levels.
+
+    As many as were written: then none stood twice. Asked for each object, as ``_once`` does, it takes twice the time.
+    """
+    names, level = 0, [value]
+    for _ in range(MAX_DEPTH + 1):
+        inner = [one for one in level if type(one) in _HOLD]
+        if not inner:
+            return names
+        objects = [one for one in inner if type(one) is dict]
+        names += sum(map(len, objects))
+        level = [*chain.from_iterable(map(dict.values, objects))]
+        if len(objects) < len(inner):
+            level += chain.from_iterable(one for one in inner if type(one) is list)
+    if level:  # what is in them lies deeper still
         raise _too_deep(what)
-    if has_escapes:
-        _inspect_texts(value, what)
+    return names
 
 
 def _inspect_texts(value: Any, what: str) -> None:

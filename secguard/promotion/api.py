@@ -22,7 +22,7 @@ from secguard.promotion.services.asking import MAX_TAGS
 from secguard.signing.models import Recall
 from secguard.signing.services import lift_recall, recall
 from secguard.signing.services.standing import MAX_REASON
-from secguard.web.parameters import choice_of, text_of
+from secguard.web.parameters import choice_of, number_of, text_of
 
 STATES = tuple(s.value for s in PromotionStatus)
 
@@ -222,6 +222,12 @@ class VoteSerializer(serializers.Serializer[Any]):
     comment = serializers.CharField(max_length=4000, required=False, allow_blank=True)
 
 
+MAX_WAIT = 120
+_WAIT = OpenApiParameter(
+    "wait", int, description=f"Seconds to wait, at most {MAX_WAIT}, while it is on its way; not for people's approval."
+)
+
+
 @extend_schema_view(
     list=extend_schema(
         parameters=[
@@ -230,8 +236,10 @@ class VoteSerializer(serializers.Serializer[Any]):
             OpenApiParameter("digest", str),
         ]
     ),
-    retrieve=extend_schema(responses=PromotionDetailSerializer),
-    create=extend_schema(request=AskForPromotionSerializer, responses={201: PromotionDetailSerializer}),
+    retrieve=extend_schema(parameters=[_WAIT], responses=PromotionDetailSerializer),
+    create=extend_schema(
+        parameters=[_WAIT], request=AskForPromotionSerializer, responses={201: PromotionDetailSerializer}
+    ),
 )
 class PromotionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Promotion]):
     """Promotions from repositories of your teams."""
@@ -245,9 +253,9 @@ class PromotionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
     def get_queryset(self) -> QuerySet[Promotion]:
         user: Any = self.request.user
         require(user, Permission.PROMOTION_READ, anywhere=True)
-        rows = queries.promotions(user)
         if self.action != "list":
-            return rows
+            return Promotion.objects.visible_to(user).select_related(*queries.OF_ONE)
+        rows = queries.promotions(user)
         if status := choice_of(self.request, "status", ("", *STATES), ""):
             rows = rows.filter(status=status)
         if environment := text_of(self.request, "environment"):
@@ -264,9 +272,17 @@ class PromotionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
         asked = AskForPromotionSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         user: Any = request.user
-        sent = asked.validated_data
+        sent, wait = asked.validated_data, self._wait()
         made = services.ask(services.Ask(sent["image"], sent["to"], sent.get("tags")), actor=user)
+        services.wait_while_running(made.pk, wait)
         return Response(self.get_serializer(self._again(made.pk)).data, status=201)
+
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """One promotion: how far it is, what it waits for, and what came of it."""
+        wait, number = self._wait(), int(self.kwargs["pk"])
+        if wait and self.get_queryset().filter(pk=number).exists():
+            services.wait_while_running(number, wait)
+        return Response(self.get_serializer(self.get_object()).data)
 
     @extend_schema(request=VoteSerializer, responses=PromotionDetailSerializer)
     @action(detail=True, methods=["post"])
@@ -300,8 +316,11 @@ class PromotionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
         services.retry(int(pk), actor=user)
         return Response(self.get_serializer(self._again(int(pk))).data)
 
+    def _wait(self) -> int:
+        return number_of(self.request, "wait", least=0, most=MAX_WAIT) or 0
+
     def _again(self, pk: int) -> Promotion:
-        return Promotion.objects.select_related(*queries.RELATED).get(pk=pk)
+        return Promotion.objects.select_related(*queries.OF_ONE).get(pk=pk)
 
     def _comment(self, request: Request) -> str:
         said = VoteSerializer(data=request.data)

@@ -54,8 +54,8 @@ class Step(StrEnum):
 
     VERDICT = "verdict"
     APPROVALS = "approvals"
-    COPY = "copy"
     SIGN = "sign"
+    COPY = "copy"
     ATTEST = "attest"
     READ_BACK = "read-back"
     TAG = "tag"
@@ -65,9 +65,9 @@ class Step(StrEnum):
 STEP_WORDS: Final[dict[Step, str]] = {
     Step.VERDICT: "The verdict at the gate",
     Step.APPROVALS: "The approvals that the environment wants",
+    Step.SIGN: "Sign the image, the verdict, the decisions, the SBOM and the promotion",
     Step.COPY: "Copy by digest, with everything that refers to it",
-    Step.SIGN: "Sign",
-    Step.ATTEST: "Attest the verdict, the decisions, the SBOM and the promotion",
+    Step.ATTEST: "Attach the signatures and attestations",
     Step.READ_BACK: "Read it back at the destination and verify",
     Step.TAG: "Move the tags",
     Step.RECORD: "Record",

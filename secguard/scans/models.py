@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from secguard.accounts.models import Application, User
+from secguard.accounts.models import Application, User, owner_filter
 from secguard.advisories.models import Vulnerability
 from secguard.images.models import ComponentBuild, Image, ImageRepository, Index, Repository
 from secguard.scans.lifecycle import OPEN_STATUSES, ScanOrigin, ScanStatus
@@ -35,9 +35,10 @@ class ScanQuerySet(models.QuerySet["Scan"]):
         if user.sees_everything:
             return self
         places = ImageRepository.objects.filter(
-            image=OuterRef("image_id"), repository__application__team_id__in=user.team_ids
+            owner_filter(user, "repository__application"), image=OuterRef("image_id")
         )
-        unmet = Q(requested_by=user) | Q(origin=ScanOrigin.WORKER, application__team_id__in=user.team_ids)
+        mine = owner_filter(user, "application")
+        unmet = mine if user.limited_to is not None else Q(requested_by=user) | Q(mine, origin=ScanOrigin.WORKER)
         return self.filter(Q(Exists(places)) | Q(image=None) & unmet)
 
 
@@ -62,6 +63,11 @@ class Scan(models.Model):
     is_renamed = models.BooleanField(default=False, help_text="the sender says: same image, another name")
     application = models.ForeignKey(Application, models.SET_NULL, null=True, blank=True, related_name="+")
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    speaks_for = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="the teams for which the sender's token could post; null: as far as their roles go",
+    )
     job_id = models.BigIntegerField(null=True, blank=True)
     index = models.ForeignKey(Index, models.SET_NULL, null=True, blank=True, related_name="scans")
     parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="children")

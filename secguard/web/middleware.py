@@ -1,7 +1,7 @@
 """What every request passes: its id, its headers, the bound on its body.
 
-Order in settings: RequestId, SecurityHeaders, Django's SecurityMiddleware, WhiteNoise, BodyBound, sessions ...,
-``problems.Problems`` last.
+Order in settings: RequestId, SecurityHeaders, BodyBound, Webhooks, Django's SecurityMiddleware, WhiteNoise, sessions
+..., ``problems.Problems`` last.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.middleware.common import CommonMiddleware
+from django.urls import Resolver404, resolve
 
 from secguard.web import metrics
-from secguard.web.problems import Problem, is_program, respond
+from secguard.web.problems import Problem, from_exception, is_program, respond
 
 Next = Callable[[HttpRequest], HttpResponse]
 
@@ -43,6 +44,11 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
+
+PERSONAL = re.compile(
+    r"/(account|settings|sign-in)/|/api/v1/(me|users|memberships|tokens|ci-identities|sessions|second-factors|audit)/"
+)
+"""What is about people and their ways in: it stays in no cache, the browser's own and its way back among them."""
 
 # Paths whose bodies may be as large as a report; everything else is bounded as a form is.
 LARGE_BODIES = re.compile(r"/api/v1/(reports|workloads/sync|vex|sample|images/[^/]+/(vex|sbom|attestations))/|/hooks/")
@@ -100,6 +106,11 @@ class SecurityHeaders:
         response = self.get_response(request)
         for name, value in HEADERS.items():
             response.setdefault(name, value)
+        if settings.SECURE_HSTS_SECONDS and request.is_secure():
+            # Django's own stands further in, and is not asked by webhooks, nor where a body is refused.
+            response.setdefault("Strict-Transport-Security", f"max-age={settings.SECURE_HSTS_SECONDS}")
+        if PERSONAL.match(request.path):
+            response["Cache-Control"] = "private, no-store"
         response.setdefault("Cache-Control", "private, no-cache")
         return response
 
@@ -121,6 +132,32 @@ class BodyBound:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         problem = _body_problem(request)
         return respond(request, problem) if problem else self.get_response(request)
+
+
+class Webhooks:
+    """Clusters' questions go straight to their views: no session, form, page or static file has a part in them, and
+    what those cost is a tenth of an answer."""
+
+    PATH = "/admission/v1/"
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path_info.startswith(self.PATH):
+            return self.get_response(request)
+        try:
+            request.resolver_match = match = resolve(request.path_info)
+            response: HttpResponse = match.func(request, *match.args, **match.kwargs)
+        except Resolver404:
+            return self.get_response(request)
+        except Exception as error:
+            problem = from_exception(error)
+            if problem is None:
+                raise  # Django makes a 500 of it
+            response = respond(request, problem)
+        response["Content-Length"] = str(len(response.content))
+        return response
 
 
 def body_limit(path: str) -> int:

@@ -61,6 +61,8 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
                 ("decisions:queue", "decisions:review"),
             ),
             Item("Decisions", "decisions:list", "gavel"),
+            Item("Forecast", "forecast:list", "clock"),
+            Item("Controls", "controls:list", "circle-check"),
         ),
     ),
     (
@@ -75,7 +77,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
     (
         "Govern",
         (
-            Item("Policy", "policies:detail", "shield-check"),
+            Item("Policy", "policies:detail", "shield-check", section=("policies:", "laboratory:")),
             Item("Applications", "applications:list", "apps"),
             Item("Vulnerability data", "feeds:list", "refresh"),
             Item("Compliance", "compliance:home", "report-analytics"),
@@ -89,7 +91,16 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
                 "Settings",
                 "settings:home",
                 "settings",
-                section=("settings:", "clusters:", "registries:", "environments:", "keys:", "trusted-keys:"),
+                section=(
+                    "settings:",
+                    "clusters:",
+                    "registries:",
+                    "environments:",
+                    "keys:",
+                    "trusted-keys:",
+                    "channels:",
+                    "trackers:",
+                ),
             ),
         ),
     ),

@@ -2,13 +2,13 @@
 (() => {
   "use strict";
 
-  const items = () => [...document.querySelectorAll("[data-queue-item]")];
+  const items = () => [...document.querySelectorAll("[data-queue-item]:not([data-done])")];
   const shown = () => document.getElementById("review")?.dataset.decision;
   const current = () => items().find((item) => item.dataset.queueItem === shown());
   const typing = (node) => node.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");
 
   function mark() {
-    for (const item of items()) {
+    for (const item of document.querySelectorAll("[data-queue-item]")) {
       const on = item.dataset.queueItem === shown();
       item.toggleAttribute("data-current", on);
       const link = item.querySelector("a");
@@ -18,12 +18,158 @@
     current()?.scrollIntoView({ block: "nearest" });
   }
 
+  // --- the next one is here before it is asked for ---
+
+  const ahead = new Map(); // id: the part of the page about it, as a promise of its text
+  const part = (id) => `${location.pathname}?decision=${id}`;
+
+  function fetchPart(id) {
+    const headers = { "HX-Request": "true", "HX-Target": "review" };
+    return fetch(part(id), { headers, credentials: "same-origin" }).then((answer) => (answer.ok ? answer.text() : null), () => null);
+  }
+
+  function lookAhead() {
+    const all = items();
+    const at = all.indexOf(current());
+    const wanted = [all[at + 1], all[at - 1], all[at + 2]].filter(Boolean).map((item) => item.dataset.queueItem);
+    for (const id of [...ahead.keys()]) if (!wanted.includes(id)) ahead.delete(id);
+    for (const id of wanted) {
+      if (ahead.has(id)) continue;
+      fetchAhead(id);
+    }
+  }
+
+  function fetchAhead(id) {
+    const entry = { text: null };
+    entry.ready = fetchPart(id).then((text) => {
+      if (text === null) ahead.delete(id);
+      else entry.text = text;
+    });
+    ahead.set(id, entry);
+    return entry;
+  }
+
+  // Shows it now, or as soon as it is here; what was decided cannot be decided again meanwhile.
+  let awaited = null;
+  function showSoon(item) {
+    const id = item.dataset.queueItem;
+    awaited = null;
+    if (showAhead(item)) return;
+    awaited = id;
+    document.getElementById("review")?.setAttribute("aria-busy", "true");
+    (ahead.get(id) ?? fetchAhead(id)).ready.then(() => {
+      if (awaited === id && !showAhead(item)) item.querySelector("a").click();
+    });
+  }
+
+  // Shows what was fetched ahead; false where it is not here yet.
+  function showAhead(item) {
+    const text = ahead.get(item?.dataset.queueItem)?.text;
+    const old = document.getElementById("review");
+    if (!text || !old) return false;
+    const made = document.createElement("template");
+    made.innerHTML = text;
+    const article = made.content.querySelector("#review");
+    if (!article || article.dataset.decision !== item.dataset.queueItem) return false;
+    const inList = document.activeElement?.closest("[data-queue-item] a");
+    old.replaceWith(article);
+    window.htmx?.process(article);
+    history.replaceState(history.state, "", part(item.dataset.queueItem));
+    mark();
+    // Whoever walks through the list stays in it; everybody else stands at what is shown.
+    (inList ? item.querySelector("a") : article).focus({ preventScroll: true });
+    lookAhead();
+    return true;
+  }
+
   function step(by) {
     const all = items();
     const next = all[all.indexOf(current()) + by];
-    if (!next) return;
+    if (!next || showAhead(next)) return;
     next.querySelector("a").focus({ preventScroll: true });
     next.querySelector("a").click();
+  }
+
+  // --- a vote: the next one shows at once, the answer comes when it comes ---
+
+  const said = () => document.getElementById("queue-said");
+  let sending = Promise.resolve(); // one after the other, as they were cast
+
+  function tellAnswer(html) {
+    if (said()) said().innerHTML = html; // the server's own fragment, escaped there
+    window.htmx?.process(said());
+    fadeUndo();
+  }
+
+  function fadeUndo() {
+    const form = document.querySelector("form[data-undo]");
+    if (form) setTimeout(() => form.remove(), Number(form.dataset.undo) * 1000);
+  }
+
+  function count(by) {
+    const place = document.querySelector("[data-queue-count]");
+    if (place) place.textContent = place.textContent.replace(/^\d+/, (found) => String(Math.max(0, Number(found) + by)));
+  }
+
+  async function send(body, item) {
+    const headers = { "HX-Request": "true", "HX-Target": "queue-said", "X-CSRFToken": body.get("csrfmiddlewaretoken") };
+    let answer = null;
+    try {
+      answer = await fetch(location.pathname, { method: "POST", body, headers, credentials: "same-origin", keepalive: true });
+    } catch {
+      answer = null;
+    }
+    const text = answer ? await answer.text() : "";
+    if (answer?.ok) return tellAnswer(text);
+    // It was not taken: the request is back in its place, and the words say why.
+    item.removeAttribute("data-done");
+    count(1);
+    const area = document.getElementById("flash");
+    if (area && answer?.headers.get("HX-Retarget")) area.insertAdjacentHTML("beforeend", text);
+    if (said()) said().textContent = "The server did not take this vote. The request is still in the list; try again.";
+    area?.scrollIntoView({ block: "nearest" });
+    return undefined;
+  }
+
+  // False where nothing follows, or words are missing: then the form is sent as it always is.
+  function voteAhead(form, choice) {
+    if ("sent" in form.dataset) return true;
+    const item = current();
+    const all = items();
+    const at = all.indexOf(item);
+    const next = all[at + 1] ?? all[at - 1];
+    if (!item || !next) return false;
+    if (choice === "reject" && !form.querySelector("textarea[name=comment]")?.value.trim()) return false;
+    const body = new FormData(form);
+    body.set("choice", choice);
+    form.dataset.sent = "";
+    item.setAttribute("data-done", "");
+    const box = item.querySelector("input[name=ids]");
+    if (box) box.checked = false;
+    showSoon(next);
+    count(-1);
+    const verb = choice === "approve" ? "Approved" : "Rejected";
+    if (said()) said().textContent = `${verb}: ${item.dataset.risk}. Now: ${next.dataset.risk}, request ${next.dataset.queueItem}.`;
+    sending = sending.then(() => send(body, item));
+    return true;
+  }
+
+  // In front of htmx, which listens at the form itself.
+  document.addEventListener(
+    "submit",
+    (event) => {
+      const form = event.target;
+      if (!form.matches("form[data-vote]") || !event.submitter || !voteAhead(form, event.submitter.value)) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    },
+    true,
+  );
+
+  // Undo waits for the votes that are still under way, so that it means the one that was seen.
+  async function undo() {
+    await sending;
+    document.querySelector("form[data-undo]")?.requestSubmit();
   }
 
   function choose() {
@@ -49,6 +195,7 @@
     a: () => press("approve"),
     r: reject,
     c: () => comment()?.focus(),
+    u: undo,
     "?": () => document.getElementById("keys")?.showModal(),
   };
 
@@ -95,5 +242,10 @@
       document.querySelector("form[data-bulk]")?.dispatchEvent(new Event("change"));
     }
     mark();
+    lookAhead();
+  });
+  document.addEventListener("DOMContentLoaded", () => {
+    lookAhead();
+    fadeUndo();
   });
 })();

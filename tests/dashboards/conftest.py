@@ -33,6 +33,9 @@ class Organisation:
         self._settle(n, application)
         self._advise(n)
         self._sign(n)
+        self._trust(n, application)
+        self._track(n, application)
+        self._go_away(n)
         self._promote(digest(10 * n + 2), n)
         self.run_jobs()
 
@@ -46,6 +49,18 @@ class Organisation:
         image = {"reference": reference, "digest": digest(number)}
         scan = self.post(report(*flaws, image=image), application=application.slug)
         assert scan.status == "finished", scan.problem
+
+    def _go_away(self, n: int) -> None:
+        """The reviewer is away on one more day, and somebody else is the deputy."""
+        from django.utils import timezone
+
+        from secguard.accounts.models import User
+        from secguard.approvals.models import Absence
+
+        begins = timezone.now() + timedelta(days=100 + n)
+        deputy = User.objects.create(username=f"deputy-{n}")
+        ends = begins + timedelta(hours=9)
+        Absence.objects.create(person=self.people["reviewer"], deputy=deputy, starts_at=begins, ends_at=ends)
 
     def _workload(self, application: Any, image: str, n: int) -> None:
         from secguard.images.models import Image
@@ -84,6 +99,7 @@ class Organisation:
         from secguard.findings.models import Risk
 
         asker, reviewer = self.people["developer"], self.people["reviewer"]
+        control = self._control(n)
         for last, act in ((3, None), (4, services.approve), (2, services.reject)):
             risk = Risk.objects.get(vulnerability__name=f"CVE-2026-{n:03}{last}")
             asked = services.request_decision(
@@ -94,11 +110,26 @@ class Organisation:
                     "The flawed function is not called.",
                     timezone.now() + timedelta(days=12),
                     {},
+                    controls=[control],
                 ),
                 actor=asker,
             )
             if act is not None:
                 act(asked.pk, actor=reviewer, comment="seen")
+
+    def _control(self, n: int) -> int:
+        """A control that the decisions lean on, going stale."""
+        from django.utils import timezone
+
+        from secguard.decisions import services
+
+        asker, reviewer, then = self.people["developer"], self.people["reviewer"], timezone.now() - timedelta(hours=20)
+        application = asker.memberships.get().team.applications.order_by("pk").first()
+        new = services.NewControl(f"Rule {n}", "process", "heartbeat", 24, application=application)
+        made = services.propose(new, actor=asker)
+        services.confirm(made.pk, actor=reviewer)
+        services.add_evidence(made.pk, services.Evidence(seen_at=then), actor=asker)
+        return int(made.pk)
 
     def _sign(self, n: int) -> None:
         """Another key of ours, and another that is trusted."""
@@ -119,6 +150,28 @@ class Organisation:
                 repository=repository, digest=digest(12), identity=f"{n}-{number}", form="tag", place="x",
                 first_seen_at=now, verified_at=now, **{party: key},
             )  # fmt: skip
+
+    def _trust(self, n: int, application: Any) -> None:
+        """Another pipeline that needs no secret."""
+        from secguard.accounts.services import NewIdentity, create_ci_identity
+        from secguard.accounts.trust import Kind, Trust
+
+        trust = Trust(Kind.OTHER, "https://issuer.example", "here", {"sub": f"shop-{n}"})
+        create_ci_identity(NewIdentity(f"Pipeline {n}", trust, "developer", application.team), actor=None)
+
+    def _track(self, n: int, application: Any) -> None:
+        """Another tracker, and an issue in it."""
+        from secguard.findings.models import Risk
+        from secguard.trackers.models import Issue
+        from secguard.trackers.services import TrackerEdit, add_tracker
+
+        edit = TrackerEdit(name=f"backlog {n}", base_url="https://8.8.8.8", token="0123456789")
+        tracker = add_tracker(edit, kind="github", project="a/b", team=None, actor=None)[0]
+        risk = Risk.objects.get(vulnerability__name=f"CVE-2026-{n:03}1")
+        issue = Issue.objects.create(
+            tracker=tracker, risk=risk, team=application.team, marker=f"m{n}", key=f"#{n}", status="linked"
+        )
+        issue.acts.create(tracker=tracker, kind="tell", word="fixed")
 
     def _promote(self, image_digest: str, n: int) -> None:
         """Another environment, and promotions to it: one that waits for a reviewer, one that failed."""

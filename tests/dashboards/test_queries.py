@@ -19,16 +19,20 @@ PAGES = {
     "reviewer": [
         "/", "/images/", f"/images/{IMAGE}/", f"/images/{IMAGE}/components/", "/risks/", "/risks/open/",
         "/risks/open/?deadline=later", "/risks/{risk}/", "/decisions/", "/decisions/queue/", "/decisions/{waiting}/",
+        "/decisions/{waiting}/reach/",
         "/decisions/{approved}/revoke/", "/decisions/?status=approved&ending=30&team=payments", "/compliance/",
-        "/compliance/applications/", "/policy/", "/appetite/", "/applications/", "/applications/shop/", "/audit/",
-        "/scans/{scan}/", "/images/?q=service&verdict=block&current=true", "/images/?risk={risk}&team=payments",
+        "/compliance/applications/", "/policy/", "/appetite/", "/applications/", "/applications/shop/",
+        "/audit/?per=25", "/scans/{scan}/",
+        "/images/?q=service&verdict=block&current=true", "/images/?risk={risk}&team=payments",
         "/scans/", "/scans/?repository=reg.example/shop/service-1", "/repositories/", "/repositories/{repository}/",
         "/repositories/{repository}/tags/", "/workloads/", "/break-glass/", "/promotions/",
         "/promotions/?q=service&status=waiting", "/promotions/{promotion}/", "/settings/environments/",
     ],
     "developer": ["/", "/images/", "/risks/", "/risks/open/", "/decisions/", "/decisions/new/?risk={risk}"],
     "operator": ["/", "/images/", f"/images/{IMAGE}/", "/promotions/"],
-    "administrator": ["/", "/settings/", "/settings/teams/", "/settings/tokens/", "/compliance/"],
+    "administrator": [
+        "/", "/settings/", "/settings/teams/", "/settings/tokens/", "/settings/ci-identities/", "/compliance/",
+    ],
 }  # fmt: skip
 
 

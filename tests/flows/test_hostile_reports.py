@@ -91,3 +91,25 @@ def test_reading_everything_is_not_speaking_for_everybody(
     shared = {"reference": "reg.example/theirs/web:1", "digest": digest(1)}
     scan = post(report(image=shared), person, application=other_application.slug)
     assert (scan.status, Finding.objects.get().status) == ("finished", "open")
+
+
+@pytest.mark.parametrize("limit", ["team", "application"])
+def test_a_token_of_one_team_closes_nothing_of_its_owner_s_other_team(
+    decided, post, developer, team, other_team, other_application, limit
+):
+    """Without a token, as whose they are, the same person speaks for both teams."""
+    from secguard.accounts.authentication import bearer
+    from secguard.accounts.models import Membership
+    from secguard.accounts.services import create_token
+
+    Membership.objects.create(user=developer, team=other_team, role="developer")
+    developer.refresh_from_db()
+    applications = [other_application] if limit == "application" else []
+    _, raw = create_token(developer.pk, "developer", actor=None, name="x", team=other_team, applications=applications)
+    shared = {"reference": "reg.example/theirs/web:1", "digest": digest(1)}
+    narrow = bearer(raw)
+    scan = post(report(image=shared), narrow.user, application=other_application.slug)
+    assert (scan.status, scan.speaks_for, Finding.objects.get().status) == ("finished", [other_team.pk], "open")
+    scan = post(report(flaw("CVE-2025-0666"), image=shared), developer, application=other_application.slug)
+    assert (scan.status, scan.speaks_for) == ("finished", None)
+    assert Finding.objects.get(risk__vulnerability__name="CVE-2024-0001").status == "closed"

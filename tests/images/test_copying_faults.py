@@ -178,6 +178,25 @@ def test_a_full_destination_says_so_and_the_copy_ends_once_there_is_room(
     narrow.process.kill()
 
 
+def test_what_a_full_disk_left_without_content_is_written_once_more(
+    plain_registry: RunningRegistry, start_registry: Any, tmp_path: Path
+) -> None:
+    """docker-registry makes the file before it fills it: a link that stayed empty is answered with 500 for ever."""
+    (tmp_path / "other").mkdir()
+    other = start_registry(folder=tmp_path / "other")
+    built = image(100_000, 100)
+    plain_registry.push("from/one", "latest", built)
+    copy(place(plain_registry, "from/one"), place(other, "to/one"), built.digest)
+    links = [*(tmp_path / "other").rglob("_layers/*/*/link"), *(tmp_path / "other").rglob("_manifests/*/*/*/link")]
+    assert len(links) == len(built.blobs) + 1
+    for link in links:
+        link.write_bytes(b"")
+    assert not is_whole(other, "to/one", built)
+    assert copy(place(plain_registry, "from/one"), place(other, "to/one"), built.digest).blobs == len(built.blobs)
+    assert is_whole(other, "to/one", built)
+    other.process.kill()
+
+
 def test_an_expired_certificate_at_the_destination_is_told(
     plain_registry: RunningRegistry, start_registry: Any, authority: CertificateAuthority, tmp_path: Path
 ) -> None:
@@ -339,7 +358,7 @@ def test_a_stop_does_not_wait_for_the_next_attempt(plain_registry: RunningRegist
 def test_what_progress_raises_comes_out_as_it_is(plain_registry: RunningRegistry) -> None:
     built, path = image(), fresh("from")
     plain_registry.push(path, "latest", built)
-    for at in range(4):  # while it gathers, while blobs go over, and while manifests do
+    for at in range(3):  # while it gathers, while blobs go over, and while manifests do
         refusal, calls = Conflict("The verdict changed."), iter(range(100))
 
         def progress(done: int, total: int) -> None:

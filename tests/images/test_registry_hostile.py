@@ -15,10 +15,10 @@ from threading import Thread
 import pytest
 
 from secguard.errors import Invalid, NotAllowed, NotFound, SecGuardError, TooLarge, Unavailable
-from secguard.images.adapters.network import Patience
 from secguard.images.adapters.registry import RegistryAccess, RegistryClient
 from secguard.images.adapters.verified import VerifiedFile
 from secguard.images.manifest import OCI_MANIFEST, Descriptor
+from secguard.outbound.connections import Patience
 from tests.imagebuilding import image_of, sha256, tar_of
 
 IMAGE = image_of(tar_of({"a": b"a"}))
@@ -378,7 +378,7 @@ def test_a_token_server_that_misbehaves(serve: Serve, answer: bytes, error: type
 def test_a_name_at_an_address_that_no_registry_has_is_not_connected_to(address: str) -> None:
     access = RegistryAccess("registry.example", uses_plain_http=True)
     client = RegistryClient(access, resolver=lambda *_: [address], sleep=lambda _: None)
-    with client, pytest.raises(NotAllowed, match="no address that a registry may have"):
+    with client, pytest.raises(NotAllowed, match="no address that may be connected to"):
         client.ping()
 
 

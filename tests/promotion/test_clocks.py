@@ -102,10 +102,10 @@ def test_steps_go_on_where_a_slower_clock_takes_over(estate, operator, carried, 
     def cut_off(*args: Any) -> Any:
         raise SystemExit
 
-    def look(way: Any, *args: Any) -> None:
+    def look(way: Any, *args: Any) -> Any:
         states = shown_steps(made.status, way.promotion.steps, is_voted_on=False, has_arrived=False)
         seen.append([one.step.value for one in states if one.state is StepState.NOW])
-        plain(way, *args)
+        return plain(way, *args)
 
     with monkeypatch.context() as patched:
         patched.setattr(carrying, "read_back", cut_off)

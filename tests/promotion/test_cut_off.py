@@ -24,15 +24,15 @@ pytestmark = [pytest.mark.django_db, pytest.mark.enable_socket]
 @pytest.fixture
 def at_tag(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """``at_tag("1.5", SystemExit)``: that is raised instead of moving the tag; with none, it is moved."""
-    plain = PushingClient.push_manifest
+    plain = PushingClient.point
 
     def arm(name: str = "", raised: BaseException | None = None) -> None:
-        def push(self: Any, path: str, raw: bytes, media_type: str, reference: str = "") -> Any:
-            if raised is not None and reference == name:
+        def point(self: Any, path: str, tag: str, to: Any) -> None:
+            if raised is not None and tag == name:
                 raise raised
-            return plain(self, path, raw, media_type, reference)
+            plain(self, path, tag, to)
 
-        monkeypatch.setattr(PushingClient, "push_manifest", push)
+        monkeypatch.setattr(PushingClient, "point", point)
 
     return arm
 

@@ -20,6 +20,7 @@ from secguard.signing.models import SigningKey
 from secguard.signing.services import keep, look, sign
 from secguard.signing.simplesigning import Payload
 from secguard.signing.statements import COSIGN_SIGNATURE, Promoted, Subject
+from tests.signing.putting import put_attestations, put_bundles, put_signature
 
 pytestmark = [pytest.mark.django_db, pytest.mark.enable_socket]
 
@@ -37,7 +38,7 @@ class Stranger:
         with images.pusher_of(place.registry) as client:
             for digest, by in ((self.digest, self.key.sign), (self.other, self._by_us)):
                 payload = simplesigning.encode(Payload(place.name, digest))
-                attached.put_signature(client, place.path, self.digest, payload, by(payload))
+                put_signature(client, place.path, self.digest, payload, by(payload))
                 self._statements(client, place, digest, by)
             self._garbage(client, place)
 
@@ -50,15 +51,13 @@ class Stranger:
         said = [statements.promotion(about, told), statements.signature_of(about)]
         made = [(dsse.signed(dsse.IN_TOTO, statements.encode(s), by), s.predicate_type) for s in said]
         image = client.resolve(place.path, self.digest)
-        attached.put_attestations(client, place.path, self.digest, made)
-        attached.put_bundles(
-            client, place.path, image, made, ecdsa.load_public(self.ours.public_pem), at=timezone.now()
-        )
+        put_attestations(client, place.path, self.digest, made)
+        put_bundles(client, place.path, image, made, ecdsa.load_public(self.ours.public_pem), at=timezone.now())
 
     def _garbage(self, client: PushingClient, place: Repository) -> None:
         """Our signature of the right payload, as it would be, with r and s that libraries once took for anybody's."""
         payload = simplesigning.encode(Payload(place.name, self.digest))
-        attached.put_signature(client, place.path, self.digest, payload, bytes.fromhex("3006020100020100"))
+        put_signature(client, place.path, self.digest, payload, bytes.fromhex("3006020100020100"))
 
 
 def place_of(name: str) -> Repository:

@@ -135,7 +135,7 @@ def test_it_is_nobody_s_but_the_team_s(
 def test_while_it_is_copied_the_page_says_how_far_and_what_failed_before(
     asked: Callable[..., Promotion], viewer: Person
 ) -> None:
-    made, now = asked(1, steps=begun(3)), timezone.now()
+    made, now = asked(1, steps=begun(4)), timezone.now()
     job = Job.objects.filter(pk=made.job_id)
     job.update(attempts=1, error="No answer in 30 s.", run_after=now + timedelta(minutes=3, seconds=9))
     said = text_of(page(made, viewer))

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 import httpx
@@ -17,7 +18,9 @@ from secguard.errors import Conflict
 from secguard.images.adapters.exchange import Exchange
 from secguard.images.models import Registry
 from secguard.images.services import RegistryEdit, edit_registry
+from secguard.jobs.services.running import JobRun
 from secguard.promotion import services
+from secguard.promotion.lifecycle import Step
 from secguard.promotion.models import Promotion
 from secguard.promotion.services import carrying, undoing
 from secguard.signing.models import Attestation
@@ -293,10 +296,10 @@ LIES = {
     "another manifest": (altered("/manifests/sha256:"), False, "altered or cut off"),
     "another manifest later": (altered("/manifests/sha256:"), True, "altered or cut off"),
     "no manifest later": (missing("/manifests/sha256:"), True, "was copied and is not there any more"),
-    "no signature": (missing(r"\.sig$"), False, r"took the tag .*\.sig and does not have it"),
+    "no signature": (missing(r"\.sig$"), False, r"does not show .*\(the signature under its tag\)"),
     "no signature later": (missing(r"\.sig$"), True, r"does not show .*\(the signature under its tag\)"),
     "no statements later": (missing(r"\.att$"), True, "Promotion, under the tag of attestations"),
-    "no bundles": (missing(f"/manifests/{HEX}$"), False, "took the tag sha256-.* and does not have it"),
+    "no bundles": (missing(f"/manifests/{HEX}$"), False, "the signature's bundle; .*Promotion, as a bundle"),
     "no bundles later": (missing(f"/manifests/{HEX}$"), True, "the signature's bundle; .*Promotion, as a bundle"),
     "another image under the tag": (unmoved("/manifests/1.4$"), False, "somebody else moved it"),
 }
@@ -340,3 +343,42 @@ def test_a_source_that_has_other_bytes_for_the_digest_is_found_out(doubtful, pro
     assert "altered or cut off" in made.why
     doubtful.source.lies.clear()
     ends_promoted(made, operator, run_jobs)
+
+
+def test_what_ends_a_promotion_stops_its_copy(doubtful, promote, operator, run_jobs, monkeypatch):
+    destination, plain = doubtful.destination, JobRun.progress
+    layer = max(doubtful.built.blobs, key=lambda digest: len(doubtful.built.blobs[digest]))
+    destination.stall(f"HEAD .*/blobs/{layer}", "before")  # and nobody lets it go on
+
+    def progress(self: JobRun, text: str, *far: int) -> None:
+        if text == Step.COPY and destination.stalled.is_set():
+            raise Conflict("Somebody ended it.", code="ended")
+        plain(self, text, *far)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(JobRun, "progress", progress)
+        made = promote(f"{doubtful.estate.name}:1.4")
+    assert "Somebody ended it." in why(made, operator)
+    assert came_to_nothing(made)
+    assert not [thread for thread in enumerate_threads() if thread.name.startswith("blob-")]
+    destination.go_on()
+    ends_promoted(made, operator, run_jobs)
+    assert doubtful.points() == made.digest
+
+
+def test_what_cannot_be_signed_is_not_copied(doubtful, promote, operator, run_jobs, monkeypatch):
+    destination = doubtful.destination
+    destination.stall("PUT .*/uploads/", "before")  # a blob, and nobody lets it go on
+
+    def sign(*args: Any) -> Any:
+        raise Conflict("The key signs no more.", code="key-signs-no-more")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(carrying, "sign", sign)
+        made = promote(f"{doubtful.estate.name}:1.4")
+    assert "The key signs no more." in why(made, operator)
+    assert came_to_nothing(made)
+    assert not destination.stalled.is_set()
+    destination.go_on()
+    ends_promoted(made, operator, run_jobs)
+    assert doubtful.points() == made.digest

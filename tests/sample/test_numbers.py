@@ -145,10 +145,13 @@ def test_the_badge_of_the_queue_counts_what_the_queue_lists(loaded: str) -> None
     """Also after one of two seats is filled: then the request waits for others, and for this person no longer."""
     from secguard.accounts.models import User
     from secguard.decisions import services
-    from secguard.decisions.models import Decision
+    from secguard.decisions.models import Control, Decision
 
     nora, david = (User.objects.get(username=f"sample.{name}") for name in ("nora", "david"))
     two_seats = Decision.objects.waiting().get(risk__severity=5, risk__known_exploited=True)
+    leans = Control.objects.get(leaning__decision=two_seats)
+    services.confirm(leans.pk, actor=nora)
+    services.add_evidence(leans.pk, services.Evidence(kind="check", note="the freeze is in place"), actor=nora)
     services.approve(two_seats.pk, actor=nora, comment="seen")
     for person in (nora, david):
         reader = Reader(person)

@@ -22,13 +22,13 @@ from secguard.images.models import Registry, Repository
 from secguard.images.reference import parse
 from secguard.images.services import ensure_repository
 from secguard.signing import attachments, bundle, dsse, ecdsa, services, simplesigning, statements
-from secguard.signing.adapters import attached
 from secguard.signing.keylife import Provider
 from secguard.signing.services import Trust
 from secguard.signing.simplesigning import Payload
 from secguard.signing.statements import Subject
 from secguard.signing.verification import Form, Standing
 from tests.imagebuilding import image_of, index_of, tar_of
+from tests.signing.putting import put_bundles, put_signature
 
 pytestmark = pytest.mark.django_db
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -87,6 +87,24 @@ def test_signing_again_adds_nothing(running, client, make_key):
     assert shown(services.look(client, place, digest)) == OURS
 
 
+def test_of_an_index_that_names_what_is_not_there_nothing_is_signed(plain, make_key, monkeypatch, plain_registry):
+    images = [image_of(tar_of({"a": os.urandom(8)}), architecture=a) for a in ("amd64", "arm64")]
+    whole, place = index_of(*images), repository(plain_registry.host, "signed/hole")
+    pushed(plain_registry, place.path, whole)
+    whole_way = plain.resolve
+
+    def resolve(path, reference):
+        if reference == images[1].digest:
+            raise NotFound("It is not there.")
+        return whole_way(path, reference)
+
+    monkeypatch.setattr(plain, "resolve", resolve)
+    with pytest.raises(NotFound):
+        services.sign_image(plain, place, whole.digest, make_key())
+    monkeypatch.undo()
+    assert services.look(plain, place, whole.digest) == []
+
+
 def test_of_an_index_every_image_is_signed(plain_registry, plain, make_key):
     images = [image_of(tar_of({"a": os.urandom(8)}), architecture=a) for a in ("amd64", "arm64")]
     whole = index_of(*images)
@@ -127,7 +145,7 @@ def test_a_rotated_key_counts_beside_the_new_one_and_a_revoked_one_does_not(plai
 def sign_by(client, place, key: ecdsa.PrivateKey, digest: str, *, claims: str = "", damage: bytes = b"") -> None:
     """Somebody else's signature of ``claims`` under the tag of ``digest``; ``damage`` is put in after signing."""
     payload = simplesigning.encode(Payload(place.name, claims or digest))
-    attached.put_signature(client, place.path, digest, payload + damage, key.sign(payload))
+    put_signature(client, place.path, digest, payload + damage, key.sign(payload))
 
 
 def test_another_s_signature_counts_by_their_key_and_where_they_are_trusted(plain_registry, plain):
@@ -157,12 +175,12 @@ def test_a_forged_a_replayed_and_a_damaged_signature_are_worth_nothing(plain_reg
     services.sign_image(plain, place, good, key)
     sign_by(plain, place, ecdsa.generate(), bad)  # forged: says our name, by another key
     (real,) = (j.seen for j in services.look(plain, place, good) if j.seen.form == Form.TAG)
-    attached.put_signature(plain, place.path, bad, real.signed, real.signature)  # replayed: ours, of another image
+    put_signature(plain, place.path, bad, real.signed, real.signature)  # replayed: ours, of another image
     about_bad = simplesigning.encode(Payload(place.name, bad))
-    attached.put_signature(plain, place.path, bad, about_bad, real.signature)  # swapped: our signature, other payload
+    put_signature(plain, place.path, bad, about_bad, real.signature)  # swapped: our signature, other payload
     for broken in (b"", ecdsa.from_raw(b"\0" * 64), real.signature[:-1]):  # degenerate and malformed
-        attached.put_signature(plain, place.path, bad, about_bad, broken)
-    attached.put_signature(plain, place.path, bad, b"no payload", real.signature)
+        put_signature(plain, place.path, bad, about_bad, broken)
+    put_signature(plain, place.path, bad, b"no payload", real.signature)
     found = services.look(plain, place, bad)
     assert len(found) == 7
     assert Standing.TRUSTED not in {j.standing for j in found}
@@ -213,7 +231,7 @@ def test_a_bundle_by_a_certificate_is_somebody_unknown(plain_registry, plain, ma
     key, place, digest = ecdsa.generate(), repository(plain_registry.host), pushed(plain_registry)
     said = statements.encode(statements.signature_of(Subject(digest, place.name)))
     image, envelope = plain.resolve(place.path, digest), dsse.signed(dsse.IN_TOTO, said, key.sign)
-    attached.put_bundles(plain, place.path, image, [(envelope, statements.COSIGN_SIGNATURE)], key.public, at=AT)
+    put_bundles(plain, place.path, image, [(envelope, statements.COSIGN_SIGNATURE)], key.public, at=AT)
     assert shown(services.look(plain, place, digest)) == [("bundle", "unknown", "")]
 
 
@@ -341,8 +359,8 @@ def test_cosign_accepts_our_signature_and_refuses_tampered_ones(cosign, plain_re
     assert cosign("verify", key, f"{place.name}@{good}")
     assert not cosign("verify", other, f"{place.name}@{good}")
     (real,) = (j.seen for j in services.look(plain, place, good) if j.seen.form == Form.TAG)
-    attached.put_signature(plain, place.path, bad, real.signed, real.signature)
-    attached.put_signature(plain, place.path, bad, simplesigning.encode(Payload(place.name, bad)), real.signature)
+    put_signature(plain, place.path, bad, real.signed, real.signature)
+    put_signature(plain, place.path, bad, simplesigning.encode(Payload(place.name, bad)), real.signature)
     assert not cosign("verify", key, f"{place.name}@{bad}")
 
 

@@ -14,13 +14,13 @@ from secguard.images.models import ImageRepository, Registry
 from secguard.images.reference import parse
 from secguard.images.services import RegistryEdit, add_registry, ensure_image, ensure_repository
 from secguard.signing import ecdsa, services, simplesigning
-from secguard.signing.adapters import attached
 from secguard.signing.models import Signature
 from secguard.signing.services import Ask, Trust
 from secguard.signing.simplesigning import Payload
 from secguard.signing.verification import Standing
 from tests.dashboards.test_workloads import said
 from tests.imagebuilding import image_of, tar_of
+from tests.signing.putting import put_signature
 
 pytestmark = pytest.mark.django_db
 
@@ -91,7 +91,7 @@ def test_looking_again_adds_nothing_and_sees_what_is_new_and_what_is_gone(
     from secguard.images.services import pusher_of
 
     with pusher_of(Registry.objects.get(host=registry.host)) as client:
-        attached.put_signature(client, repository.path, image.digest, payload, vendor.sign(payload))
+        put_signature(client, repository.path, image.digest, payload, vendor.sign(payload))
     go()
     assert rows(operator, image) == [*OURS, ("tag", "unknown", "")]
     services.trust_key(Trust("Vendor", vendor.public.pem, f"{registry.host}/**"), actor=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -67,3 +69,25 @@ def test_several_threads_sign_at_once(device: Device):
     for thread in threads:
         thread.join()
     assert good == [True] * 6
+
+
+PEEKS = """
+import ctypes, ssl, sys
+from secguard.signing.adapters.signers import Device
+openssl = ctypes.CDLL("libcrypto.so.3")
+openssl.ERR_peek_error.restype = ctypes.c_ulong
+device = Device(*sys.argv[1:])
+label, _ = device.generate("peek")
+device.sign(label, b"one")
+print(openssl.ERR_peek_error())
+"""
+
+
+@pytest.mark.processes
+def test_the_module_leaves_no_error_in_the_library_that_connections_use_too(device: Device):
+    """In a process of its own: SoftHSM leaves one when it is loaded. ssl takes it for the next connection's failure."""
+    command = [sys.executable, "-c", PEEKS, device.module, device.token, device.pin]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "libcrypto.so.3" in done.stderr:
+        pytest.skip("OpenSSL 3 is not shared here")
+    assert (done.stdout, done.returncode) == ("0\n", 0), done.stderr

@@ -27,6 +27,7 @@ from secguard.signing.verification import Form
 from tests.fixtures_registries import RunningRegistry
 from tests.imagebuilding import image_of, sha256, tar_of
 from tests.images.test_pushing import Fake
+from tests.signing.putting import put_attestations, put_bundles, put_signature
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 NAME = "registry.example/team/api"
@@ -75,10 +76,10 @@ def sign(client: PushingClient, image: Resolved, key: PrivateKey, about: str = "
     """In all three forms; the tags' may be about another digest."""
     named = about or image.digest
     payload = simplesigning.encode(Payload(NAME, named))
-    attached.put_signature(client, PATH, image.digest, payload, key.sign(payload))
-    attached.put_attestations(client, PATH, image.digest, [(envelope(named, key), COSIGN_SIGNATURE)])
+    put_signature(client, PATH, image.digest, payload, key.sign(payload))
+    put_attestations(client, PATH, image.digest, [(envelope(named, key), COSIGN_SIGNATURE)])
     made = envelope(image.digest, key)
-    attached.put_bundles(client, PATH, image, [(made, COSIGN_SIGNATURE)], key.public, at=AT)
+    put_bundles(client, PATH, image, [(made, COSIGN_SIGNATURE)], key.public, at=AT)
 
 
 def forms_of(client: PushingClient, image: Resolved, key: PrivateKey) -> set[Form]:
@@ -143,7 +144,7 @@ def test_what_we_made_for_another_image_goes_and_what_is_forged_stays(plain: Pus
     image = pushed(plain)
     sign(plain, image, OURS, about=sha256(b"some other image"))
     payload = simplesigning.encode(Payload(NAME, image.digest))
-    attached.put_signature(plain, PATH, image.digest, payload, OURS.sign(b"something else"))
+    put_signature(plain, PATH, image.digest, payload, OURS.sign(b"something else"))
     assert withdraw(plain, PATH, image.digest, KEYS) == Withdrawn(3, 0)
     (forged,) = attached.read(plain, PATH, image.digest)
     assert forged.form == Form.TAG
@@ -153,7 +154,7 @@ def test_what_we_made_for_another_image_goes_and_what_is_forged_stays(plain: Pus
 def test_an_envelope_that_others_signed_too_loses_our_signature_alone(plain: PushingClient) -> None:
     image = pushed(plain)
     both = envelope(image.digest, OURS, THEIRS)
-    attached.put_attestations(plain, PATH, image.digest, [(both, COSIGN_SIGNATURE)])
+    put_attestations(plain, PATH, image.digest, [(both, COSIGN_SIGNATURE)])
     assert withdraw(plain, PATH, image.digest, KEYS) == Withdrawn(1, 0)
     found = plain.resolve(PATH, attachments.attestation_tag(image.digest))
     (layer,) = attachments.envelopes(found.raw, found.media_type)
@@ -170,10 +171,10 @@ def test_what_somebody_deleted_or_lost_beside_the_image_is_in_nobodys_way(
     for key in (OURS, THEIRS):
         sign(plain, image, key)
     listed = plain.noted_referrers(PATH, image.digest)
-    attached.put_signature(plain, PATH, image.digest, gone, OURS.sign(gone))
+    put_signature(plain, PATH, image.digest, gone, OURS.sign(gone))
     plain_registry.blob_file(sha256(gone)).unlink()
     extra = envelope(image.digest, ecdsa.generate())
-    attached.put_bundles(plain, PATH, image, [(extra, COSIGN_SIGNATURE)], OLD.public, at=AT)
+    put_bundles(plain, PATH, image, [(extra, COSIGN_SIGNATURE)], OLD.public, at=AT)
     assert plain.delete_manifest(PATH, plain.noted_referrers(PATH, image.digest)[-1].descriptor.digest)
     assert len(plain.noted_referrers(PATH, image.digest)) == 3, "the list still names it"
     assert withdraw(plain, PATH, image.digest, KEYS) == Withdrawn(3, 0)
@@ -223,7 +224,7 @@ def test_who_signs_at_the_same_time_is_not_lost(plain: PushingClient, monkeypatc
         if reference == tag and left:
             left.clear()
             payload = simplesigning.encode(Payload(NAME, image.digest))
-            attached.put_signature(self, path, image.digest, payload, late.sign(payload))
+            put_signature(self, path, image.digest, payload, late.sign(payload))
             raise Conflict("moved")
         return before(self, path, raw, media_type, reference)
 

@@ -26,7 +26,7 @@ class Small(CursorPages):
 
 
 class Things(viewsets.ReadOnlyModelViewSet):
-    queryset = ContentType.objects.filter(app_label__startswith="t")
+    queryset = ContentType.objects.filter(app_label__startswith="things")
     serializer_class = ThingSerializer
     permission_classes = (AllowAny,)
     authentication_classes = ()
@@ -49,9 +49,9 @@ pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db]
 
 @pytest.fixture(autouse=True)
 def things() -> list[int]:
-    made = [ContentType(app_label=f"t{n % 3}", model=f"m{n:02}") for n in range(20)]
+    made = [ContentType(app_label=f"things{n % 3}", model=f"m{n:02}") for n in range(20)]
     ContentType.objects.bulk_create(made)
-    return list(ContentType.objects.filter(app_label__startswith="t").order_by("pk").values_list("pk", flat=True))
+    return list(ContentType.objects.filter(app_label__startswith="things").order_by("pk").values_list("pk", flat=True))
 
 
 def walk(client: Client, url: str, way: str = "next") -> list[dict]:
@@ -82,7 +82,7 @@ def test_every_row_comes_once(client: Client, things: list[int], limit: int, ord
 
 def test_an_ordering_may_stand_for_several_fields(client: Client) -> None:
     rows = [(row["app_label"], row["model"]) for row in client.get(URL, {"ordering": "both"}).json()["results"]]
-    assert rows[:3] == [("t0", "m18"), ("t0", "m15"), ("t0", "m12")]
+    assert rows[:3] == [("things0", "m18"), ("things0", "m15"), ("things0", "m12")]
 
 
 def test_previous_leads_all_the_way_back(client: Client) -> None:
@@ -92,7 +92,7 @@ def test_previous_leads_all_the_way_back(client: Client) -> None:
 
 
 def test_the_views_own_order_holds_unasked(client: Client) -> None:
-    assert client.get(URL).json()["results"][0]["app_label"] == "t2"
+    assert client.get(URL).json()["results"][0]["app_label"] == "things2"
 
 
 def test_counting_stops_at_the_bound(client: Client) -> None:

@@ -26,6 +26,7 @@ from secguard.web.charts import Chart, Series
 
 handler404 = "secguard.web.problems.page_not_found"
 urlpatterns = [path("", health.healthz, name="home"), path("in", health.healthz, name="login")]
+urlpatterns += [path("passkey", health.healthz, name="passkey")]
 pytestmark = pytest.mark.urls(__name__)
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 

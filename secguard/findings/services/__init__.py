@@ -2,6 +2,7 @@
 
 from secguard.findings.services.exposures import follow_application, follow_repository, refresh_exposures
 from secguard.findings.services.following import (
+    DEADLINE_ROWS,
     EXPOSURES_CHANGED,
     IMAGES_CHANGED,
     RISK_MERGED,
@@ -17,6 +18,7 @@ from secguard.findings.services.taking_in import Taken, take_in
 from secguard.findings.services.words import lock_images
 
 __all__ = [
+    "DEADLINE_ROWS",
     "EXPOSURES_CHANGED",
     "IMAGES_CHANGED",
     "RISKS_CHANGED",

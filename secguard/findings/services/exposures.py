@@ -168,7 +168,7 @@ def _bring(
     wanted = {(r, risk): p for (image, risk), p in present.items() for r in images[image]}
     known: set[tuple[int, int]] = set()
     changed: list[tuple[Any, ...]] = []
-    for pk, risk, r, severity, exploited, fix, resolved_at, application in stands.values_list(
+    for pk, risk, r, severity, exploited, fix, resolved_at, returned_at, application in stands.values_list(
         "pk",
         "risk_id",
         "repository_id",
@@ -176,6 +176,7 @@ def _bring(
         "known_exploited",
         "fix_available",
         "resolved_at",
+        "returned_at",
         "application_id",
     ):
         known.add((r, risk))
@@ -186,7 +187,8 @@ def _bring(
             else (severity, exploited, fix, resolved_at or at)
         )
         if to != (severity, exploited, fix, resolved_at) or application != by_id[r].application_id:
-            changed.append((pk, *to, by_id[r].application_id, _team(by_id[r])))
+            returned = at if now and resolved_at is not None else returned_at
+            changed.append((pk, *to, returned, by_id[r].application_id, _team(by_id[r])))
     ids = _insert(by_id, {k: p for k, p in wanted.items() if k not in known}, at, resolved_at=None)
     _tell((*ids, *_update(changed)), at)
 
@@ -228,10 +230,11 @@ def _deadlines(at: datetime) -> Callable[[Present, bool], datetime | None]:
 
 
 def _update(changed: Sequence[tuple[Any, ...]]) -> list[int]:
-    """``changed``: (id, severity, known_exploited, fix_available, resolved_at, application, team)."""
+    """``changed``: (id, severity, known_exploited, fix_available, resolved_at, returned_at, application, team)."""
     ids = sorted(row[0] for row in changed)
     lock(ids)
-    columns = ("severity", "known_exploited", "fix_available", "resolved_at", "application_id", "team_id")
+    facts = ("severity", "known_exploited", "fix_available", "resolved_at", "returned_at")
+    columns = (*facts, "application_id", "team_id")
     bulk.update(Exposure, columns, changed)
     return ids
 

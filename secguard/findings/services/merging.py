@@ -52,7 +52,7 @@ def _move(risk: Risk, flaw_id: int, flaw_name: str, at: datetime) -> int:
         risk.save(update_fields=["vulnerability", "key"])
         return risk.pk
     _merge_findings(kept, risk, at)
-    _merge_exposures(kept, risk)
+    _merge_exposures(kept, risk, at)
     kept.severity = max(kept.severity, risk.severity)
     kept.fix_available = kept.fix_available or risk.fix_available
     kept.known_exploited = kept.known_exploited or risk.known_exploited
@@ -110,7 +110,8 @@ def _show(finding: Finding, at: datetime) -> None:
     finding.save()
 
 
-def _merge_exposures(kept: Risk, gone: Risk) -> None:
+def _merge_exposures(kept: Risk, gone: Risk, at: datetime) -> None:
+    """What was resolved under the one name and stands under the other came back: the stricter of the two histories."""
     here = {e.repository_id: e for e in Exposure.objects.filter(risk=kept)}
     for exposure in Exposure.objects.filter(risk=gone).order_by("pk"):
         twin = here.get(exposure.repository_id)
@@ -119,7 +120,11 @@ def _merge_exposures(kept: Risk, gone: Risk) -> None:
             exposure.save(update_fields=["risk"])
             continue
         twin.since = min(twin.since, exposure.since)
+        came_back = [t for t in (twin.returned_at, exposure.returned_at) if t is not None]
+        if (twin.resolved_at is None) != (exposure.resolved_at is None):
+            came_back.append(at)
+        twin.returned_at = max(came_back, default=None)
         if exposure.resolved_at is None:
             twin.resolved_at = None
-        twin.save(update_fields=["since", "resolved_at"])
+        twin.save(update_fields=["since", "resolved_at", "returned_at"])
         exposure.delete()

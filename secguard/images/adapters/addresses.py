@@ -1,21 +1,18 @@
-"""Which hosts and which addresses a registry may send us to (no I/O: the resolver's answers come as arguments).
+"""Which hosts a registry may send us to (no I/O). Which of their addresses, ``outbound.addresses`` says.
 
 A worker stands inside a network that its users do not. So it connects only to hosts that the registry's configuration
-names, and never to an address that no registry has: link-local (where clouds keep their machines' credentials),
-multicast, unspecified and reserved ones. Loopback and private addresses are for hosts that are named in full.
+names. Loopback and private addresses are for hosts that are named in full.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from secguard.errors import NotAllowed
+from secguard.outbound.addresses import Destination
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 PRESETS: dict[str, tuple[str, ...]] = {
@@ -54,20 +51,6 @@ class RegistryAccess:
         return f"{self.scheme}://{PRESETS.get(self.host, (self.host,))[0]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """A host that may be connected to; ``is_named`` opens private addresses to it."""
-
-    scheme: str
-    host: str
-    port: int
-    is_named: bool
-
-    @property
-    def origin(self) -> tuple[str, str, int]:
-        return (self.scheme, self.host, self.port)
-
-
 def destination(url: str, access: RegistryAccess) -> Destination:
     """Where ``url`` leads. Raises ``NotAllowed`` where the registry's configuration does not name that."""
     try:
@@ -88,50 +71,6 @@ def destination(url: str, access: RegistryAccess) -> Destination:
             url, f"that host is not named in its configuration; if it may, add {shown!r} to its allowed hosts", access
         )
     return Destination(parts.scheme, host, port, is_named=named == "in full")
-
-
-def permitted(found: Iterable[str], to: Destination) -> list[str]:
-    """Those of a host's addresses that may be connected to, in order. Raises ``NotAllowed`` where none may."""
-    reasons: list[str] = []
-    allowed = []
-    for text in found:
-        why = _why_not(_real(ipaddress.ip_address(text.partition("%")[0])), to.is_named)
-        if why:
-            reasons.append(f"{text} is {why}")
-        else:
-            allowed.append(text)
-    if not allowed:
-        raise NotAllowed(
-            f"The host {to.host!r} has no address that a registry may have: {'; '.join(reasons[:3]) or 'none at all'}.",
-            code="address-not-allowed",
-        )
-    return allowed
-
-
-def _why_not(address: Address, is_named: bool) -> str:
-    if address.is_link_local:
-        return "link-local"
-    if address.is_multicast:
-        return "multicast"
-    if address.is_unspecified or address in ipaddress.ip_network("0.0.0.0/8"):
-        return "unspecified"
-    if address.is_loopback:
-        return "" if is_named else "loopback, and the host is not named in full"
-    if address.is_reserved:
-        return "reserved"
-    if not address.is_global and not is_named:
-        return "private, and the host is not named in full"
-    return ""
-
-
-def _real(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one stands for (mapped, 6to4, NAT64), or the address itself."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        return inner or address
-    return address
 
 
 def _fits(host: str, port: int, names: Iterable[str], scheme: str) -> str:

@@ -8,22 +8,26 @@ again goes on from where it was left, and changes nothing where nothing is missi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from secguard.errors import Invalid, NotFound
+from secguard.errors import Invalid, NotFound, Unavailable
 from secguard.images import cosigntags, referrers
 from secguard.images.adapters.gathering import Attached, Gathered, blobs_of, gather, tree
 from secguard.images.adapters.pushing import PushingClient
+from secguard.images.adapters.refusals import FALTERS
 from secguard.images.adapters.source import Resolved
 from secguard.images.adapters.tagging import join
-from secguard.images.adapters.transfers import Meter, Place, Progress, Wanted, move, told
+from secguard.images.adapters.transfers import Meter, Place, Progress, Wanted, moving, told
 from secguard.images.manifest import Descriptor, ImageIndex
 
 __all__ = ["Copied", "Place", "copy", "tree", "verify"]
 
 _SMALL = 2**20
 """Blobs up to here are read back whole."""
+_AT_ONCE = 8
+"""Blobs that are asked for at the same time."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +53,21 @@ def copy(source: Place, destination: Place, digest: str, *, progress: Progress |
 
     ``progress`` is called from this thread alone, about four times a second, with 0 and 0 until it is known how much
     there is; what it raises stops the copy and goes on.
-    Raises ``NotFound``, ``NotAllowed``, ``Unavailable`` and ``Invalid`` with words that say on which side it was. No
-    manifest is at the destination before what it names, so a copy that was broken off may be made again at any time.
+    Each write is read back where the destination's clients do that; else ``verify`` does. Raises ``NotFound``,
+    ``NotAllowed``, ``Unavailable`` and ``Invalid`` with words that say on which side it was. No manifest is at the
+    destination before what it names, so a copy that was broken off may be made again at any time.
     """
     meter = Meter(progress)
-    with source.client() as reading, told("source", reading, source.path, meter):
-        image = tree(reading, source.path, digest)
-        found = gather(reading, source.path, image, meter.tick)
-        wanted = _Wanted(image, found)
-    moved = move(source, destination, wanted.blobs, meter)
-    wanted.give_up(moved.missing)
+    with source.client() as reading, moving(source, destination) as crew:
+        with told("source", reading, source.path, meter):
+            image = tree(reading, source.path, digest)
+            wanted = _Wanted(image)
+            crew.take(wanted.blobs)
+            found = gather(reading, source.path, image, meter.tick)
+            crew.take(wanted.besides(found))
+        crew.wait(meter)
+    moved = crew.moved
+    wanted.give_up(found, moved.missing)
     with destination.client() as writing, told("destination", writing, destination.path, meter):
         there = list(_settled(_Settling(writing, destination.path), image, found.attached, meter))
     return Copied(
@@ -72,22 +81,23 @@ def copy(source: Place, destination: Place, digest: str, *, progress: Progress |
     )
 
 
-def verify(
-    client: PushingClient, path: str, digests: Iterable[str], waiting: Callable[[], None] = lambda: None
-) -> None:
+def verify(client: PushingClient, path: str, digests: Iterable[str]) -> None:
     """Read back what ``copy`` said is there: every manifest byte for byte, every blob with its size, small ones whole.
 
-    ``waiting`` is called on the way, and may raise. Raises ``Invalid`` for what is missing or other than it must be.
+    Raises ``Invalid`` for what is missing or other than it must be.
     """
-    seen: set[str] = set()
-    meter = Meter(lambda done, total: waiting())
-    with told("destination", client, path, meter):
+    with told("destination", client, path), ThreadPoolExecutor(_AT_ONCE) as threads:
+        blobs: dict[str, Future[None]] = {}
         for found in _read_back(client, path, digests):
             for blob in blobs_of(found):
-                meter.tick()
-                if blob.digest not in seen and not blob.is_elsewhere:
-                    seen.add(blob.digest)
-                    _verify_blob(client, path, blob)
+                if blob.digest not in blobs and not blob.is_elsewhere:
+                    blobs[blob.digest] = threads.submit(_verify_blob, client, path, blob)
+        try:
+            for done in blobs.values():
+                done.result()
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _read_back(client: PushingClient, path: str, digests: Iterable[str]) -> Iterator[Resolved]:
@@ -107,13 +117,13 @@ def _read_back(client: PushingClient, path: str, digests: Iterable[str]) -> Iter
 
 
 def _verify_blob(client: PushingClient, path: str, blob: Descriptor) -> None:
-    if not client.has_blob(path, blob):
-        raise _lost("blob", blob.digest)
-    if blob.size <= _SMALL:
-        try:
+    try:
+        if blob.size <= _SMALL:
             client.small_blob(path, blob)
-        except NotFound:
-            raise _lost("blob", blob.digest) from None
+        elif not client.has_blob(path, blob):
+            raise _lost("blob", blob.digest)
+    except NotFound:
+        raise _lost("blob", blob.digest) from None
 
 
 def _lost(what: str, digest: str) -> Invalid:
@@ -127,27 +137,27 @@ def _lost(what: str, digest: str) -> Invalid:
 class _Wanted:
     """The blobs of all manifests, each once; what the image itself names is required."""
 
-    def __init__(self, image: Sequence[Resolved], found: Gathered) -> None:
-        self._found = found
+    def __init__(self, image: Sequence[Resolved]) -> None:
         self._wanted: dict[str, Wanted] = {}
         self.elsewhere: list[str] = []
         self._add(image, is_required=True)
+        self.blobs = list(self._wanted.values())
+
+    def besides(self, found: Gathered) -> list[Wanted]:
+        """What else is needed for what refers to the image; what contradicts the image is left out."""
         for one in list(found.attached):
             try:
                 self._add(one.manifests, is_required=False)
             except Invalid as error:
                 found.leave_out(one, error.detail)
+        return list(self._wanted.values())[len(self.blobs) :]
 
-    @property
-    def blobs(self) -> list[Wanted]:
-        return list(self._wanted.values())
-
-    def give_up(self, missing: dict[str, str]) -> None:
+    def give_up(self, found: Gathered, missing: dict[str, str]) -> None:
         """Leave out what refers to the image and names a blob that could not be brought."""
-        for one in list(self._found.attached):
-            gone = [blob.digest for found in one.manifests for blob in blobs_of(found) if blob.digest in missing]
+        for one in list(found.attached):
+            gone = [blob.digest for m in one.manifests for blob in blobs_of(m) if blob.digest in missing]
             if gone:
-                self._found.leave_out(one, missing[gone[0]])
+                found.leave_out(one, missing[gone[0]])
 
     def _add(self, manifests: Sequence[Resolved], *, is_required: bool) -> None:
         for one in manifests:
@@ -213,3 +223,7 @@ class _Settling:
             return self._client.resolve(self._path, one.digest).raw == one.raw
         except (NotFound, Invalid):  # or damaged there: it is written again
             return False
+        except Unavailable as error:
+            if error.code != FALTERS:
+                raise
+            return False  # as with a blob: what was cut off while it was written stays unreadable

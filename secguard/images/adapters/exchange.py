@@ -17,10 +17,12 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import httpx
 
 from secguard.errors import Invalid, NotAllowed, SecGuardError, TooLarge, Unavailable
-from secguard.images.adapters import challenge, network
-from secguard.images.adapters.addresses import Destination, RegistryAccess, destination
-from secguard.images.adapters.network import CheckedTransport, Lines, Patience
+from secguard.images.adapters import challenge
+from secguard.images.adapters.addresses import RegistryAccess, destination
 from secguard.images.adapters.refusals import FULL, Refusal, no_entry
+from secguard.outbound import connections
+from secguard.outbound.addresses import Destination
+from secguard.outbound.connections import CheckedTransport, Lines, Patience
 
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _MOVED_WITH_BODY = frozenset({307, 308})
@@ -63,14 +65,14 @@ class Exchange:
         access: RegistryAccess,
         *,
         patience: Patience | None = None,
-        resolver: network.Resolver = network.resolve,
+        resolver: connections.Resolver = connections.resolve,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.access = access
         self._patience = patience or Patience()
         self._resolver = resolver
         self._sleep = sleep
-        self._context = network.tls_context(access.ca_certificate)
+        self._context = connections.tls_context(access.ca_certificate)
         self._lines = Lines()
         self._transports: dict[tuple[str, str, int], CheckedTransport] = {}
         self._tokens: dict[str, tuple[str, float]] = {}

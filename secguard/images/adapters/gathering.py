@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from secguard.errors import Invalid, NotFound, TooLarge
@@ -106,24 +107,32 @@ def _bounded(image: str, gathered: Gathered, depth: int) -> None:
 
 
 def _beside(client: RegistryClient, path: str, digest: str, seen: set[str], left_out: list[str]) -> Iterator[Attached]:
-    for listed in client.referrers(path, digest):
-        place = listed.descriptor.digest
-        if place not in seen:
-            seen.add(place)
+    tags = cosigntags.tags_of(digest)
+    with ThreadPoolExecutor(1 + len(tags)) as threads:
+        tagged = [threads.submit(_tagged, client, path, tag) for tag in tags]
+        for listed in client.referrers(path, digest):
+            place = listed.descriptor.digest
+            if place not in seen:
+                seen.add(place)
+                try:
+                    yield Attached(_referrer(client, path, digest, place))
+                except (NotFound, Invalid) as error:
+                    left_out.append(f"{place}, which is listed as referring to {digest}: {error.detail}")
+        for tag, asked in zip(tags, tagged, strict=True):
             try:
-                yield Attached(_referrer(client, path, digest, place))
-            except (NotFound, Invalid) as error:
-                left_out.append(f"{place}, which is listed as referring to {digest}: {error.detail}")
-    for tag in cosigntags.tags_of(digest):
-        try:
-            found = client.resolve(path, tag)
-            cosigntags.read(found.raw, found.media_type)
-        except NotFound:
-            continue
-        except Invalid as error:
-            left_out.append(f"{tag}: {error.detail}")
-        else:
-            yield Attached([found], tag)
+                found = asked.result()
+            except NotFound:
+                continue
+            except Invalid as error:
+                left_out.append(f"{tag}: {error.detail}")
+            else:
+                yield Attached([found], tag)
+
+
+def _tagged(client: RegistryClient, path: str, tag: str) -> Resolved:
+    found = client.resolve(path, tag)
+    cosigntags.read(found.raw, found.media_type)
+    return found
 
 
 def _referrer(client: RegistryClient, path: str, subject: str, digest: str) -> list[Resolved]:

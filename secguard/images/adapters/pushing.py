@@ -6,15 +6,17 @@ something else, or lost it, is found before anything relies on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
 
-from secguard.errors import Conflict, Invalid, NotAllowed, NotFound
+from secguard.errors import Conflict, Invalid, NotAllowed, NotFound, Unavailable
 from secguard.images import manifest, referrers
+from secguard.images.adapters.refusals import FALTERS
 from secguard.images.adapters.registry import RegistryClient, reference_of, v2
 from secguard.images.adapters.source import Resolved, digest_of
 from secguard.images.manifest import MAX_BYTES, OCI_INDEX, Descriptor
@@ -25,7 +27,7 @@ Chunks = Callable[[], Iterable[bytes]]
 _SMALL = 2**20
 """Blobs up to here are read back whole; of larger ones the registry's word on digest and size is asked."""
 _ATTEMPTS = 5
-_AT_ONCE = 4
+_AT_ONCE = 8
 """Small blobs and manifests that are written at the same time."""
 _BINARY = "application/octet-stream"
 
@@ -36,6 +38,14 @@ class PushingClient(RegistryClient):
     still: Callable[[], None] | None = None
     """Asked before each manifest is written or deleted, in whatever thread that is; it raises where whoever writes has
     lost the right to. Registries do not compare before they write: who comes late would undo what another has done."""
+    reads_back = True
+    """Whether each write is read at once. Whoever reads all of it itself, before anything relies on it, asks for that
+    once: until then the registry's word is taken, and a small blob is sent without asking whether it is there."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sent: set[tuple[str, str]] = set()
+        """(path, digest) of what was sent and not read back."""
 
     def has_blob(self, path: str, blob: Descriptor) -> bool:
         """Whether the repository has it. Raises ``Invalid`` where it has another size under that digest."""
@@ -63,11 +73,21 @@ class PushingClient(RegistryClient):
 
         Raises ``Invalid`` where the registry takes the bytes for another blob, or does not have it afterwards.
         """
-        if self.has_blob(path, blob):
+        if self._may_have(path, blob):
             return
         self._exchange.again(lambda: self._upload(path, blob, chunks))
-        if not self._is_there(path, blob):
+        if self.reads_back and not self._is_there(path, blob):
             raise self._lost(f"the blob {blob.digest}")
+
+    def _may_have(self, path: str, blob: Descriptor) -> bool:
+        """False too where the registry only falters when it is asked: a disk that was full leaves docker-registry a
+        link without content, on which it answers 500 until the blob is written once more."""
+        try:
+            return self.has_blob(path, blob)
+        except Unavailable as error:
+            if error.code != FALTERS:
+                raise
+            return False
 
     def _is_there(self, path: str, blob: Descriptor) -> bool:
         """A small one is read whole, of a larger one the registry is asked; raises ``Invalid`` where it is another."""
@@ -82,7 +102,11 @@ class PushingClient(RegistryClient):
     def push_bytes(self, path: str, raw: bytes, media_type: str) -> Descriptor:
         """Write a small blob; returns what describes it."""
         blob = Descriptor(media_type, digest_of(raw), len(raw))
-        self.push_blob(path, blob, lambda: [raw])
+        if self.reads_back:
+            self.push_blob(path, blob, lambda: [raw])
+        elif (path, blob.digest) not in self._sent:
+            self._exchange.again(lambda: self._upload(path, blob, lambda: [raw]))
+            self._sent.add((path, blob.digest))
         return blob
 
     def push_several(self, path: str, blobs: Sequence[tuple[bytes, str]]) -> list[Descriptor]:
@@ -97,7 +121,20 @@ class PushingClient(RegistryClient):
         by somebody else in between.
         """
         self._put(path, raw, media_type, reference)
-        return self._read_back(path, raw, reference)
+        return self._read_back(path, raw, media_type, reference)
+
+    def point(self, path: str, tag: str, to: Resolved) -> None:
+        """Let a tag point to a manifest that is there, and see that it does; what it names was read back before.
+
+        Raises ``Conflict`` where the tag was moved by somebody else in between.
+        """
+        self._put(path, to.raw, to.media_type, tag)
+        try:
+            found = self.peek(path, tag)
+        except NotFound:
+            raise self._lost(f"the tag {tag}") from None
+        if found != to.digest:
+            raise self._moved(path, tag, found, to.digest)
 
     def push_referrer(self, path: str, raw: bytes, media_type: str, artifact_type: str) -> Resolved:
         """Write a manifest that has a subject, so that it is found from there: by the registry's own list, or by the
@@ -120,12 +157,13 @@ class PushingClient(RegistryClient):
 
         def push(raw: bytes) -> tuple[Resolved, bool]:
             answer = self._put(path, raw, media_type)
-            return self._read_back(path, raw, ""), answer.headers.get("oci-subject", "") == subject
+            return self._read_back(path, raw, media_type), answer.headers.get("oci-subject", "") == subject
 
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             done = list(threads.map(push, manifests))
         unlisted = [pushed for pushed, is_listed in done if not is_listed]
-        if unlisted and not self._lists_referrers(path, subject):
+        if unlisted and (path in self._without_lists or self.listed_referrers(path, subject) is None):
+            self._without_lists.add(path)  # something was just written there: it is not for want of a repository
             self._note(path, subject, [_referrer(one, media_type, artifact_type) for one in unlisted])
         return [pushed for pushed, _ in done]
 
@@ -163,9 +201,6 @@ class PushingClient(RegistryClient):
 
     # ------------------------------------------------------------------------------------------------------------------
 
-    def _lists_referrers(self, path: str, digest: str) -> bool:
-        return self.listed_referrers(path, digest) is not None
-
     def _note(self, path: str, subject: str, added: Sequence[Referrer]) -> None:
         tag = referrers.fallback_tag(subject)
         for _ in range(_ATTEMPTS):
@@ -176,6 +211,8 @@ class PushingClient(RegistryClient):
                 return
             with suppress(Conflict):
                 self._write_list(path, tag, [*known, *missing])
+                if not self.reads_back:
+                    return
         raise self._race(tag)
 
     def _write_list(self, path: str, tag: str, listed: Sequence[Referrer]) -> None:
@@ -211,14 +248,20 @@ class PushingClient(RegistryClient):
         at = f"{v2(path)}/manifests/{reference_of(reference or digest_of(raw))}"
         headers = {"Content-Type": media_type, "Content-Length": str(len(raw))}
 
+        def body() -> Iterator[bytes]:
+            self._require_right()  # again, once there is a connection: making one takes time
+            yield raw
+
         def once() -> httpx.Response:
             self._require_right()
-            return self._exchange.write("PUT", at, _push(path), expected=(201,), headers=headers, body=lambda: raw)
+            return self._exchange.write("PUT", at, _push(path), expected=(201,), headers=headers, body=body)
 
         return self._exchange.again(once)
 
-    def _read_back(self, path: str, raw: bytes, reference: str) -> Resolved:
+    def _read_back(self, path: str, raw: bytes, media_type: str, reference: str = "") -> Resolved:
         digest = reference if is_digest(reference) else digest_of(raw)
+        if not self.reads_back:
+            return Resolved(digest, media_type, raw)
         kept = self._kept(path, digest, f"the manifest {digest}")
         if kept.raw != raw:
             raise Invalid(
@@ -229,11 +272,7 @@ class PushingClient(RegistryClient):
         if reference not in ("", digest):
             found = self._kept(path, reference, f"the tag {reference}").digest
             if found != digest:
-                raise Conflict(
-                    f"{path}:{reference} in {self.access.host} is {found} though {digest} was just written: somebody "
-                    "else moved it.",
-                    code="tag-moved",
-                )
+                raise self._moved(path, reference, found, digest)
         return kept
 
     def _kept(self, path: str, reference: str, what: str) -> Resolved:
@@ -241,6 +280,12 @@ class PushingClient(RegistryClient):
             return self.resolve(path, reference)
         except NotFound:
             raise self._lost(what) from None
+
+    def _moved(self, path: str, tag: str, found: str, written: str) -> Conflict:
+        return Conflict(
+            f"{path}:{tag} in {self.access.host} is {found} though {written} was just written: somebody else moved it.",
+            code="tag-moved",
+        )
 
     def _lost(self, what: str) -> Invalid:
         return Invalid(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from secguard.errors import Invalid, NotAllowed, NotFound, SecGuardError, Unavailable
 from secguard.images.adapters import challenge
 
+FALTERS = "registry-falters"
 FULL = "registry-full"
 READ_ONLY = "registry-read-only"
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
@@ -45,7 +46,7 @@ class Refusal:
             return Unavailable(
                 f"{self.who} answers {self.status} to {self.path[:200]}{said}. It is asked again later.",
                 retry_after=self.retry_after,
-                code="registry-falters",
+                code=FALTERS,
             )
         if self.status == 404:
             return NotFound(

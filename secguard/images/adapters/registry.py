@@ -15,16 +15,16 @@ import httpx
 
 from secguard.errors import Invalid, NotFound, TooLarge, Unavailable
 from secguard.images import manifest, referrers
-from secguard.images.adapters import network
 from secguard.images.adapters.addresses import RegistryAccess
 from secguard.images.adapters.exchange import Exchange
-from secguard.images.adapters.network import Patience
 from secguard.images.adapters.source import Progress, Resolved, digest_of
 from secguard.images.adapters.verified import Taker, VerifiedFile, VerifiedStream
 from secguard.images.manifest import Descriptor
 from secguard.images.reference import is_digest
 from secguard.images.referrers import Referrer
 from secguard.images.strictjson import Node, loads, refused
+from secguard.outbound import connections
+from secguard.outbound.connections import Patience
 
 __all__ = ["Patience", "RegistryAccess", "RegistryClient", "RegistrySource"]
 
@@ -40,7 +40,6 @@ _PAGING = ("n", "last", "next_page", "artifactType")
 _MAX_REFERRERS = 10_000
 MAX_SMALL_BLOB = 64 * 2**20
 _MAX_PAGE_BYTES = 8 * 2**20
-_BLOCK = 2**18
 _WORTH_ANOTHER_TRY = 2**20
 """Bytes that a transfer which broke off must have brought, for its attempts to be counted anew."""
 
@@ -53,11 +52,13 @@ class RegistryClient:
         access: RegistryAccess,
         *,
         patience: Patience | None = None,
-        resolver: network.Resolver = network.resolve,
+        resolver: connections.Resolver = connections.resolve,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.access = access
         self._exchange = Exchange(access, patience=patience, resolver=resolver, sleep=sleep)
+        self._without_lists: set[str] = set()
+        """Repositories whose registry is known to list no referrers."""
 
     def __enter__(self) -> Self:
         return self
@@ -154,7 +155,7 @@ class RegistryClient:
 
     def referrers(self, path: str, digest: str) -> list[Referrer]:
         """What refers to a manifest: by the registry's own list, else by the index under the fallback tag."""
-        listed = self.listed_referrers(path, digest)
+        listed = None if path in self._without_lists else self.listed_referrers(path, digest)
         return self.noted_referrers(path, digest) if listed is None else listed
 
     def listed_referrers(self, path: str, digest: str) -> list[Referrer] | None:
@@ -236,7 +237,7 @@ class RegistryClient:
         with self._exchange.stream("GET", at, scope, headers) as response:
             self._line_up(response, into)
             with self._exchange.words(str(response.url)):
-                for block in response.iter_raw(_BLOCK):
+                for block in response.iter_raw():
                     yield into.write(block)
         if not into.is_complete:
             raise Unavailable(

@@ -18,7 +18,7 @@ from secguard.images.adapters.pushing import PushingClient
 from secguard.images.adapters.registry import RegistryClient
 from secguard.images.manifest import Descriptor
 
-MAX_THREADS = 4
+MAX_THREADS = 6
 _TICK = 0.25
 _END_SECONDS = 10.0
 """How long threads are waited for once their connections are cut."""
@@ -105,40 +105,48 @@ class _Stopped(Exception):
     """Somebody else failed, or the caller wants no more."""
 
 
-def move(source: Place, destination: Place, wanted: Iterable[Wanted], meter: Meter) -> Moved:
+@contextmanager
+def moving(source: Place, destination: Place) -> Iterator[Crew]:
     """Bring blobs to the destination: those it has are left, those of the same registry mounted, the others streamed.
 
-    Each is hashed on the way: one that is damaged or cut off is refused before the destination has all of it. Raises
-    what is wrong at the destination, with a required blob, or what the meter's caller raises.
+    Each is hashed on the way: one that is damaged or cut off is refused before the destination has all of it. All
+    threads have ended when this ends, however it does.
     """
-    crew = _Crew(source, destination, sorted(wanted, key=lambda one: -one.blob.size))
+    crew = Crew(source, destination)
     try:
-        crew.wait(meter)
+        yield crew
     finally:
         crew.end()
-    return crew.moved
 
 
-class _Crew:
+class Crew:
     """Threads that take blobs from one list, largest first."""
 
-    def __init__(self, source: Place, destination: Place, wanted: list[Wanted]) -> None:
+    def __init__(self, source: Place, destination: Place) -> None:
         self._source, self._destination = source, destination
-        self._left = deque(wanted)
-        self._total = sum(one.blob.size for one in wanted)
-        self._done = 0
+        self._left: deque[Wanted] = deque()
+        self._total = self._done = 0
         self._lock = Lock()
         self._stop, self._changed = Event(), Event()
         self._failure: BaseException | None = None
         self._clients: list[PushingClient] = []
+        self._threads: list[Thread] = []
         self.moved = Moved()
-        count = min(MAX_THREADS, len(wanted))
-        self._threads = [Thread(target=self._work, name=f"blob-{n}", daemon=True) for n in range(count)]
-        for thread in self._threads:
+
+    def take(self, wanted: Iterable[Wanted]) -> None:
+        """These too; it is begun at once."""
+        more = sorted(wanted, key=lambda one: -one.blob.size)
+        self._total += sum(one.blob.size for one in more)
+        self._left.extend(more)
+        busy = sum(thread.is_alive() for thread in self._threads)
+        for _ in range(min(MAX_THREADS - busy, len(more))):
+            thread = Thread(target=self._work, name=f"blob-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
             thread.start()
 
     def wait(self, meter: Meter) -> None:
-        """Until all is done, or something failed; raises that."""
+        """Until all is done; raises what is wrong at the destination, with a required blob, or what the meter's caller
+        raises."""
         meter.total = self._total
         while any(thread.is_alive() for thread in self._threads) and self._failure is None:
             self._changed.wait(_TICK)
@@ -240,7 +248,7 @@ class _Crew:
 class _Sending:
     """One blob on its way. It may begin anew, when the destination breaks off."""
 
-    def __init__(self, crew: _Crew, source: PushingClient, path: str, blob: Descriptor) -> None:
+    def __init__(self, crew: Crew, source: PushingClient, path: str, blob: Descriptor) -> None:
         self._crew, self._source, self._path, self._blob = crew, source, path, blob
         self.is_begun = False
         self.sent = 0

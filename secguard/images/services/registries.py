@@ -164,10 +164,13 @@ def client_of(registry: Registry) -> RegistryClient:
     return RegistryClient(_access(registry))
 
 
-def pusher_of(registry: Registry, still: Callable[[], None] | None = None) -> PushingClient:
-    """The same, and writes. ``still`` is asked before each manifest, and raises where it is no longer ours to write."""
+def pusher_of(registry: Registry, still: Callable[[], None] | None = None, *, reads_back: bool = True) -> PushingClient:
+    """The same, and writes. ``still`` is asked before each manifest, and raises where it is no longer ours to write.
+
+    Without ``reads_back`` the caller reads all that was written before anything relies on it.
+    """
     client = PushingClient(_access(registry))
-    client.still = still
+    client.still, client.reads_back = still, reads_back
     return client
 
 

@@ -5,7 +5,7 @@ the commit. A worker claims a due job by a conditional UPDATE, holds it by a lea
 asks that the lease is still its own. A process that is killed loses its lease; ``sweep`` gives the job to another one.
 """
 
-from secguard.jobs.services.asking import cancel, cancel_if_open, enqueue, hurry, wait_for
+from secguard.jobs.services.asking import cancel, cancel_if_open, enqueue, hurry, looks, wait_for
 from secguard.jobs.services.doing import claim, run_job, stop, stopping, work
 from secguard.jobs.services.sweeping import prune, prune_job, sweep
 
@@ -15,6 +15,7 @@ __all__ = [
     "claim",
     "enqueue",
     "hurry",
+    "looks",
     "prune",
     "prune_job",
     "run_job",

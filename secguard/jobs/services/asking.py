@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -114,14 +114,23 @@ def wait_for(job_id: int, seconds: float) -> Job:
 
     Outside of a transaction only: inside of one, another process's progress would not be seen.
     """
-    begun = time.monotonic()
-    until = begun + seconds
-    while True:
+    job = None
+    for _ in looks(seconds):
         job = Job.objects.filter(pk=job_id).first()
-        if job is None:
-            raise NotFound(f"There is no job {job_id}.")
-        now = time.monotonic()
-        if job.status in ENDED or now >= until:
-            return job
-        # In proportion to the time that passed: whoever waits learns of the end within a twentieth of it.
-        time.sleep(min(max((now - begun) / 20, 0.01), 0.25, until - now))
+        if job is None or job.status in ENDED:
+            break
+    if job is None:
+        raise NotFound(f"There is no job {job_id}.")
+    return job
+
+
+def looks(seconds: float) -> Iterator[None]:
+    """Yields for each look that is worth while within ``seconds``: once at once, and once at the end.
+
+    The pauses grow with the time that passed: whoever waits learns of the end within a fortieth of it.
+    """
+    begun = time.monotonic()
+    yield
+    while (passed := time.monotonic() - begun) < seconds:
+        time.sleep(min(max(passed / 40, 0.015), 0.25, seconds - passed))
+        yield

@@ -1,6 +1,6 @@
 """Environments, and promotions to them: asked for, voted on, carried out, recalled."""
 
-from secguard.promotion.services.asking import CARRY, Ask, ask, retry
+from secguard.promotion.services.asking import CARRY, Ask, ask, retry, wait_while_running
 from secguard.promotion.services.carrying import carry, carry_failed
 from secguard.promotion.services.environments import (
     EnvironmentEdit,
@@ -33,5 +33,6 @@ __all__ = [
     "reject",
     "retry",
     "undo",
+    "wait_while_running",
     "withdraw",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
@@ -20,7 +21,7 @@ from secguard.images.reference import parse
 from secguard.jobs import services as jobs
 from secguard.policies.facts import Gate
 from secguard.promotion import queries, route
-from secguard.promotion.lifecycle import PromotionEvent, PromotionStatus, after
+from secguard.promotion.lifecycle import PromotionEvent, PromotionStatus, Step, after
 from secguard.promotion.models import Environment, Promotion
 from secguard.promotion.queries import Chosen, Judged, why_blocked
 from secguard.promotion.services.recording import note, require_place, team_of
@@ -29,6 +30,7 @@ from secguard.signing.keylife import KeyStatus
 from secguard.signing.models import SigningKey
 
 CARRY = "promotion.carry"
+_NEAR, _FAR, _MOST = 0.01, 0.05, 0.25
 MAX_TAGS = 20
 
 
@@ -50,7 +52,8 @@ def ask(asked: Ask, *, actor: User | None) -> Promotion:
     repository at the destination is another team's.
     """
     chosen = queries.choose(asked.image, actor=actor)
-    require(actor, Permission.PROMOTION_REQUEST, team_id=team_of(chosen.repository))
+    owner = chosen.repository.application
+    require(actor, Permission.PROMOTION_REQUEST, team_id=team_of(chosen.repository), application=owner)
     environment = queries.environment_named(asked.to)
     tags = _tags(asked)
     place = _destination(chosen, environment, actor)
@@ -69,6 +72,23 @@ def ask(asked: Ask, *, actor: User | None) -> Promotion:
 
 
 @transaction.atomic
+def wait_while_running(pk: int, seconds: float) -> None:
+    """Until the promotion has ended or waits for people, or ``seconds`` are over. Outside of a transaction only."""
+    running = Promotion.objects.filter(pk=pk, status=PromotionStatus.RUNNING)
+    begun = time.monotonic()
+    while (steps := running.values_list("steps", flat=True).first()) is not None:
+        passed = time.monotonic() - begun
+        if passed >= seconds:
+            return
+        time.sleep(min(_pause(steps, passed), seconds - passed))
+
+
+def _pause(steps: Mapping[str, str], passed: float) -> float:
+    """Seconds until another look is worth while: few before all was copied, as each takes from what the copy needs."""
+    least = _NEAR if Step.READ_BACK in steps else _FAR
+    return min(max(passed / 40, least), _MOST)
+
+
 def retry(pk: int, *, actor: User) -> Promotion:
     """Go on with a promotion that failed, where it stopped; or at once with one that waits for its next attempt.
 
@@ -78,7 +98,7 @@ def retry(pk: int, *, actor: User) -> Promotion:
     found = Promotion.objects.select_for_update(of=("self",)).filter(pk__in=seen).first()
     if found is None:
         raise NotFound(f"There is no promotion {pk}.")
-    require(actor, Permission.PROMOTION_REQUEST, team_id=team_of(found.source))
+    require(actor, Permission.PROMOTION_REQUEST, team_id=team_of(found.source), application=found.source.application)
     if not (found.status == PromotionStatus.RUNNING and found.job_id and jobs.hurry(found.job_id)):
         _restart(found)
     note(Action.PROMOTION_RETRY, found, actor)
@@ -172,7 +192,7 @@ def _tags(asked: Ask) -> list[str]:
 
 def _open(chosen: Chosen, environment: Environment, place: str, tags: list[str]) -> Promotion | None:
     found = Promotion.objects.open().filter(digest=chosen.digest, environment=environment, destination_name=place)
-    same = found.select_related(*queries.RELATED).first()
+    same = found.first()
     if same is not None and sorted(same.tags) != sorted(tags):
         raise Conflict(
             f"Promotion {same.pk} takes the same digest to {environment.name} under the tags "

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 
 from secguard.accounts.models import User
@@ -21,7 +20,6 @@ from secguard.approvals.quorum import Standing as Quorum
 from secguard.audit.actions import Action
 from secguard.errors import Conflict, NotAllowed
 from secguard.images import services as images_services
-from secguard.images.adapters import copying
 from secguard.images.adapters.source import Resolved
 from secguard.images.adapters.transfers import told
 from secguard.images.manifest import ImageIndex
@@ -35,8 +33,9 @@ from secguard.promotion import queries
 from secguard.promotion.lifecycle import PromotionEvent, PromotionStatus, Step, sources
 from secguard.promotion.models import Promotion
 from secguard.promotion.queries import Judged, judge, why_blocked
+from secguard.promotion.services.copying import copied, writer_of
 from secguard.promotion.services.recording import note, require_place, team_of
-from secguard.promotion.services.stating import Said, read_back, sign, state
+from secguard.promotion.services.stating import Said, attest, read_back, send, sign
 from secguard.promotion.services.tagging import check_source_tag, is_shown, move_tags
 from secguard.promotion.services.telling import tell_ended
 from secguard.promotion.services.undoing import undo_later, wait_for_taking_away
@@ -50,7 +49,7 @@ from secguard.signing.verification import Judged as Seen
 
 def carry(run: Run) -> Mapping[str, Any]:
     """The job: from the verdict to the tag. Safe to run twice, and after a crash at any step."""
-    promotion = Promotion.objects.select_related(*queries.RELATED).get(pk=run.args["promotion"])
+    promotion = Promotion.objects.select_related(*queries.OF_ONE).get(pk=run.args["promotion"])
     if promotion.status != PromotionStatus.RUNNING:
         return {"status": promotion.status}
     destination = images_services.ensure_repository(
@@ -58,7 +57,7 @@ def carry(run: Run) -> Mapping[str, Any]:
     )
     try:
         key, registries = _key(promotion), (promotion.source.registry, destination.registry)
-        with pusher_of(registries[0]) as reading, pusher_of(registries[1], run.require_lease) as writing:
+        with pusher_of(registries[0]) as reading, writer_of(registries[1], run) as writing:
             _carry(Way(promotion, run, reading, writing, destination, key))
     except Refused as refused:
         _refuse(promotion, refused)
@@ -90,13 +89,15 @@ def _prepare(way: Way, found: Found) -> tuple[Sequence[str], Said]:
     judged = _judge(way, found)
     begin(way, Step.APPROVALS)
     _check_people(way)
-    begin(way, Step.COPY)
-    copied = _copy(way, found)
     begin(way, Step.SIGN)
     wait_for_taking_away(way, found)
-    sign(way, found)
+    # Before the copy, as the registry writes each of these small files out: beside layers they would wait for those.
+    signed = sign(way, found, judged)
+    send(way, signed)
+    begin(way, Step.COPY)
+    there = copied(way, found)
     begin(way, Step.ATTEST)
-    return copied, state(way, found, judged)
+    return there, attest(way, signed)
 
 
 # --- the steps ---
@@ -170,26 +171,6 @@ def _check_approvals(promotion: Promotion) -> None:
             f"The approvals that {promotion.environment.name} wants do not stand any more ({missing} missing): "
             f"{'; '.join(outcome.reasons) or 'a role was taken away'}. Ask for it again."
         )
-
-
-def _copy(way: Way, found: Found) -> Sequence[str]:
-    """The digests that are at the destination then, what refers to the image among them."""
-    if way.is_in_place:
-        return []
-    source, destination = way.source, way.destination
-
-    def progress(done: int, total: int) -> None:
-        way.run.progress(Step.COPY.value, done, total)
-
-    copied = copying.copy(
-        copying.Place(lambda: pusher_of(source.registry), source.path),
-        copying.Place(lambda: pusher_of(destination.registry, way.run.require_lease), destination.path),
-        found.whole.digest,
-        progress=progress,
-    )
-    # What an attempt that was broken off brought is not counted again.
-    Promotion.objects.filter(pk=way.promotion.pk).update(copied_bytes=F("copied_bytes") + copied.bytes)
-    return copied.digests
 
 
 @transaction.atomic

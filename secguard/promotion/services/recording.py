@@ -22,17 +22,18 @@ def require_place(promoter: User | None, source: Repository, there: Repository) 
 
     What goes by itself (``promoter`` None) goes over nobody else's.
     """
-    if there.pk == source.pk or team_of(there) == team_of(source):
+    is_limited = promoter is not None and promoter.limited_to is not None
+    if there.pk == source.pk or (team_of(there) == team_of(source) and not is_limited):
         return
     try:
         if promoter is not None:
-            require(promoter, Permission.PROMOTION_REQUEST, team_id=team_of(there))
+            require(promoter, Permission.PROMOTION_REQUEST, team_id=team_of(there), application=there.application)
             return
     except NotAllowed:
         pass
     raise NotAllowed(
-        f"The repository {there.name} is another team's: nothing is promoted over what is theirs. Give it to the "
-        "application of the source, or change one of the paths.",
+        f"The repository {there.name} is another {'application' if is_limited else 'team'}'s: nothing is promoted over "
+        "what is theirs. Give it to the application of the source, or change one of the paths.",
         code="other-teams-repository",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import datetime
 
@@ -18,36 +19,56 @@ from secguard.promotion.lifecycle import Step
 from secguard.promotion.queries import Judged
 from secguard.promotion.services.way import Found, Way
 from secguard.signing import statements
-from secguard.signing.services import attest, lacking, look, sign_image
+from secguard.signing.services import Prepared, beside, images_of, lacking, look, prepare
 from secguard.signing.statements import Promoted, Statement, Subject
 from secguard.signing.verification import Judged as Seen
 
+_TICK = 0.25
+_AT_ONCE = 4
+"""Images of an index that are looked at at the same time."""
 Said = Mapping[str, Sequence[bytes]]
 """Digest to what was signed of each statement about it."""
 
 
-def sign(way: Way, found: Found) -> None:
-    """Sign the digest, and of an index each image in it."""
-    with told("destination", way.writing, way.destination.path):
-        sign_image(way.writing, way.destination, found.whole.digest, way.key)
+def sign(way: Way, found: Found, judged: Judged) -> list[Prepared]:
+    """Sign the digest, and of an index each image in it, and what is said of each: the verdict, the decisions, the
+    SBOM and the promotion. What of it lies at the destination already is not signed again."""
+    at = datetime.fromisoformat(way.promotion.steps[Step.SIGN.value])
+    client, place, images = way.writing, way.destination, images_of(found.whole)
+    with ThreadPoolExecutor(_AT_ONCE) as threads, told("destination", client, place.path):
+        looks = [threads.submit(beside, client, place, image.digest) for image in images]
+        said = _said(way, found, judged, at)
+        return [
+            prepare(client, place, image, way.key, said[image.digest], seen=look.result())
+            for image, look in zip(images, looks, strict=True)
+        ]
 
 
-def state(way: Way, found: Found, judged: Judged) -> Said:
-    """Attest the verdict, the decisions, the SBOM and the promotion."""
-    at = datetime.fromisoformat(way.promotion.steps[Step.ATTEST.value])
-    said: dict[str, list[Statement]] = {
-        verdict.image.digest: statements_of(verdict, way.destination, at) for verdict in judged.verdicts
-    }
+def _said(way: Way, found: Found, judged: Judged, at: datetime) -> dict[str, list[Statement]]:
+    said = {verdict.image.digest: statements_of(verdict, way.destination, at) for verdict in judged.verdicts}
     if found.whole.digest not in said:
         summary = statements_of(judged.worst, way.destination, at)[0]
         said[found.whole.digest] = [_of_index(way, found, summary)]
-    signed = {}
     for digest, several in said.items():
         subject = Subject(digest, way.destination.name)
-        promotion = statements.promotion(subject, _promoted(way, digest, judged, at))
+        several.append(statements.promotion(subject, _promoted(way, digest, judged, at)))
+    return said
+
+
+def send(way: Way, signed: Sequence[Prepared]) -> None:
+    """Send what was signed, where nobody sees it yet."""
+    with told("destination", way.writing, way.destination.path):
+        for one in signed:
+            one.send(way.writing)
+
+
+def attest(way: Way, signed: Sequence[Prepared]) -> Said:
+    """Attach to the digests what was signed."""
+    for one in signed:
+        way.run.progress(Step.ATTEST.value)
         with told("destination", way.writing, way.destination.path):
-            signed[digest] = attest(way.writing, way.destination, digest, [*several, promotion], way.key)
-    return signed
+            one.attach(way.writing)
+    return {one.image.digest: one.said for one in signed}
 
 
 def _of_index(way: Way, found: Found, summary: Statement) -> Statement:
@@ -76,13 +97,19 @@ def _promoted(way: Way, digest: str, judged: Judged, at: datetime) -> Promoted:
 
 def read_back(way: Way, found: Found, copied: Sequence[str], said: Said) -> dict[str, list[Seen]]:
     """Everything as the destination answers it: the bytes, and by our key the signature and what was attested."""
-    copying.verify(way.writing, way.destination.path, copied, lambda: way.run.progress(Step.READ_BACK.value))
-    now, seen = timezone.now(), {}
-    for digest in found.digests:
-        way.run.progress(Step.READ_BACK.value)
-        with told("destination", way.writing, way.destination.path):
-            seen[digest] = look(way.writing, way.destination, digest, now)
-        if missing := lacking(seen[digest], way.destination, digest, way.key, said.get(digest, ())):
+    now, seen, client, path = timezone.now(), {}, way.writing, way.destination.path
+    with ThreadPoolExecutor(1) as threads:
+        verified = threads.submit(copying.verify, client, path, copied)
+        for digest in found.digests:
+            way.run.progress(Step.READ_BACK.value)
+            with told("destination", client, path):
+                seen[digest] = look(client, way.destination, digest, now)
+        while not verified.done():
+            way.run.progress(Step.READ_BACK.value)
+            wait([verified], _TICK)
+        verified.result()
+    for digest, there in seen.items():
+        if missing := lacking(there, way.destination, digest, way.key, said.get(digest, ())):
             raise Conflict(
                 f"At the destination, {way.destination.name} does not show what was just written beside {digest} "
                 f"({'; '.join(missing)}): the registry lost or changed it, or the key counts no more. Nothing was "

@@ -68,7 +68,7 @@ def move_tags(way: Way, found: Found) -> list[str]:
     tags = _claimed(way)
     with told("destination", way.writing, way.destination.path):
         for tag in tags:
-            way.writing.push_manifest(way.destination.path, found.whole.raw, found.whole.media_type, tag)
+            way.writing.point(way.destination.path, tag, found.whole)
     return tags
 
 

@@ -22,8 +22,15 @@ from secguard.promotion.services.recording import team_of
 WAITING, ENDED, RECALLED = "promotion-waiting", "promotion-ended", "promotion-recalled"
 KINDS = (
     Kind(RECALLED, "Images that were called back", "Called back", 12, "/promotions/?status=recalled"),
-    Kind(WAITING, "Promotions that wait for you", "Waits for you", 21, "/promotions/?status=waiting"),
-    Kind(ENDED, "Your promotions", "Promotion", 42, "/promotions/?mine=true"),
+    Kind(
+        WAITING,
+        "Promotions that wait for you",
+        "Waits for you",
+        21,
+        "/promotions/?status=waiting",
+        shared="Promotions that wait",
+    ),
+    Kind(ENDED, "Your promotions", "Promotion", 42, "/promotions/?mine=true", shared="Promotions"),
 )
 
 

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 
 from secguard.accounts.models import User
 from secguard.decisions import services as decisions
+from secguard.decisions.controls import EvidenceKind
 from secguard.decisions.lifecycle import DecisionStatus
 from secguard.decisions.models import Decision
 from secguard.decisions.queries import Scope, find_scope
@@ -29,6 +30,7 @@ class Deciding:
     def __init__(self, cast: Cast, now: datetime) -> None:
         self._cast, self._now = cast, now
         self._made: dict[Request, int] = {}
+        self._controls: dict[Request, int] = {}
 
     def live(self, day: int, at: datetime, *, is_news: bool) -> set[int]:
         """Everything of this day; returns the repositories for which something changed."""
@@ -48,9 +50,11 @@ class Deciding:
         return list(Decision.objects.filter(pk__in=self._made.values()).values_list("risk_id", flat=True))
 
     def _end_due(self, at: datetime) -> None:
-        """By their date. Real decisions that have not ended by then are not touched: ``at`` is never after now."""
+        """By their date, and with their controls. Real ones that still stand are not touched: ``at`` is past."""
         if Decision.objects.filter(pk__in=self._made.values(), status__in=OPEN, expires_at__lte=at).exists():
             decisions.end_due(at)
+        if Decision.objects.filter(pk__in=self._made.values(), status="approved", controls_until__lte=at).exists():
+            decisions.end_lapsed(at)
 
     def _ask(self, request: Request, at: datetime) -> None:
         actor = self._cast.users[request.by]
@@ -60,12 +64,37 @@ class Deciding:
             return
         required = decisions.preview([risk.pk], scope, request.kind)
         days = min(request.days, required.max_days if required else request.days)
-        ask = Ask(risk.pk, request.kind, scope, request.reason, at + timedelta(days=days))
         try:
+            control = self._control(request, actor, at)
+            ask = Ask(risk.pk, request.kind, scope, request.reason, at + timedelta(days=days), controls=control)
             self._made[request] = decisions.request_decision(ask, actor=actor, now=at).pk
         except SecGuardError:
             # A risk appetite that somebody wrote may refuse what the default one allows: the story goes on without it.
             return
+
+    def _control(self, request: Request, actor: User, at: datetime) -> list[int]:
+        """What the request leans on, proposed with it."""
+        if request.control is None:
+            return []
+        place = Repository.objects.filter(name=reference(request.place)).select_related("application").first()
+        new = decisions.NewControl(
+            name=request.control.name,
+            kind=request.control.kind,
+            kept_alive_by=EvidenceKind.CHECK.value,
+            every_hours=request.control.days * 24,
+            description=request.reason,
+            application=place.application if place else self._cast.applications[request.place],
+        )
+        made = decisions.propose(new, actor=actor, now=at).pk
+        self._controls[request] = made
+        return [made]
+
+    def _see_to_control(self, request: Request, reviewer: User, at: datetime) -> None:
+        """A reviewer confirms what the request leans on, and whoever asked says that it holds."""
+        if request in self._controls:
+            decisions.confirm(self._controls[request], actor=reviewer, now=at)
+            seen = decisions.Evidence(EvidenceKind.CHECK.value, note=request.words or "Looked at it.")
+            decisions.add_evidence(self._controls[request], seen, actor=self._cast.users[request.by], now=at)
 
     def _scope(self, request: Request, actor: User) -> Scope:
         if request.scope == "organisation":
@@ -101,6 +130,7 @@ class Deciding:
         reviewers = [self._cast.users[name] for name in REVIEWERS if name != request.by]
         try:
             if request.approved == day:
+                self._see_to_control(request, reviewers[0], at)
                 return self._approve(request, decision, [*reviewers, self._cast.users[BUSINESS]], at)
             if request.rejected == day:
                 decisions.reject(decision, comment=request.words, actor=reviewers[0], now=at)
@@ -108,6 +138,8 @@ class Deciding:
                 decisions.withdraw(decision, actor=author, now=at)
             elif request.revoked == day:
                 decisions.revoke(decision, reason=request.words, actor=reviewers[-1], now=at)
+                if request in self._controls:
+                    decisions.retire(self._controls[request], reason=request.words, actor=author, now=at)
                 return True
         except SecGuardError:
             # It ended before: a fix appeared, or its date came.

@@ -23,7 +23,7 @@ from secguard.approvals.models import ApprovalRequest, Vote
 from secguard.audit import services as audit
 from secguard.audit.actions import Action
 from secguard.dashboards.models import DailyFigure
-from secguard.decisions.models import Decision, RiskAppetite
+from secguard.decisions.models import Control, ControlEvidence, Decision, RiskAppetite
 from secguard.decisions.services import FOLLOWERS, refresh_coverage
 from secguard.errors import Conflict
 from secguard.findings.models import Exposure, Finding, Risk
@@ -91,6 +91,7 @@ def _remove_decisions(now: datetime) -> int:
     gone = list(rows.select_related("risk"))
     approvals = [d.approval_id for d in gone]
     Decision.objects.filter(pk__in=[d.pk for d in gone]).delete()
+    Control.objects.filter(Q(application__is_sample=True) | Q(proposed_by__is_sample=True)).delete()
     ApprovalRequest.objects.filter(pk__in=approvals).delete()
     for follow in FOLLOWERS if gone else ():
         follow(gone)
@@ -165,6 +166,11 @@ def _remove_people() -> list[str]:
 
 
 _NAMING: Iterable[tuple[type[models.Model], str]] = (
+    (Control, "owner"),
+    (Control, "proposed_by"),
+    (Control, "confirmed_by"),
+    (Control, "retired_by"),
+    (ControlEvidence, "by"),
     (Vote, "voter"),
     (ApprovalRequest, "requester"),
     (Decision, "requested_by"),

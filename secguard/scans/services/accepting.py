@@ -14,7 +14,7 @@ from secguard.accounts.models import Application, User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.errors import Conflict, Invalid, NotAllowed, NotFound, TooLarge
-from secguard.images.models import Image, Repository
+from secguard.images.models import Image, ImageRepository, Repository
 from secguard.jobs import services as job_services
 from secguard.jobs.lifecycle import Queue
 from secguard.scans import translation
@@ -24,6 +24,7 @@ from secguard.scans.models import IdempotencyKey, Report, Scan
 from secguard.scans.redaction import redacted
 from secguard.scans.report import OWN_SCANNER, ScanReport
 from secguard.scans.services.reading import read
+from secguard.scans.services.repeating import reach_of
 from secguard.scans.services.taking_in import TAKE_IN
 from secguard.scans.subject import Target, target_of
 
@@ -74,6 +75,7 @@ def submit(submission: Submission, *, actor: User, max_bytes: int, now: datetime
     condensed = translation.condense(report)
     target = target_of(report.subject, submission.image, is_renamed=submission.is_renamed)
     application = application_for(target, submission.application, actor)
+    _check_within(target.digest, actor)
     return _keep(submission, sha256, report, condensed, target, application, actor, now or timezone.now())
 
 
@@ -99,6 +101,11 @@ def _by_idempotency_key(submission: Submission, actor: User) -> Scan | None:
         raise Conflict(
             f"The Idempotency-Key {submission.idempotency_key!r} was used for another request (scan {known.scan_id}). "
             "Use a new key for a new report.",
+            code="idempotency-key-reused",
+        )
+    if actor.limited_to is not None and not Scan.objects.visible_to(actor).filter(pk=known.scan_id).exists():
+        raise Conflict(
+            "The Idempotency-Key was used for a scan that this token may not see: it is limited to some applications.",
             code="idempotency-key-reused",
         )
     return known.scan
@@ -159,12 +166,28 @@ def _check_seen(digest: str, actor: User) -> None:
         )
 
 
+def _check_within(digest: str, actor: User) -> None:
+    """A report says what is in an image wherever that lies: whoever is limited to some applications does not say it
+    for their team's others. (What lies with other teams stays as it is: ``repeating.speaks_for_all_places``.)"""
+    if actor.token is None or actor.limited_to is None:
+        return
+    ours = ImageRepository.objects.filter(image__digest=digest, repository__application__team=actor.token.team)
+    if ours.exclude(repository__application__in=sorted(actor.limited_to)).exists():
+        raise NotAllowed(
+            f"{digest} also lies in a repository of another application of the team, for which this token does not "
+            "speak. Post the report with a token of the whole team.",
+            code="token-limited",
+        )
+
+
 def _check_own(repository: Repository, actor: User) -> None:
     team = repository.application.team_id if repository.application else None
-    if not actor.sees_everything and team not in actor.team_ids:
+    if not Repository.objects.visible_to(actor).filter(pk=repository.pk).exists():
         raise NotFound(
             f"You may not post about {repository.name!r}: it is not one of your team's repositories.", where="image"
         )
+    if actor.may_within(Permission.REPORT_POST, repository.application):
+        return
     if not actor.can(Permission.REPORT_POST, team):
         raise NotAllowed("Your role in the repository's team may not post reports.", code="report-post")
 
@@ -233,6 +256,7 @@ def _record(
         dedup_key=dedup,
         application=application,
         requested_by=actor,
+        speaks_for=reach_of(actor),
         database_updated_at=translation.moment(report.database_updated_at),
         named=submission.image[:700],
         is_renamed=submission.is_renamed,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,7 +26,6 @@ from secguard.scans.services.archives import path_of
 from secguard.scans.subject import Target
 
 LOOK = "scans.look"
-WAIT_STEP = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +155,8 @@ def ask_again(scan_id: int, *, actor: User) -> tuple[Scan, bool]:
     scan = Scan.objects.visible_to(actor).select_related("application", "parent").filter(pk=scan_id).first()
     if scan is None:
         raise NotFound(f"There is no scan {scan_id} that you may see.")
-    require(actor, Permission.SCAN_REQUEST, team_id=scan.application.team_id if scan.application else None)
+    owner = scan.application
+    require(actor, Permission.SCAN_REQUEST, team_id=owner.team_id if owner else None, application=owner)
     if scan.origin != ScanOrigin.WORKER:
         raise Conflict("A posted report is not ours to make again; post a new one.", code="scan-state")
     if scan.status in OPEN_STATUSES:
@@ -178,7 +177,8 @@ def cancel(scan_id: int, *, actor: User) -> Scan:
     scan = Scan.objects.visible_to(actor).select_related("application").filter(pk=scan_id).first()
     if scan is None:
         raise NotFound(f"There is no scan {scan_id} that you may see.")
-    require(actor, Permission.SCAN_REQUEST, team_id=scan.application.team_id if scan.application else None)
+    owner = scan.application
+    require(actor, Permission.SCAN_REQUEST, team_id=owner.team_id if owner else None, application=owner)
     after(scan.status, ScanEvent.CANCEL)
     if scan.origin != ScanOrigin.WORKER:
         raise Conflict("A posted report is taken in within moments; it cannot be cancelled.", code="scan-state")
@@ -201,10 +201,10 @@ def _cancel(scan: Scan) -> None:
 
 def wait_for_end(scan: Scan, seconds: float) -> Scan:
     """The scan once it has ended, or as it is after ``seconds``. Outside of a transaction only."""
-    until = time.monotonic() + seconds
-    while scan.status in OPEN_STATUSES and time.monotonic() < until:
-        time.sleep(WAIT_STEP)
+    for _ in job_services.looks(seconds):
         scan.refresh_from_db()
+        if scan.status not in OPEN_STATUSES:
+            break
     return scan
 
 

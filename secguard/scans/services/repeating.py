@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from secguard.accounts.models import User
 from secguard.accounts.roles import Permission
 from secguard.findings.models import Finding
 from secguard.images.models import Image
@@ -62,8 +63,23 @@ def speaks_for_all_places(scan: Scan, image: Image) -> bool:
 
 
 def speaks_for(scan: Scan) -> frozenset[int] | None:
-    """The teams for which the sender may post; ``None``: for the whole organisation, as our own workers always do:
-    what they say of a digest is what is in it, whoever asked them."""
+    """The teams for which the sender may post, and could by the token that the report came with; ``None``: for the
+    whole organisation, as our own workers always do: what they say of a digest is what is in it, whoever asked them."""
     if scan.origin == ScanOrigin.WORKER:
         return None
-    return scan.requested_by.teams_with(Permission.REPORT_POST) if scan.requested_by else None
+    may = scan.requested_by.teams_with(Permission.REPORT_POST) if scan.requested_by else None
+    if scan.speaks_for is None:
+        return may
+    could = frozenset(scan.speaks_for)
+    return could if may is None else may & could
+
+
+def reach_of(sender: User) -> list[int] | None:
+    """``Scan.speaks_for`` of a report that comes in now: a token may do less than its owner. One that is limited to
+    applications speaks for its team where all of the team's places are within the limit, which the caller has seen."""
+    if sender.token is None:
+        return None
+    if sender.limited_to is not None:
+        return [sender.token.team_id] if sender.limited_to and sender.token.team_id else []
+    teams = sender.teams_with(Permission.REPORT_POST)
+    return None if teams is None else sorted(teams)

@@ -26,10 +26,20 @@ from secguard.scans.models import Scan
 from secguard.web.wording import package
 from secguard.workloads.models import Workload
 
-NEW_FLAW, SCAN_FAILED = "new-flaw", "scan-failed"
+NEW_FLAW, EXPLOITED, SCAN_FAILED = "new-flaw", "exploited-flaw", "scan-failed"
 KINDS = (
-    Kind(NEW_FLAW, "New flaws in what you run and build", "New flaw", 0, "/risks/open/"),
-    Kind(SCAN_FAILED, "Scans of yours that failed", "Scan failed", 60, "/notifications/"),
+    Kind(NEW_FLAW, "New flaws in what you run and build", "New flaw", 0, "/risks/open/", shared="New flaws"),
+    Kind(
+        EXPLOITED,
+        "Exploited flaws in what you expose",
+        "Exploited flaw",
+        -1,
+        "/risks/open/",
+        at_once=True,
+        is_urgent=True,
+        shared="Exploited flaws in what is exposed",
+    ),
+    Kind(SCAN_FAILED, "Scans of yours that failed", "Scan failed", 60, "/notifications/", is_personal=True),
 )
 
 LEAST = Severity.HIGH
@@ -62,6 +72,7 @@ class Place(NamedTuple):
     label: str
     is_running: bool
     is_production: bool
+    is_exposed: bool
 
 
 def tell_of_hits(image_ids: Sequence[int], risk_ids: Sequence[int], now: datetime | None = None) -> int:
@@ -75,21 +86,27 @@ def tell_of_hits(image_ids: Sequence[int], risk_ids: Sequence[int], now: datetim
     hits = _hits(set(zip(image_ids, risk_ids, strict=True)))
     images = sorted({hit.image_id for hit in hits})
     decided = _decided(images, sorted({hit.risk_id for hit in hits}), at)
-    lines: dict[int, list[Line]] = defaultdict(list)
+    lines: dict[tuple[int, str], list[Line]] = defaultdict(list)
     places, opened = _places(images), _opened(images)
     for hit in hits:
         for team, found in places.get(hit.image_id, {}).items():
             if (hit.image_id, hit.risk_id, team) not in decided:
-                lines[team].append(_line(hit, found, may_open=(hit.image_id, team) in opened))
-    people = people_of(lines)
-    tellings = {team: _telling(team, found) for team, found in lines.items()}
-    pairs = [(user, telling) for team, telling in tellings.items() for user in people.get(team, ())]
+                line = _line(hit, found, may_open=(hit.image_id, team) in opened)
+                lines[team, _kind(hit, found)].append(line)
+    people = people_of({team for team, _ in lines})
+    tellings = {place: _telling(*place, found) for place, found in lines.items()}
+    pairs = [(user, telling) for (team, _), telling in tellings.items() for user in people.get(team, ())]
     return notifications.notify_many(pairs, now=at)
 
 
-def _telling(team: int, lines: list[Line]) -> Telling:
+def _kind(hit: Hit, places: Sequence[Place]) -> str:
+    """What attackers use already, where they can reach it, is a kind of its own: nobody who answers for it hides it."""
+    return EXPLOITED if hit.known_exploited and any(p.is_exposed for p in places) else NEW_FLAW
+
+
+def _telling(team: int, kind: str, lines: list[Line]) -> Telling:
     ranked = sorted(lines, key=lambda line: (-line.weight, line.key))
-    return Telling(NEW_FLAW, tuple(ranked[:MAX_LINES]), team, more=max(len(ranked) - MAX_LINES, 0))
+    return Telling(kind, tuple(ranked[:MAX_LINES]), team, more=max(len(ranked) - MAX_LINES, 0))
 
 
 def _hits(pairs: Set[tuple[int, int]]) -> list[Hit]:
@@ -130,14 +147,15 @@ def _places(image_ids: Sequence[int]) -> dict[int, dict[int, list[Place]]]:
     """{image: {team: its places}}, what runs first."""
     found: dict[int, dict[int, list[Place]]] = defaultdict(lambda: defaultdict(list))
     running = Workload.objects.running().filter(application__isnull=False, images__in=bulk.among(image_ids))
-    columns = ("images", "application__team_id", "application__is_production", "cluster__name", "namespace", "name")
-    for image, team, is_production, *names in running.order_by("pk").values_list(*columns):
+    owner = ("application__team_id", "application__is_production", "application__is_exposed")
+    columns = ("images", *owner, "cluster__name", "namespace", "name")
+    for image, team, is_production, is_exposed, *names in running.order_by("pk").values_list(*columns):
         label = " ".join((names[0], "/".join(n for n in names[1:] if n)))
-        found[image][team].append(Place(team, label, True, is_production))
+        found[image][team].append(Place(team, label, True, is_production, is_exposed))
     leads = Repository.objects.filter(application__isnull=False, newest_image_id__in=bulk.among(image_ids))
-    columns_of_repository = ("newest_image_id", "application__team_id", "application__is_production", "name")
-    for image, team, is_production, name in leads.order_by("pk").values_list(*columns_of_repository):
-        found[image or 0][team].append(Place(team, name, False, is_production))
+    columns_of_repository = ("newest_image_id", *owner, "name")
+    for image, team, is_production, is_exposed, name in leads.order_by("pk").values_list(*columns_of_repository):
+        found[image or 0][team].append(Place(team, name, False, is_production, is_exposed))
     return found
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Protocol
@@ -94,9 +95,21 @@ class Device:
                 "there, that the token has that label, and its PIN.",
                 code="pkcs11-fails",
             ) from None
+        finally:
+            _forget_errors()
 
     def _token(self, pkcs11: Any) -> Any:
         return pkcs11.lib(self.module).get_token(token_label=self.token)
+
+
+def _forget_errors() -> None:
+    """Take away what the module left in this thread's queue of OpenSSL errors, where it shares that library with us.
+
+    SoftHSM leaves that it found no engine; the next TLS connection that waits for its peer in this thread would take
+    that for its own failure and break off. Of the ways to empty the queue this one needs nothing else.
+    """
+    with suppress(ssl.SSLError):
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ciphers("none of them")
 
 
 @dataclass(frozen=True, slots=True)

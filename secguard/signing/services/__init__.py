@@ -1,6 +1,6 @@
 """Keys: made, rotated, retired, revoked; others' trusted and withdrawn; and signing with ours."""
 
-from secguard.signing.services.images import attest, lacking, look, sign_image
+from secguard.signing.services.images import Prepared, attest, beside, images_of, lacking, look, prepare, sign_image
 from secguard.signing.services.jobs import STATEMENTS, WORK, Ask, ask, keep, latest_job, work
 from secguard.signing.services.keys import (
     OVERLAP_DAYS,
@@ -36,11 +36,14 @@ __all__ = [
     "WORK",
     "Ask",
     "NewKey",
+    "Prepared",
     "Reach",
     "Trust",
     "ask",
     "attest",
+    "beside",
     "create_key",
+    "images_of",
     "keep",
     "known_environments",
     "lacking",
@@ -48,6 +51,7 @@ __all__ = [
     "lift_recall",
     "look",
     "note_attestations",
+    "prepare",
     "reach_of",
     "recall",
     "recalled",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -12,7 +12,7 @@ from django.utils import timezone
 from secguard.images.adapters.pushing import PushingClient
 from secguard.images.adapters.registry import RegistryClient
 from secguard.images.adapters.source import Resolved
-from secguard.images.manifest import ImageIndex
+from secguard.images.manifest import Descriptor, ImageIndex
 from secguard.images.models import Repository
 from secguard.signing import dsse, ecdsa, simplesigning, statements
 from secguard.signing.adapters import attached
@@ -27,18 +27,36 @@ STATED = {Form.ATTESTATION_TAG: "under the tag of attestations", Form.BUNDLE: "a
 """The forms of a statement, and where each lies."""
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a key signed of an image and is not beside it yet; ``said`` is what is signed of each statement (``pae``),
+    those among them that are there already."""
+
+    image: Descriptor
+    putting: attached.Putting
+    said: list[bytes]
+
+    def send(self, client: PushingClient) -> None:
+        """Send what nobody sees before ``attach``. Asks no database, and may be called in a thread."""
+        self.putting.send(client)
+
+    def attach(self, client: PushingClient) -> None:
+        """Put it beside the image."""
+        self.putting.attach(client)
+
+
 def sign_image(client: PushingClient, repository: Repository, digest: str, key: SigningKey) -> list[str]:
     """Sign an image or index, and of an index every image in it; returns the digests that are signed now.
 
     Both forms are written, under the repository's own name. What the key has signed already is not signed again.
     Raises ``Conflict`` where the key signs no more, ``NotFound``, ``NotAllowed``, ``Unavailable`` as the registry does.
     """
-    key = require_signing(key)
-    whole = client.resolve(repository.path, digest)
-    found = [whole, *_images_in(client, repository.path, whole)]
-    for one in found:
-        _sign_one(client, repository, one, key, timezone.now())
-    return [one.digest for one in found]
+    images = images_of(client.resolve(repository.path, digest))
+    for image in images[1:]:  # nothing is signed that an index names and nobody has
+        client.resolve(repository.path, image.digest)
+    for image in images:
+        prepare(client, repository, image, key).attach(client)
+    return [image.digest for image in images]
 
 
 def attest(
@@ -48,26 +66,54 @@ def attest(
 
     What was said before is said once, whenever that was: one that differs in nothing but its instant is there already.
     """
-    key = require_signing(key)
-    image, public = client.resolve(repository.path, digest), ecdsa.load_public(key.public_pem)
-    there = [s for s in attached.read(client, repository.path, digest) if public.verifies(s.signature, s.signed)]
-    known = {(s.form, s.signed) for s in there}
-    payloads = [(s.predicate_type, _once(statements.encode(s), s.predicate_type, there)) for s in said]
-    missing: dict[Form, list[attached.Said]] = {form: [] for form in STATED}
+    image = images_of(client.resolve(repository.path, digest))[0]
+    prepared = prepare(client, repository, image, key, said, with_signature=False)
+    prepared.attach(client)
+    return prepared.said
+
+
+def images_of(whole: Resolved) -> list[Descriptor]:
+    """What is signed of an image or index: itself, and of an index the images that it names."""
+    document = whole.parse()
+    children = document.manifests if isinstance(document, ImageIndex) else ()
+    return [
+        Descriptor(whole.media_type, whole.digest, len(whole.raw)),
+        *(Descriptor(child.media_type, child.digest, child.size) for child in children if not child.is_attestation),
+    ]
+
+
+def beside(client: RegistryClient, repository: Repository, digest: str) -> list[Seen]:
+    """All that lies beside an image. Asks no database, and may be called in a thread."""
+    return attached.read(client, repository.path, digest)
+
+
+def prepare(
+    client: RegistryClient,
+    repository: Repository,
+    image: Descriptor,
+    key: SigningKey,
+    said: Sequence[Statement] = (),
+    *,
+    with_signature: bool = True,
+    seen: Sequence[Seen] | None = None,
+) -> Prepared:
+    """Sign what is missing of an image's signature and of the statements ``said``; ``seen`` is what lies beside it."""
+    key, public = require_signing(key), ecdsa.load_public(key.public_pem)
+    seen = beside(client, repository, image.digest) if seen is None else seen
+    ours = [s for s in seen if public.verifies(s.signature, s.signed)]
+    signature, bundles = _signature(repository, image, key, ours) if with_signature else ([], [])
+    missing: dict[Form, list[attached.Said]] = {Form.ATTESTATION_TAG: [], Form.BUNDLE: bundles}
+    payloads = [(s.predicate_type, _once(statements.encode(s), s.predicate_type, ours)) for s in said]
+    known = {(s.form, s.signed) for s in ours}
     for kind, payload in payloads:
         forms = [form for form in missing if (form, dsse.pae(dsse.IN_TOTO, payload)) not in known]
         if forms:
             envelope = dsse.signed(dsse.IN_TOTO, payload, partial(sign, key))
             for form in forms:
                 missing[form].append((envelope, kind))
-    path, now = repository.path, timezone.now()
-    writes: list[Callable[[], None]] = []
-    if under_tag := missing[Form.ATTESTATION_TAG]:
-        writes.append(lambda: attached.put_attestations(client, path, digest, under_tag))
-    if bundles := missing[Form.BUNDLE]:
-        writes.append(lambda: attached.put_bundles(client, path, image, bundles, public, at=now))
-    _both(writes)
-    return [dsse.pae(dsse.IN_TOTO, payload) for _, payload in payloads]
+    new = attached.New(signature, missing[Form.ATTESTATION_TAG], missing[Form.BUNDLE])
+    putting = attached.Putting(repository.path, image, new, public, at=timezone.now())
+    return Prepared(image, putting, [dsse.pae(dsse.IN_TOTO, payload) for _, payload in payloads])
 
 
 def lacking(
@@ -92,7 +138,7 @@ def lacking(
 def look(client: RegistryClient, repository: Repository, digest: str, now: datetime | None = None) -> list[Judged]:
     """Every signature and attestation of an image, and what each is worth in this repository now."""
     who = parties(repository.name, now or timezone.now())
-    return [judge(seen, digest, who) for seen in attached.read(client, repository.path, digest)]
+    return [judge(seen, digest, who) for seen in beside(client, repository, digest)]
 
 
 def _once(payload: bytes, kind: str, there: Iterable[Seen]) -> bytes:
@@ -108,35 +154,17 @@ def _is_signature(seen: Seen, repository: Repository, digest: str) -> bool:
     return seen.form == Form.TAG and Payload(seen.docker_reference, digest).names(repository.name)
 
 
-def _images_in(client: RegistryClient, path: str, whole: Resolved) -> list[Resolved]:
-    document = whole.parse()
-    if not isinstance(document, ImageIndex):
-        return []
-    return [client.resolve(path, child.digest) for child in document.manifests if not child.is_attestation]
-
-
-def _sign_one(client: PushingClient, repository: Repository, image: Resolved, key: SigningKey, now: datetime) -> None:
-    public, path = ecdsa.load_public(key.public_pem), repository.path
-    there = [
-        seen
-        for seen in attached.read(client, path, image.digest)
-        if image.digest in seen.claims and public.verifies(seen.signature, seen.signed)
-    ]
-    writes: list[Callable[[], None]] = []
+def _signature(
+    repository: Repository, image: Descriptor, key: SigningKey, ours: Iterable[Seen]
+) -> tuple[list[tuple[bytes, bytes]], list[attached.Said]]:
+    """What is missing of it, under its tag and as a bundle."""
+    there = [s for s in ours if image.digest in s.claims]
+    under_tag, bundles = [], []
     if not any(_is_signature(s, repository, image.digest) for s in there):
         payload = simplesigning.encode(Payload(repository.name, image.digest))
-        signature = sign(key, payload)
-        writes.append(lambda: attached.put_signature(client, path, image.digest, payload, signature))
+        under_tag.append((payload, sign(key, payload)))
     if not any(s.form == Form.BUNDLE and s.predicate_type == COSIGN_SIGNATURE for s in there):
         statement = statements.signature_of(Subject(image.digest, repository.name))
         envelope = dsse.signed(dsse.IN_TOTO, statements.encode(statement), partial(sign, key))
-        said = [(envelope, COSIGN_SIGNATURE)]
-        writes.append(lambda: attached.put_bundles(client, path, image, said, public, at=now))
-    _both(writes)
-
-
-def _both(writes: Sequence[Callable[[], None]]) -> None:
-    """Both forms at once: they lie in different places, and nothing here is the database's."""
-    with ThreadPoolExecutor(2) as threads:
-        for done in [threads.submit(write) for write in writes]:
-            done.result()
+        bundles.append((envelope, COSIGN_SIGNATURE))
+    return under_tag, bundles

@@ -113,12 +113,13 @@ def work(run: Run) -> Mapping[str, Any]:
         run.progress("Looking at the signatures")
         now = timezone.now()
         found = look(client, repository, digest, now)
-    kept = keep(repository, digest, found, now)
+    keep(repository, digest, found, now)
+    kept = Signature.objects.filter(repository=repository, digest=digest, gone_at=None).with_standing()
     return {"signatures": len(kept), "trusted": sum(row.standing_at(now) == "trusted" for row in kept)}
 
 
 @transaction.atomic
-def keep(repository: Repository, digest: str, found: Sequence[Judged], now: datetime) -> list[Signature]:
+def keep(repository: Repository, digest: str, found: Sequence[Judged], now: datetime) -> None:
     """Keep what was seen: the same again is one row, and what is missing now is marked as gone."""
     rows = {judged.seen.identity: _row(repository, digest, judged, now) for judged in found}
     Signature.objects.bulk_create(
@@ -129,7 +130,6 @@ def keep(repository: Repository, digest: str, found: Sequence[Judged], now: date
     )
     there = Signature.objects.filter(repository=repository, digest=digest)
     there.filter(gone_at__isnull=True).exclude(identity__in=rows).update(gone_at=now)
-    return list(there.filter(identity__in=rows).with_standing())
 
 
 def _row(repository: Repository, digest: str, judged: Judged, now: datetime) -> Signature:

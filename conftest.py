@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 import pytest_socket
 from django.conf import settings
@@ -25,6 +26,33 @@ settings.STORAGES = {
     **settings.STORAGES,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
+
+
+# How fast a machine makes examples says nothing about the product: no test fails by the clock.
+hypothesis.settings.register_profile("secguard", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("secguard")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--databases-part",
+        action="store_true",
+        help="leave out what asks no database and starts no process: on another database it does the same again",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--databases-part"):
+        concerned = [(item, _concerns_databases(item)) for item in items]
+        config.hook.pytest_deselected(items=[item for item, is_kept in concerned if not is_kept])
+        items[:] = [item for item, is_kept in concerned if is_kept]
+
+
+def _concerns_databases(item: pytest.Item) -> bool:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    is_apps_own = item.path.parent.name != "tests"  # what stands beside the apps' tests is about the whole product
+    asks = {"db", "transactional_db", "django_db_setup"} & fixtures
+    return not is_apps_own or bool(asks) or any(map(item.get_closest_marker, ("django_db", "processes")))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -8,10 +8,33 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import admission, advisories, gate, ingest, matching, pages, promotion, scanning, table
+from benchmarks import (
+    admission,
+    advisories,
+    gate,
+    ingest,
+    laboratory,
+    matching,
+    pages,
+    promotion,
+    radius,
+    scanning,
+    table,
+)
 from benchmarks.server import fresh_database, serving
 
-PARTS = ("ingest", "gate", "advisories", "scanning", "pages", "matching", "promotion", "admission")
+PARTS = (
+    "ingest",
+    "gate",
+    "advisories",
+    "scanning",
+    "pages",
+    "radius",
+    "laboratory",
+    "matching",
+    "promotion",
+    "admission",
+)
 
 SERVED = {"ingest": ingest, "gate": gate, "advisories": advisories, "scanning": scanning, "promotion": promotion}
 """What is measured over one server, in this order."""
@@ -36,6 +59,10 @@ def main() -> int:
                     measures += _shown(module.run(server))
         if "pages" in parts:
             measures += _shown(pages.run(args.findings))
+        if "radius" in parts:
+            measures += _shown(radius.run(args.findings))
+        if "laboratory" in parts:
+            measures += _shown(laboratory.run(args.findings))
         if "matching" in parts:
             measures += _shown(matching.run())
         if "admission" in parts:

@@ -107,10 +107,9 @@ def promoted(server: Server, source: Local, destination: Local, path: str, diges
     """Seconds from the request to the end that ``secguard promote --wait`` would be told."""
     begin = time.perf_counter()
     asked = {"image": f"{source.host}/{_SOURCE}@{digest}", "to": "bench-live", "tags": ["1"]}
-    found = _post(server, "promotions", asked)
+    found = server.ask("/api/v1/promotions/?wait=1", json.dumps(asked).encode()).document
     while found["status"] == "running":
-        time.sleep(0.02)
-        found = server.ask(f"/api/v1/promotions/{found['id']}/").document
+        found = server.ask(f"/api/v1/promotions/{found['id']}/?wait=1").document
     if found["status"] != "promoted":
         raise RuntimeError(f"The promotion is {found['status']}: {found['why']}")
     return time.perf_counter() - begin

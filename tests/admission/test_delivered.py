@@ -110,7 +110,7 @@ def test_what_is_too_old_to_tell_apart_is_left_out(gate: tuple[Any, str]) -> Non
 @pytest.mark.parametrize(
     ("changed", "where"),
     [
-        ({"at": (timezone.now() + timedelta(hours=1)).isoformat()}, "at"),
+        ({"at": (timezone.now() + timedelta(days=1)).isoformat()}, "at"),
         ({"parts": [part(outcome="broken-glass")]}, "outcome"),
         ({"parts": [part(digest="latest")]}, "digest"),
         ({"mode": "off"}, "mode"),

@@ -9,7 +9,9 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from secguard.accounts import queries, tasks  # noqa: PLC0415 - models are loaded only now
+        from secguard.accounts.services.telling import KINDS  # noqa: PLC0415
         from secguard.jobs import registry  # noqa: PLC0415
+        from secguard.notifications import kinds  # noqa: PLC0415
         from secguard.notifications.services import ADDRESSEES  # noqa: PLC0415
 
         ADDRESSEES.append(queries.addressees)
@@ -20,3 +22,5 @@ class AccountsConfig(AppConfig):
         registry.every(timedelta(days=1), "accounts.prune-tokens")
         registry.every(timedelta(minutes=1), "notifications.deliver")
         registry.every(timedelta(days=1), "notifications.prune")
+        for kind in KINDS:
+            kinds.register(kind)

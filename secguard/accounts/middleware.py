@@ -12,7 +12,7 @@ from django.shortcuts import redirect
 from rest_framework.authentication import get_authorization_header
 from rest_framework.request import Request
 
-from secguard.accounts.services import second_factors, sessions
+from secguard.accounts.services import devices, second_factors, sessions
 from secguard.errors import NotAllowed
 from secguard.web.problems import from_exception, is_program, respond
 
@@ -39,7 +39,9 @@ class BrowserSessions:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+        response = self.get_response(request)
+        devices.write(request, response)
+        return response
 
     def process_view(self, request: HttpRequest, _view: Any, *_: object) -> HttpResponse | None:
         if settings.SESSION_COOKIE_NAME not in request.COOKIES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import F, Q
@@ -13,6 +14,8 @@ from secguard.accounts.models import SignInAttempts
 from secguard.errors import Unavailable
 
 WINDOW = timedelta(minutes=15)
+_RACES = 20
+"""How often ``spend`` looks again where others spend at the same moment."""
 
 _WITH_PORT = re.compile(r"\[(?P<six>[^\]]+)\](?::\d+)?|(?P<four>[\d.]+):\d+")
 
@@ -38,6 +41,25 @@ def key_of(username: str, address: str) -> str:
 
 def take(key: str, allowed: int, now: datetime, *, what: str = "wrong passwords") -> None:
     """Count one try. Raises ``Unavailable`` where more than ``allowed`` were made since the window began."""
+    taken = _counted(key, now)
+    if taken is not None and taken.attempts > allowed:
+        raise _too_many(f"too many {what} from here", taken.since + WINDOW - now)
+
+
+def check(key: str, allowed: int, now: datetime, *, what: str = "wrong passwords") -> None:
+    """``take`` of what was counted already."""
+    taken = SignInAttempts.objects.filter(key=key).first()
+    if taken is not None and taken.attempts > allowed:
+        raise _too_many(f"too many {what} from here", taken.since + WINDOW - now)
+
+
+def count(key: str, now: datetime) -> int:
+    """Count one try and say how many were made since the window began. Refuses nothing."""
+    taken = _counted(key, now)
+    return taken.attempts if taken is not None else 1
+
+
+def _counted(key: str, now: datetime) -> SignInAttempts | None:
     row = SignInAttempts.objects.filter(key=key)
     fresh = row.filter(since__gt=now - WINDOW)
     if not fresh.update(attempts=F("attempts") + 1):
@@ -45,14 +67,53 @@ def take(key: str, allowed: int, now: datetime, *, what: str = "wrong passwords"
         _, is_new = SignInAttempts.objects.get_or_create(key=key, defaults={"attempts": 1, "since": now})
         if not is_new:
             row.update(attempts=F("attempts") + 1)
-    taken = row.first()
-    if taken is not None and taken.attempts > allowed:
-        wait = max(1, int((taken.since + WINDOW - now).total_seconds()))
-        raise Unavailable(
-            f"too many {what} from here; try again in {-(-wait // 60)} minutes",
-            retry_after=wait,
-            code="too-many-attempts",
-        )
+    return row.first()
+
+
+def _too_many(words: str, wait: timedelta, hint: str = "") -> Unavailable:
+    seconds = max(1, int(wait.total_seconds()))
+    minutes = -(-seconds // 60)
+    return Unavailable(
+        f"{words}; try again in {minutes} minute{'s' * (minutes != 1)}{hint}",
+        retry_after=seconds,
+        code="too-many-attempts",
+    )
+
+
+@dataclass(frozen=True)
+class Pace:
+    """``at_once`` tries whenever they come, and then one ``every`` so long: it slows, and never shuts for good.
+
+    In any span of time there are at most ``at_once`` and one more for each ``every`` of it, wherever it begins.
+    """
+
+    at_once: int
+    every: timedelta
+
+    def most(self, span: timedelta) -> int:
+        return self.at_once + span // self.every
+
+
+def spend(key: str, pace: Pace, now: datetime, *, what: str, hint: str = "") -> None:
+    """Take one try at ``pace``; raises ``Unavailable`` where it comes too early, and then takes none.
+
+    The row's ``since`` lies ahead: it is when all tries were paid back (a leaky bucket, ITU-T I.371's GCRA).
+    """
+    for _ in range(_RACES):
+        row, _ = SignInAttempts.objects.get_or_create(key=key, defaults={"since": now})
+        paid = max(row.since, now)
+        early = paid - now - pace.every * (pace.at_once - 1)
+        if early > timedelta(0):
+            raise _too_many(f"too many {what}", early, hint)
+        # Only from where it stood: of two at once the second looks again.
+        if SignInAttempts.objects.filter(pk=row.pk, since=row.since).update(since=paid + pace.every):
+            return
+    raise _too_many(f"too many {what} at once", timedelta(minutes=1), hint)
+
+
+def unspend(key: str, pace: Pace) -> None:
+    """Take one of ``spend`` back: a right try says nothing of others' wrong ones, and costs nothing."""
+    SignInAttempts.objects.filter(key=key).update(since=F("since") - pace.every)
 
 
 def forget(key: str) -> None:

@@ -7,8 +7,10 @@ import binascii
 import hashlib
 import json
 import secrets
+from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import IntegrityError, transaction
@@ -29,18 +31,33 @@ from secguard.accounts import totp
 from secguard.accounts.models import FactorKind, RecoveryCode, SecondFactor, User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import attempts
+from secguard.accounts.services.attempts import Pace
 from secguard.accounts.services.permission import require
+from secguard.accounts.services.telling import tell_wrong_code
 from secguard.audit import services as audit
 from secguard.audit.actions import Action
 from secguard.errors import Conflict, Invalid, NotAllowed, NotFound
 
 PURPOSE = "second factor"
 RECOVERY_CODES = 10
+RECOVERY_LENGTH = 16
 ATTEMPTS = 5
-"""Wrong codes of one person in ``attempts.WINDOW``, wherever they come from: the password was right already."""
+"""Wrong codes for one person from one address in ``attempts.WINDOW``."""
+STRANGERS = Pace(at_once=20, every=timedelta(minutes=30))
+"""Wrong codes for one person from all devices that are not theirs: whoever guesses has the password already, and may
+have any number of addresses. At most 20 + 48 = 68 a day; of a million codes three count at any moment, so a day of
+guessing succeeds with a probability of at most 68 * 3 / 1,000,000, one in 4,900."""
+OWN_DEVICE = Pace(at_once=5, every=timedelta(minutes=15))
+"""Wrong codes from a device of theirs, counted for itself alone: what others do never locks it out."""
+_OTHER_WAYS = (
+    ". A browser in which you have signed in before, a passkey or a recovery code lets you in now. If you did not try, "
+    "somebody has your password: set another one"
+)
 MAX_FACTORS = 10
 MAX_RESPONSE = 20_000
 SITE = "SecGuard"
+
+log = structlog.get_logger(__name__)
 
 
 def needs_second_factor(user: User) -> bool:
@@ -83,14 +100,53 @@ def add_app(user_id: int, secret: str, code: str) -> list[str]:
     return codes
 
 
-def check_code(user: User, code: str) -> None:
+def check_code(user: User, code: str, *, address: str, device: str = "") -> None:
     """A code of the app, or a recovery code, which is used up by it.
 
-    Raises ``NotAllowed`` for any other, ``Unavailable`` after too many.
+    ``device`` is the name of a device of theirs (``devices.known``): its tries are counted for itself. All others are
+    counted by their address, and together at the pace of ``STRANGERS``; a recovery code is not to be guessed, and so
+    waits for no stranger. Raises ``NotAllowed`` for a wrong code, of which the person is told, and ``Unavailable``
+    after too many.
     """
-    key = attempts.key_of(f"second factor of {user.pk}", "")
     now = timezone.now()
-    attempts.take(key, ATTEMPTS, now, what="wrong codes")
+    tries = _Tries(user, code, address, device)
+    tries.take(now)
+    if not _is_right(user, code, now):
+        if not device:
+            log.warning("wrong code after a right password", user=user.pk)
+            tell_wrong_code(user, address, now)
+        raise NotAllowed("this code is wrong, or was used already", code="wrong-password")
+    tries.take_back()
+
+
+class _Tries:
+    """Whose count one try of a code goes to."""
+
+    def __init__(self, user: User, code: str, address: str, device: str) -> None:
+        self.is_own_device = bool(device)
+        self.is_recovery = len(_typed(code)) == RECOVERY_LENGTH
+        place = f"device {device}" if device else address
+        # Apart, so that whoever spends the tries of an address they share leaves a recovery code its own.
+        what = "recovery code" if self.is_recovery else "second factor"
+        self.here = attempts.key_of(f"{what} of {user.pk}", place)
+        self.all = attempts.key_of(f"second factor of {user.pk}", "strangers")
+
+    def take(self, now: datetime) -> None:
+        if self.is_own_device:
+            attempts.spend(self.here, OWN_DEVICE, now, what="wrong codes")
+            return
+        attempts.take(self.here, ATTEMPTS, now, what="wrong codes")
+        if not self.is_recovery:
+            attempts.spend(self.all, STRANGERS, now, what="wrong codes for this account", hint=_OTHER_WAYS)
+
+    def take_back(self) -> None:
+        """Of their own all; of what strangers spent only this one, or each sign-in would give them new guesses."""
+        attempts.forget(self.here)
+        if not self.is_own_device and not self.is_recovery:
+            attempts.unspend(self.all, STRANGERS)
+
+
+def _is_right(user: User, code: str, now: datetime) -> bool:
     with transaction.atomic():
         # Locked: the same code sent twice at once counts for one of them.
         app = SecondFactor.objects.select_for_update().filter(user=user, kind=FactorKind.TOTP).first()
@@ -101,12 +157,9 @@ def check_code(user: User, code: str) -> None:
             if step is not None:
                 app.last_step, app.last_used_at = step, now
                 app.save(update_fields=["last_step", "last_used_at"])
-                attempts.forget(key)
-                return
+                return True
         used, _ = RecoveryCode.objects.filter(user=user, digest=_digest(user, code)).delete()
-    if not used:
-        raise NotAllowed("this code is wrong, or was used already", code="wrong-password")
-    attempts.forget(key)
+    return bool(used)
 
 
 def new_recovery_codes(user_id: int) -> list[str]:
@@ -135,8 +188,11 @@ def _raw_code() -> str:
 
 
 def _digest(user: User, code: str) -> str:
-    typed = "".join(c for c in code.lower() if c.isalnum())[:100]
-    return hashlib.sha256(f"{user.pk}\n{typed}".encode()).hexdigest()
+    return hashlib.sha256(f"{user.pk}\n{_typed(code)}".encode()).hexdigest()
+
+
+def _typed(code: str) -> str:
+    return "".join(c for c in code.lower() if c.isalnum())[:100]
 
 
 # --- passkeys ---

@@ -16,6 +16,7 @@ from django.utils import timezone
 from secguard.accounts.authentication import client_address
 from secguard.accounts.models import SignedIn, User
 from secguard.accounts.roles import Permission
+from secguard.accounts.services import devices
 from secguard.accounts.services.attempts import origin
 from secguard.accounts.services.permission import require
 from secguard.audit import services as audit
@@ -49,6 +50,7 @@ def start_session(request: HttpRequest, user: User, *, way: str, has_second_fact
     request.session[SEEN] = now.timestamp()
     request.session[SECOND_FACTOR] = has_second_factor
     request.session.save()
+    devices.remember(request, user, has_second_factor=has_second_factor)
     SignedIn.objects.filter(ends_at__lt=now).delete()
     SignedIn.objects.update_or_create(
         session_key=request.session.session_key,

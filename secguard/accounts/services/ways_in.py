@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.contrib.auth import authenticate
 from django.contrib.auth.hashers import make_password
@@ -27,7 +27,10 @@ LINK_VALID = timedelta(hours=24)
 ATTEMPTS_AT_NAME = 10
 """Wrong passwords for one name from one address in ``attempts.WINDOW``: more than a forgetful person needs, and by far
 too few for a guess at a password of twelve characters. Bound to the address, so that nobody can lock somebody else
-out."""
+out; and from a device of theirs bound to that alone, whatever comes from the address that it shares with others."""
+ATTEMPTS_AT_NAME_TRIED, TRIED = 3, 100
+"""As few from one address, once so many were wrong for a name from everywhere else: many addresses guess slower, and
+nobody is shut out."""
 ATTEMPTS_FROM_ADDRESS = 100
 """Wrong passwords from one address for whatever names: an office behind one address may need some."""
 
@@ -139,22 +142,36 @@ def check_current(user: User, current: str) -> None:
     attempts.forget(key)
 
 
-def sign_in(request: HttpRequest | None, username: str, password: str, *, address: str) -> User:
+def sign_in(request: HttpRequest | None, username: str, password: str, *, address: str, device: str = "") -> User:
     """Who signs in with this name and password. The caller starts the session.
 
-    Raises ``NotAllowed``, in the same words and after the same work whether or not there is such a person, and
+    ``device`` is the name of a device of theirs (``devices.known_to``), whose tries are counted for itself. Raises
+    ``NotAllowed``, in the same words and after the same work whether or not there is such a person, and
     ``Unavailable`` after too many wrong ones (``ATTEMPTS_AT_NAME``, ``ATTEMPTS_FROM_ADDRESS``).
     """
-    at_name, from_address = attempts.key_of(username, address), attempts.key_of("", address)
+    now = timezone.now()
+    at_name = attempts.key_of(username, f"device {device}" if device else address)
     # Counted before the password is tried: a thousand guesses sent at once pass no bound that way.
-    for key, allowed in ((at_name, ATTEMPTS_AT_NAME), (from_address, ATTEMPTS_FROM_ADDRESS)):
-        attempts.take(key, allowed, timezone.now())
+    shared = [] if device else _take_from_all(username, address, at_name, now)
+    if device:
+        attempts.take(at_name, ATTEMPTS_AT_NAME, now)
     user = authenticate(request, username=username, password=password)
     if not isinstance(user, User) or user.is_service:
         raise NotAllowed("the name or the password is wrong", code="wrong-password")
     attempts.forget(at_name)
-    attempts.give_back(from_address)
+    for key in shared:
+        attempts.give_back(key)
     return user
+
+
+def _take_from_all(username: str, address: str, at_name: str, now: datetime) -> list[str]:
+    """Count one try from a device that is not known; returns the counts that many share."""
+    from_address, everywhere = attempts.key_of("", address), attempts.key_of(username, "everywhere")
+    attempts.take(at_name, ATTEMPTS_AT_NAME, now)
+    attempts.take(from_address, ATTEMPTS_FROM_ADDRESS, now)
+    if attempts.count(everywhere, now) > TRIED:
+        attempts.check(at_name, ATTEMPTS_AT_NAME_TRIED, now)
+    return [from_address, everywhere]
 
 
 def _record(action: Action, user: User, actor: User | None, **details: object) -> None:

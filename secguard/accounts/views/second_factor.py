@@ -8,9 +8,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
+from secguard.accounts.authentication import client_address
 from secguard.accounts.forms import CodeForm
 from secguard.accounts.models import FactorKind, User
-from secguard.accounts.services import second_factors, sessions
+from secguard.accounts.services import devices, second_factors, sessions
 from secguard.accounts.views.sign_in import passed_second, pending, where_next
 from secguard.errors import NotAllowed, Unavailable
 
@@ -50,7 +51,8 @@ def _show(request: HttpRequest, user: User, code: str) -> None:
     if answer := request.POST.get("credential", ""):
         second_factors.check_passkey(answer, request.session.pop(STATE, {}), user)
     else:
-        second_factors.check_code(user, code)
+        device = devices.known(request, user, by_both_steps=True)
+        second_factors.check_code(user, code, address=client_address(request), device=device)
 
 
 @never_cache

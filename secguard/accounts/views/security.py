@@ -24,7 +24,7 @@ from secguard.accounts import services, totp
 from secguard.accounts.authentication import person_of
 from secguard.accounts.forms import AppForm, ConfirmedForm, PasskeyForm
 from secguard.accounts.models import FactorKind, SignedIn, User
-from secguard.accounts.services import second_factors, sessions
+from secguard.accounts.services import devices, second_factors, sessions
 from secguard.accounts.services.ways_in import check_current
 from secguard.errors import Conflict, NotFound
 
@@ -94,6 +94,7 @@ def _added(request: HttpRequest, kept: str, codes: list[str]) -> HttpResponse:
     request.session.pop(kept, None)
     # Whoever has just shown it has shown it for this session.
     request.session[sessions.SECOND_FACTOR] = True
+    devices.remember(request, person_of(request), has_second_factor=True)
     if not codes:
         messages.success(request, "Added. You are asked for it when you sign in.")
         return redirect("accounts:security")

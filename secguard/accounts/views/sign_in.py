@@ -22,7 +22,7 @@ from secguard.accounts import credentials, services
 from secguard.accounts.authentication import client_address, person_of
 from secguard.accounts.forms import PasswordForm, SignInForm
 from secguard.accounts.models import User
-from secguard.accounts.services import second_factors, sessions
+from secguard.accounts.services import devices, second_factors, sessions
 from secguard.errors import NotAllowed, NotFound, Unavailable
 
 PENDING = "first-step-done"
@@ -101,7 +101,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     headers: dict[str, str] = {}
     if form.is_valid():
         try:
-            user = services.sign_in(request, **form.cleaned_data, address=client_address(request))
+            device = devices.known_to(request, form.cleaned_data["username"])
+            user = services.sign_in(request, **form.cleaned_data, address=client_address(request), device=device)
             return passed_first(request, user, way="password", to=where_next(request))
         except NotAllowed as error:
             form.add_error(None, error.detail)
@@ -151,6 +152,9 @@ def password(request: HttpRequest) -> HttpResponse:
             before = request.session.session_key
             update_session_auth_hash(request, changed)
             sessions.moved_session(before, request.session.session_key)
+            # Every other browser is a stranger from now on; this one is theirs.
+            has_second_factor = bool(request.session.get(sessions.SECOND_FACTOR))
+            devices.remember(request, changed, has_second_factor=has_second_factor)
             services.end_sessions(user.pk, actor=user, but=request.session.session_key)
             messages.success(request, "Your password is set. Every other session of yours has ended.")
             return redirect(settings.LOGIN_REDIRECT_URL if by_link else "accounts:profile")

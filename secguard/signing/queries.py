@@ -9,13 +9,14 @@ from typing import Any
 
 from django.db.models import F, Max, Q
 
+from secguard import patterns
 from secguard.accounts.models import User
 from secguard.accounts.roles import Permission
 from secguard.errors import NotFound
 from secguard.images.models import Image, Repository
 from secguard.jobs import lifecycle
 from secguard.jobs.models import Job
-from secguard.signing import ecdsa, patterns
+from secguard.signing import ecdsa
 from secguard.signing.keylife import KeyStatus
 from secguard.signing.models import Signature, SigningKey, TrustedKey
 from secguard.signing.verification import Party

@@ -9,9 +9,10 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secguard import patterns
 from secguard.audit.models import AuditEntry
 from secguard.errors import Conflict, Invalid, NotAllowed, NotFound
-from secguard.signing import ecdsa, patterns, services
+from secguard.signing import ecdsa, services
 from secguard.signing.models import TrustedKey
 from secguard.signing.queries import parties
 from secguard.signing.services import Trust

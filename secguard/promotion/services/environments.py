@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 
+from secguard import patterns
 from secguard.accounts.models import User
 from secguard.accounts.roles import APPROVERS, Permission, Role
 from secguard.accounts.services import require
@@ -19,7 +20,6 @@ from secguard.errors import Conflict, Invalid, NotFound
 from secguard.images.models import Registry
 from secguard.promotion.models import GATES, Environment, Promotion
 from secguard.promotion.route import check_prefix
-from secguard.signing import patterns
 from secguard.signing.keylife import KeyStatus
 from secguard.signing.models import SigningKey
 

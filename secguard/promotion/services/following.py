@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from django.utils import timezone
 
+from secguard import patterns
 from secguard.approvals import services as approvals
 from secguard.errors import SecGuardError
 from secguard.images.models import Image, IndexImage, Repository, Tag
@@ -24,7 +25,6 @@ from secguard.promotion.models import Environment, Promotion
 from secguard.promotion.services.asking import Ask, ask
 from secguard.promotion.services.telling import tell_ended
 from secguard.promotion.services.undoing import undo_later
-from secguard.signing import patterns
 from secguard.signing.models import Recall
 
 OFFER = "promotion.offer"

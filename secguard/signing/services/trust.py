@@ -8,13 +8,14 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from secguard import patterns
 from secguard.accounts.models import User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.audit.actions import Action
 from secguard.audit.services import record
 from secguard.errors import Conflict, Invalid, NotFound
-from secguard.signing import ecdsa, patterns
+from secguard.signing import ecdsa
 from secguard.signing.keylife import TrustStatus
 from secguard.signing.models import SigningKey, TrustedKey
 

@@ -1,4 +1,4 @@
-"""Which repositories a trusted key is for: ``registry.example/shop/*``.
+"""Patterns of repositories: which a trusted key, an environment or a token is for: ``registry.example/shop/*``.
 
 ``*`` stands for any characters within one part of the path, ``**`` for any number of parts.
 """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from importlib import metadata
 
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 
+from secguard import bulk
 from secguard.accounts.models import User
 from secguard.errors import NotFound
 from secguard.images.base import base_of
@@ -162,6 +164,16 @@ def layer_names(image: Image) -> set[str]:
     """Digests and diff ids of the image's layers."""
     rows = ImageLayer.objects.filter(image=image).values_list("layer__digest", "layer__diff_id")
     return {name for row in rows for name in row if name}
+
+
+def newest_images(application_ids: Sequence[int]) -> dict[int, set[int]]:
+    """{application: the newest image of each of its repositories}; none for one that has no image. One query."""
+    rows = Repository.objects.filter(application__in=bulk.among(application_ids), newest_image__isnull=False)
+    found: dict[int, set[int]] = defaultdict(set)
+    for application, image in rows.order_by().values_list("application_id", "newest_image_id"):
+        if application is not None and image is not None:  # the filter says so
+            found[application].add(image)
+    return dict(found)
 
 
 def newest_of_kind(base: Image, user: User) -> Image | None:

@@ -1,0 +1,20 @@
+"""Reads around what runs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from secguard import bulk
+from secguard.workloads.models import Workload
+
+
+def images_running(application_ids: Sequence[int]) -> dict[int, set[int]]:
+    """{application: the images that its workloads run now}; none for one of which nothing runs. One query."""
+    links: Any = Workload.images.through.objects
+    rows = links.filter(workload__application__in=bulk.among(application_ids), workload__gone_at=None).order_by()
+    found: dict[int, set[int]] = defaultdict(set)
+    for application, image in rows.values_list("workload__application_id", "image_id").distinct():
+        found[application].add(image)
+    return dict(found)

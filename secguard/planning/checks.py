@@ -1,0 +1,35 @@
+"""Measured checks: what SecGuard itself can tell of a requirement, for many applications at once. Pure.
+
+An app that owns the data registers its checks in ``planning.services.CHECKS`` when it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+Measured = Literal["kept", "missing", "unmeasured"]
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What was measured for one application."""
+
+    state: Measured
+    says: str
+    """In words, with counts."""
+    links: tuple[tuple[str, str], ...] = ()
+    """(label, path) of the pages that show the rows."""
+    changes_at: datetime | None = None
+    """The first instant at which the state may change by the clock alone."""
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """One thing that can be measured; a requirement names it."""
+
+    name: str
+    about: str
+    ask: Callable[[Sequence[int], datetime], Mapping[int, Outcome]]
+    """Application ids and an instant to an outcome for each: one or a few statements for all of them."""

@@ -30,6 +30,7 @@ from yaml.nodes import MappingNode
 
 from secguard.errors import Invalid
 from secguard.policies.checking import MAX_LOOPS, check
+from secguard.policies.costs import MAX_STEPS_OF_ALL, TooMuch, steps_of
 from secguard.policies.expressions import ExpressionError, canonical, parse
 from secguard.policies.facts import Gate
 from secguard.policies.reachability import why_never
@@ -125,6 +126,8 @@ def _policy(source: Source, node: MappingNode, max_loops: int) -> Policy:
     top.close()
     rules = [_rule(section, max_loops) for section in sections]
     _check_repetition(sections, rules)
+    if max_loops == MAX_LOOPS and not source.problems:
+        _check_costs(sections, rules)
     return Policy(name=name, description=description, rules=tuple(rules))
 
 
@@ -192,6 +195,24 @@ def _check_compiles(section: Section, rule: Rule) -> None:
     except (ValueError, RuntimeError) as e:
         reason = re.sub(r"\s+", " ", str(e))[:300]
         section.fault("when", f"rule {rule.id}: the engine refuses the condition: {reason}")
+
+
+def _check_costs(sections: list[Section], rules: list[Rule]) -> None:
+    """No condition, and not all of them together, may hold up a gate."""
+    together = 0
+    for section, rule in zip(sections, rules, strict=True):
+        try:
+            together += steps_of(parse(rule.when))
+        except TooMuch as e:
+            section.fault("when", f"rule {rule.id}: {e.message}", e.at)
+            continue
+        if together > MAX_STEPS_OF_ALL:
+            section.fault(
+                "when",
+                f"rule {rule.id}: with it the conditions can take {together:,} steps, which holds up a gate; at most "
+                f"{MAX_STEPS_OF_ALL:,} are taken",
+            )
+            return
 
 
 def _check_message(section: Section, rule: Rule) -> None:

@@ -19,7 +19,7 @@ class DecisionsConfig(AppConfig):
     def ready(self) -> None:
         from secguard.accounts.services import APPLICATION_FOLLOWERS  # noqa: PLC0415 - models are loaded only now
         from secguard.advisories.services import DECIDED_BY_OTHERS  # noqa: PLC0415
-        from secguard.decisions import services, tasks  # noqa: PLC0415
+        from secguard.decisions import planning, services, tasks  # noqa: PLC0415
         from secguard.decisions.queries.deadlines import deadlines_of  # noqa: PLC0415
         from secguard.decisions.services.controls_telling import KINDS as CONTROL_KINDS  # noqa: PLC0415
         from secguard.decisions.services.controls_workloads import WORKLOADS  # noqa: PLC0415
@@ -28,6 +28,7 @@ class DecisionsConfig(AppConfig):
         from secguard.images import services as images  # noqa: PLC0415
         from secguard.jobs import registry  # noqa: PLC0415
         from secguard.notifications import kinds  # noqa: PLC0415
+        from secguard.planning import checks  # noqa: PLC0415
         from secguard.web.navigation import register_badge  # noqa: PLC0415
 
         findings.TIME_TO_FIX.append(services.time_to_fix)
@@ -39,6 +40,7 @@ class DecisionsConfig(AppConfig):
         images.REPOSITORY_FOLLOWERS.append(services.follow_repository)
         DECIDED_BY_OTHERS.append(services.decided_by_others)
         services.OBSERVERS.append(WORKLOADS)
+        checks.register(*planning.CHECKS)
         registry.register("decisions.end", tasks.end_due)
         registry.register("decisions.escalate", tasks.escalate)
         registry.register("decisions.review", tasks.review)

@@ -1,13 +1,13 @@
 """Measured checks: what SecGuard itself can tell of a requirement, for many applications at once. Pure.
 
-An app that owns the data registers its checks in ``planning.services.CHECKS`` when it starts.
+An app that owns the data registers its checks when it starts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -33,3 +33,15 @@ class Check(Struct, frozen=True, kw_only=True):
     about: str
     ask: Callable[[Sequence[int], datetime], Mapping[int, Outcome]]
     """Application ids and an instant to an outcome for each: one or a few statements for all of them."""
+
+
+CHECKS: Final[dict[str, Check]] = {}
+"""Every check there is, by its name. Apps add theirs when they start (``register``)."""
+
+
+def register(*found: Check) -> None:
+    """Add an app's checks; a name belongs to one of them."""
+    for check in found:
+        if CHECKS.get(check.name, check) is not check:
+            raise ValueError(f"Two measured checks are called {check.name!r}.")
+        CHECKS[check.name] = check

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from secguard.planning.checks import Check, Outcome
+from secguard.planning.checks import Check, Measured, Outcome, register
 
 PARTS: Final = ("lacking", "untold", "total")
 """What of ``Rows`` a list can be asked for, by the words of its filter."""
@@ -31,27 +31,33 @@ Measure = Callable[[Sequence[int], datetime], Mapping[int, Rows]]
 """Application ids and an instant to the rows of each; an application that is not among them has none."""
 
 
+class Shown(Struct, frozen=True, kw_only=True):
+    """The rows that several checks count, and the list that shows them."""
+
+    noun: str
+    plural: str
+    page: str
+    """The list's path: it has the filters of ``PARTS``, each with ``<application>:<check>``."""
+    slugs: Callable[[Sequence[int]], Mapping[int, str]]
+    """Application ids to what their pages' addresses call them."""
+    nothing: str
+    """The whole sentence where there are none."""
+
+
 class Counting(Struct, frozen=True, kw_only=True):
     """A check by its rows. The words go behind a number of rows and a colon: ``2 of 3 images: not scanned``."""
 
     name: str
     about: str
+    of: Shown
     measure: Measure
-    slugs: Callable[[Sequence[int]], Mapping[int, str]]
-    """Application ids to what their pages' addresses call them."""
-    page: str
-    """The list that shows the rows: it has the filters of ``PARTS``, each with ``<application>:<check>``."""
-    noun: str
-    plural: str
     kept: str
     lacking: str
     untold: str = "not known"
-    nothing: str
-    """The whole sentence where there is nothing to measure."""
 
     def ask(self, application_ids: Sequence[int], now: datetime) -> dict[int, Outcome]:
         """What is measured of each application: the same number of statements for any number of them."""
-        found, slugs = self.measure(application_ids, now), self.slugs(application_ids)
+        found, slugs = self.measure(application_ids, now), self.of.slugs(application_ids)
         return {pk: self._outcome(found.get(pk, Rows()), slugs.get(pk, "")) for pk in application_ids}
 
     @property
@@ -60,12 +66,12 @@ class Counting(Struct, frozen=True, kw_only=True):
 
     def _outcome(self, rows: Rows, slug: str) -> Outcome:
         links = tuple(
-            (self._label(part, len(getattr(rows, part))), f"{self.page}?{part}={slug}:{self.name}")
+            (self._label(part, len(getattr(rows, part))), f"{self.of.page}?{part}={slug}:{self.name}")
             for part in self._shown(rows)
         )
         if not rows.total:
-            return Outcome(state="unmeasured", says=self.nothing, links=(), changes_at=rows.changes_at)
-        state = "missing" if rows.lacking else "unmeasured" if rows.untold else "kept"
+            return Outcome(state="unmeasured", says=self.of.nothing, links=(), changes_at=rows.changes_at)
+        state: Measured = "missing" if rows.lacking else "unmeasured" if rows.untold else "kept"
         return Outcome(state=state, says=self._says(rows), links=links, changes_at=rows.changes_at)
 
     @staticmethod
@@ -86,17 +92,17 @@ class Counting(Struct, frozen=True, kw_only=True):
         return f"{self._count(number)} {words}".strip()
 
     def _count(self, number: int) -> str:
-        return f"{number:,} {self.noun if number == 1 else self.plural}"
+        return f"{number:,} {self.of.noun if number == 1 else self.of.plural}"
 
 
 COUNTED: Final[dict[str, Counting]] = {}
 """Every check that counts rows, by its name: what the lists' filters ask."""
 
 
-def take(checks: dict[str, Check], *found: Counting) -> None:
-    """Add what an app counts to ``checks``, and to what lists can show."""
-    for counting in found:
-        checks[counting.name], COUNTED[counting.name] = counting.check, counting
+def register_counting(*found: Counting) -> None:
+    """Add what an app counts to the checks, and to what lists can show."""
+    register(*(counting.check for counting in found))
+    COUNTED.update({counting.name: counting for counting in found})
 
 
 def soonest(*instants: datetime | None) -> datetime | None:

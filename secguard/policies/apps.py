@@ -13,7 +13,8 @@ class PoliciesConfig(AppConfig):
         from secguard.findings import services as findings  # noqa: PLC0415
         from secguard.images import services as images  # noqa: PLC0415
         from secguard.jobs.registry import every, register  # noqa: PLC0415
-        from secguard.policies import services  # noqa: PLC0415
+        from secguard.planning import checks  # noqa: PLC0415
+        from secguard.policies import planning, services  # noqa: PLC0415
         from secguard.scans import services as scans  # noqa: PLC0415
         from secguard.scans import verdicts  # noqa: PLC0415
         from secguard.signing import services as signing  # noqa: PLC0415
@@ -28,6 +29,7 @@ class PoliciesConfig(AppConfig):
         signing.STATEMENTS.append(services.statements_for)
         signing.RECALLED.append(services.follow_recall)
         accounts.APPLICATION_FOLLOWERS.append(services.follow_application)
+        checks.register(*planning.CHECKS)
         register(services.JUDGE_REST, services.judge_rest)
         register(services.SETTLE, services.settle)
         register(services.JUDGE_STALE, services.judge_stale)

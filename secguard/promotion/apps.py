@@ -8,8 +8,9 @@ class PromotionConfig(AppConfig):
     def ready(self) -> None:
         from secguard.jobs.registry import register  # noqa: PLC0415
         from secguard.notifications import kinds  # noqa: PLC0415
+        from secguard.planning import checks  # noqa: PLC0415
         from secguard.policies import services as policies  # noqa: PLC0415
-        from secguard.promotion import queries, services  # noqa: PLC0415 - models are loaded only now
+        from secguard.promotion import planning, queries, services  # noqa: PLC0415 - models are loaded only now
         from secguard.promotion.views.promotions import waiting  # noqa: PLC0415
         from secguard.signing import services as signing  # noqa: PLC0415
         from secguard.web.navigation import register_badge  # noqa: PLC0415
@@ -18,6 +19,7 @@ class PromotionConfig(AppConfig):
         register(services.UNDO, services.undo)
         register(services.OFFER, services.offer)
         signing.RECALLED.append(services.follow_recall)
+        checks.register(*planning.CHECKS)
         signing.ENVIRONMENTS.append(queries.promotable)
         policies.JUDGED.append(services.follow_verdicts)
         for kind in services.KINDS:

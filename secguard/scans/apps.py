@@ -11,7 +11,8 @@ class ScansConfig(AppConfig):
         from secguard.advisories.services import ADVISORIES_CHANGED, ON_MERGE  # noqa: PLC0415 - models are loaded now
         from secguard.jobs.registry import every, register  # noqa: PLC0415
         from secguard.notifications import kinds  # noqa: PLC0415
-        from secguard.scans import services  # noqa: PLC0415
+        from secguard.planning.counting import register_counting  # noqa: PLC0415
+        from secguard.scans import planning, services  # noqa: PLC0415
         from secguard.scans.services import asking, looking, matching, rematching, telling, tidying, watching  # noqa: PLC0415
 
         ADVISORIES_CHANGED.append(rematching.follow_advisories)
@@ -28,5 +29,6 @@ class ScansConfig(AppConfig):
         every(timedelta(minutes=10), rematching.CATCH_UP)
         every(watching.EVERY, watching.DUE)
         every(timedelta(days=1), tidying.TIDY)
+        register_counting(*planning.COUNTINGS)
         for kind in telling.KINDS:
             kinds.register(kind)

@@ -7,7 +7,9 @@ class SigningConfig(AppConfig):
 
     def ready(self) -> None:
         from secguard.jobs import registry  # noqa: PLC0415
-        from secguard.signing import services  # noqa: PLC0415 - models are loaded only now
+        from secguard.planning.counting import register_counting  # noqa: PLC0415
+        from secguard.signing import planning, services  # noqa: PLC0415 - models are loaded only now
 
+        register_counting(*planning.COUNTINGS)
         registry.register(services.WORK, services.work)
         registry.register(services.TAKE_AWAY, services.take_away)

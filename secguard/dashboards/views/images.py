@@ -18,6 +18,7 @@ from secguard.accounts.authentication import person_of
 from secguard.accounts.models import User
 from secguard.accounts.roles import Permission
 from secguard.dashboards import queries
+from secguard.dashboards.measured import MeasuredFilter
 from secguard.decisions.queries import applicable_for_image
 from secguard.findings.identity import FindingKind
 from secguard.findings.models import CLOSED, OPEN, Finding
@@ -44,7 +45,7 @@ MAX_RISKS = 200
 VERDICTS = [("pass", "Pass"), ("warn", "Warn"), ("block", "Block"), ("unknown", "Not judged")]
 
 
-class ImageFilter(django_filters.FilterSet):
+class ImageFilter(MeasuredFilter):
     severity = django_filters.ChoiceFilter(label="Worst severity", choices=WORST_FIRST, field_name="worst_severity")
     verdict = django_filters.ChoiceFilter(label="May be promoted", choices=VERDICTS, method="by_verdict")
     current = django_filters.ChoiceFilter(

@@ -18,6 +18,7 @@ from secguard.accounts.models import User
 from secguard.accounts.roles import Permission
 from secguard.dashboards import queries
 from secguard.dashboards.forms import WatchForm
+from secguard.dashboards.measured import MeasuredFilter
 from secguard.dashboards.views.images import VERDICTS
 from secguard.images.models import Repository, Tag
 from secguard.scans.models import Watch
@@ -46,7 +47,7 @@ def watch_of(repository: Repository) -> Watch | None:
     return found
 
 
-class RepositoryFilter(django_filters.FilterSet):
+class RepositoryFilter(MeasuredFilter):
     verdict = django_filters.ChoiceFilter(label="May be promoted", choices=VERDICTS, method="by_verdict")
     watched = YesNoFilter(label="Watched", method="by_watch")
     application = ChipFilter(label="Application", field_name="application__slug")

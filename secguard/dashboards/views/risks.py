@@ -129,6 +129,7 @@ class WorkFilter(django_filters.FilterSet):
     application = ChipFilter(label="Application", method="of_application")
     repository = ChipFilter(label="Repository", field_name="repository__name")
     team = ChipFilter(label="Team", field_name="application__team__slug")
+    decided = ChipFilter(label="Decided", method="by_decision")
 
     class Meta:
         model = Exposure
@@ -137,6 +138,11 @@ class WorkFilter(django_filters.FilterSet):
     def by_deadline(self, rows: QuerySet[Exposure], name: str, value: str) -> QuerySet[Exposure]:
         now = timezone.now()
         return rows.filter(queries.by_deadline(now, now + SOON)[value])
+
+    def by_decision(self, rows: QuerySet[Exposure], name: str, value: str) -> QuerySet[Exposure]:
+        """``true``: what a decision in force covers; ``false``: the rest."""
+        covered = queries.by_deadline(timezone.now(), timezone.now())["covered"]
+        return rows.filter(covered) if value == "true" else rows.exclude(covered)
 
     def of_application(self, rows: QuerySet[Exposure], name: str, value: str) -> QuerySet[Exposure]:
         return rows.filter(application__in=Application.objects.visible_to(person_of(self.request)).filter(slug=value))

@@ -23,6 +23,7 @@ from secguard.admission.models import ClusterGate
 from secguard.admission.queries import Stored, stored_verdicts
 from secguard.admission.views.decisions import TONES, WORDS
 from secguard.dashboards import queries
+from secguard.dashboards.measured import MeasuredFilter
 from secguard.errors import NotFound
 from secguard.images.models import Image
 from secguard.policies.facts import Gate
@@ -45,7 +46,7 @@ MODES = {
 }
 
 
-class WorkloadFilter(django_filters.FilterSet):
+class WorkloadFilter(MeasuredFilter):
     cluster_kind = django_filters.ChoiceFilter(
         label="Cluster kind",
         choices=[(kind, word.capitalize()) for kind, word in CLUSTER_KINDS],

@@ -41,6 +41,8 @@ def loads(raw: bytes, *, what: str, max_bytes: int) -> Any:
     except UnicodeDecodeError as error:
         raise refused(what, f"it is not UTF-8 (byte {error.start})") from None
     except ValueError as error:
+        if not isinstance(error, json.JSONDecodeError) and "integer string conversion" in str(error):
+            raise refused(what, "a number in it has more digits than are read") from None
         raise refused(what, f"it is not JSON: {str(error)[:200]}") from None
     # Only an escape (RFC 8259, section 7) brings what is no character of UTF-8, or NUL, into a text.
     if b"\\" in raw and b"\\u" in raw:

@@ -11,13 +11,14 @@ from django.db.models import Q, QuerySet
 from secguard.accounts.models import User
 from secguard.accounts.roles import Permission
 from secguard.advisories.models import Alias, Vulnerability
+from secguard.decisions.lifecycle import DecisionKind, DecisionStatus
 from secguard.decisions.models import Decision, VexAuthor, VexDocument, counts_at
 from secguard.decisions.scope import ScopeKind
 from secguard.decisions.vexin import Document, authors
 from secguard.decisions.vexin.matching import Ask, Stand
 from secguard.errors import TooLarge
 from secguard.findings.models import OPEN, Finding
-from secguard.images.models import Image, ImageRepository
+from secguard.images.models import Image, ImageRepository, Repository
 
 MAX_STANDS = 20_000
 _COLUMNS = (
@@ -127,6 +128,33 @@ def same_asked(asks: Iterable[Ask], sha256: str, now: datetime) -> dict[tuple[in
             key = (decision.risk_id, decision.scope_kind, scope_id or 0)
             if wanted.get(key) == decision.kind:
                 found[key] = decision
+    return found
+
+
+def said_otherwise(stands: Collection[Stand], user: User, now: datetime) -> dict[Stand, int]:
+    """Of findings that a document calls affected: the decision, in force or asked for, that has them not affected."""
+    places = {place for stand in stands for place, _ in stand.repositories}
+    owners: dict[int, int | None] = {}
+    for step in _steps(sorted(places)):
+        owners.update(Repository.objects.filter(pk__in=step).values_list("pk", "application_id"))
+    asked = Q(status=DecisionStatus.REQUESTED, expires_at__gt=now)
+    by_risk: dict[int, list[Decision]] = defaultdict(list)
+    for step in _steps(sorted({stand.risk for stand in stands})):
+        rows = Decision.objects.visible_to(user).filter(asked | counts_at(now), kind=DecisionKind.NOT_AFFECTED)
+        for decision in rows.filter(risk_id__in=step).order_by("id"):
+            by_risk[decision.risk_id].append(decision)
+    found: dict[Stand, int] = {}
+    for stand in stands:
+        inside: dict[ScopeKind, set[int | None]] = {
+            ScopeKind.IMAGE: {stand.image},
+            ScopeKind.REPOSITORY: {place for place, _ in stand.repositories},
+            ScopeKind.APPLICATION: {owners.get(place) for place, _ in stand.repositories},
+            ScopeKind.ORGANISATION: {None},
+        }
+        for decision in by_risk.get(stand.risk, ()):
+            of = decision.image_id or decision.repository_id or decision.application_id
+            if of in inside[ScopeKind(decision.scope_kind)]:
+                found.setdefault(stand, decision.pk)
     return found
 
 

@@ -7,7 +7,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import IntegrityError, transaction
@@ -27,12 +27,14 @@ from secguard.decisions.scope import ScopeKind
 from secguard.decisions.services import requesting
 from secguard.decisions.services.vexsigning import Opened, signatures
 from secguard.decisions.vexin import IGNORE_FORMATS, Document, Statement, authors, read
-from secguard.decisions.vexin.matching import Ask, Told, match
+from secguard.decisions.vexin.matching import Ask, Stand, Told, disputes, match
 from secguard.errors import Conflict, Invalid, NotAllowed, NotFound, SecGuardError, TooLarge
 from secguard.images.models import Image
 
 MAX_TOLD: Final = 50
 """Reasons that are kept of a document's statements that asked for nothing."""
+AHEAD: Final = timedelta(hours=1)
+"""How far another's clock may run ahead of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def take_in(
     Raises what ``vexin.read`` raises; ``NotAllowed`` without vex:import, for an author who is not trusted (code
     "vex-author"), or where the author's key did not sign it (code "vex-signature"); ``Conflict`` where a later edition
     was posted (code "vex-older"); ``TooLarge`` for more than ``MAX_BULK`` decisions at once; ``Invalid`` for an end
-    that has passed.
+    that has passed, and for a document of a later day than today (code "vex-future").
     """
     at = now or timezone.now()
     require(actor, Permission.VEX_IMPORT, anywhere=True)
@@ -90,6 +92,7 @@ def take_in(
         raise Invalid("The end has passed; enter a later one, or none.", where="expires_at")
     opened = signatures().opened(raw, signature)
     document = read(opened.payload)
+    _made_by_now(document, at)
     applications, signed_by = _trusted_in(document, opened)
     if (later := queries.newer_than(document, actor)) is not None:
         raise Conflict(
@@ -103,6 +106,7 @@ def take_in(
         asks, told = match(document.statements, stands, image=image.pk if image else None)
         asks, ended = _still_valid(asks, document.statements, at)
         asks, outside = _inside(asks, within)
+        against = _against(document, stands, image, actor, at)
         if len(asks) > requesting.MAX_BULK:
             raise TooLarge(
                 f"The document asks for {len(asks):,} decisions; at most {requesting.MAX_BULK} are taken at once. Post "
@@ -111,7 +115,7 @@ def take_in(
             )
         stored = _store(raw, document, actor, at, signed_by)
         proposed = _propose(asks, document, stored, actor, expires_at, at)
-        told = sorted([*told, *ended, *outside], key=lambda t: t.statement)
+        told = sorted([*told, *ended, *outside, *(one for one, _ in against)], key=lambda t: t.statement)
         _note(stored, document, proposed, told)
         record(
             Action.VEX_IMPORT,
@@ -125,6 +129,7 @@ def take_in(
                 "signed_by": signed_by,
                 "image": image.digest if image else "",
                 "requested": [p.decision.pk for p in proposed if p.decision and p.outcome == "requested"],
+                "against": sorted({decision for _, decision in against})[:MAX_TOLD],
             },
         )
     return Taken(stored, document, proposed, told)
@@ -136,6 +141,38 @@ def preview(raw: bytes, *, actor: User, **asked: Any) -> Taken:
         taken = take_in(raw, actor=actor, **asked)
         transaction.set_rollback(True)
     return taken
+
+
+def _made_by_now(document: Document, now: datetime) -> None:
+    """No edition may shut out, by its date alone, all that come after it."""
+    late = max((at for at in (document.at, *(one.at for one in document.statements)) if at is not None), default=now)
+    if late > now + AHEAD:
+        raise Invalid(
+            f"The VEX document says that it is of {late:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M}. Ask its "
+            "author for one with the right date.",
+            code="vex-future",
+            where="timestamp",
+        )
+
+
+def _against(
+    document: Document, stands: Sequence[Stand], image: Image | None, actor: User, now: datetime
+) -> list[tuple[Told, int]]:
+    """What the document calls affected, or looks into, and a decision says is not: told, for people to look at."""
+    pairs = list(disputes(document.statements, stands, image=image.pk if image else None))
+    decided = queries.said_otherwise({stand for _, stand in pairs}, actor, now)
+    found = {(number, decided[stand]) for number, stand in pairs if stand in decided}
+    return [
+        (
+            Told(
+                statement=number,
+                why=f"{document.statements[number].status.value}, and decision {decision} says not affected: look at "
+                "it again, and revoke or reject it where the document is right",
+            ),
+            decision,
+        )
+        for number, decision in sorted(found)
+    ]
 
 
 def _trusted_in(document: Document, opened: Opened) -> tuple[frozenset[int] | None, str]:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import codecs
+
 from secguard.decisions.vexin import csaf, cyclonedx, ignores, openvex
 from secguard.decisions.vexin.document import MAX_BYTES, READ, Document, Product, Statement, Status, unfit
 from secguard.errors import TooLarge
@@ -15,6 +17,16 @@ __all__ = ["IGNORE_FORMATS", "MAX_BYTES", "Document", "Product", "Statement", "S
 IGNORE_FORMATS = frozenset({"trivy-ignore", "grype-ignore"})
 """Formats without an author: whoever brings such a file speaks for themselves."""
 _WHAT = "The VEX document"
+_FOREIGN = {
+    b"\x1f\x8b": "compressed (gzip)",
+    b"(\xb5/\xfd": "compressed (zstd)",
+    b"BZh": "compressed (bzip2)",
+    b"\xfd7zXZ": "compressed (xz)",
+    b"PK\x03\x04": "a ZIP archive",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+"""By how they begin. Nothing is unpacked here: a small file may hold what no memory does."""
 
 
 def read(raw: bytes) -> Document:
@@ -25,9 +37,13 @@ def read(raw: bytes) -> Document:
     """
     if len(raw) > MAX_BYTES:
         raise TooLarge(f"{_WHAT} has {len(raw):,} bytes; at most {MAX_BYTES:,} are read.", code="document-too-large")
+    # A mark of the byte order is no part of the document (RFC 8259, section 8.1: a reader may pass over it).
+    raw = raw.removeprefix(codecs.BOM_UTF8)
     head = raw.lstrip()[:1]
     if head in (b"{", b"["):
         return _read_json(raw)
+    if foreign := next((kind for start, kind in _FOREIGN.items() if raw.startswith(start)), ""):
+        raise unfit(_WHAT, f"it is {foreign}; post the document itself, as UTF-8 text", "vex-unknown-format")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -90,6 +90,9 @@ class _Components:
         while rest:
             component, image = rest.pop()
             if ref := component.text("bom-ref", most=MAX_NAME):
+                before = self.by_ref.get(ref)
+                if before is not None and _product(before) != _product(component):
+                    raise component.wrong("bom-ref", f"is {ref[:80]!r}, which another component has already")
                 self.by_ref[ref] = component
                 if image is not None:
                     self.images[ref] = image

@@ -23,6 +23,7 @@ MAX_TEXT: Final = 4_000
 MAX_NAME: Final = 2_000
 MAX_PARTS: Final = 2_000
 """Subcomponents of one product."""
+MAX_PARTS_IN_ALL: Final = 500_000
 READ: Final = (
     "Read are OpenVEX, CSAF 2.0 (csaf_vex), CycloneDX 1.4 to 1.6, .trivyignore, .trivyignore.yaml and .grype.yaml"
 )
@@ -103,13 +104,20 @@ def settled(statements: Iterable[Statement], what: str) -> tuple[Statement, ...]
     """The statements that stand, in order: of several about the same vulnerability and product the latest.
 
     Raises ``Invalid`` (code "vex-contradiction") where two with different statuses have the same time, or none, and
-    ``TooLarge`` for more than ``MAX_STATEMENTS``.
+    ``TooLarge`` for more than ``MAX_STATEMENTS``, or ``MAX_PARTS_IN_ALL`` subcomponents.
     """
     standing: dict[tuple[str, Product | None], Statement] = {}
+    parts = 0
     for count, one in enumerate(statements, 1):
+        parts += len(one.product.subcomponents) if one.product else 0
         if count > MAX_STATEMENTS:
             raise TooLarge(
                 f"{what} makes more than {MAX_STATEMENTS:,} statements (each product counts); split it.",
+                code="document-too-large",
+            )
+        if parts > MAX_PARTS_IN_ALL:
+            raise TooLarge(
+                f"{what} names more than {MAX_PARTS_IN_ALL:,} subcomponents in all; split it.",
                 code="document-too-large",
             )
         key = (one.vulnerability.upper(), one.product)

@@ -131,6 +131,16 @@ def match(
     return _once(asks), sorted(set(told), key=lambda t: (t.statement, t.why))
 
 
+def disputes(
+    statements: Sequence[Statement], stands: Sequence[Stand], *, image: int | None
+) -> Iterator[tuple[int, Stand]]:
+    """(statement, finding) for each finding of which the document says that it is affected or looked into."""
+    index = _Index(stands)
+    for number, one in enumerate(statements):
+        if one.status in _DISPUTES and not (one.product is None and image is None):
+            yield from ((number, hit.stand) for hit in index.hits(one, image))
+
+
 def _once(asks: Iterable[Ask]) -> list[Ask]:
     """One for each risk and scope: the stronger claim, not_affected, before accept. In the document's order."""
     chosen: dict[tuple[int, ScopeKind, int], Ask] = {}
@@ -181,7 +191,8 @@ class _Index:
 
     def hits(self, one: Statement, image: int | None) -> Iterator[_Hit]:
         found: dict[_Hit, None] = {}
-        for name in sorted(one.names):
+        # Only names that somebody has here: an author may give a flaw a hundred, and its product thousands of parts.
+        for name in sorted(one.names & self.known):
             found.update(dict.fromkeys(self._of_product(name, one.product)))
         for hit in found:
             yield _Hit(hit.stand, ScopeKind.IMAGE, image) if image is not None else hit

@@ -54,7 +54,7 @@ def read(root: Node) -> Document:
     at = _time(root, "timestamp")
     if at is None:
         raise root.wrong("timestamp", "is missing; an OpenVEX document says when it was made")
-    at = _time(root, "last_updated") or at
+    at = _updated(root, at) or at
     said = [one for node in root.nodes("statements", most=MAX_STATEMENTS) for one in _statements(node, at)]
     if not said:
         raise unfit(root.what, "it makes no statement", "vex-empty", "statements")
@@ -89,7 +89,7 @@ def _statements(node: Node, made: datetime) -> Iterator[Statement]:
     impact = node.text("impact_statement").strip()
     if status is Status.NOT_AFFECTED and not justification and not impact:
         raise node.wrong("status", "is not_affected with neither justification nor impact_statement; one is needed")
-    at = _time(node, "last_updated") or _time(node, "timestamp") or made
+    at = _updated(node, _time(node, "timestamp")) or made
     about: list[Product | None] = [*_products(node)] or [None]
     for one in about:
         yield Statement(
@@ -167,6 +167,14 @@ def digest(algorithm: str, value: str) -> str:
     word, text = algorithm.lower().replace("-", ""), value.lower().removeprefix("sha256:").removeprefix("sha512:")
     length = {"sha256": 64, "sha512": 128}.get(word)
     return f"{word}:{text}" if length and re.fullmatch(f"[0-9a-f]{{{length}}}", text) else ""
+
+
+def _updated(node: Node, made: datetime | None) -> datetime | None:
+    """The later of its two times. Raises ``Invalid`` where it was updated before it was made."""
+    updated = _time(node, "last_updated")
+    if updated is not None and made is not None and updated < made:
+        raise node.wrong("last_updated", f"is {updated:%Y-%m-%d %H:%M}, before its timestamp, {made:%Y-%m-%d %H:%M}")
+    return updated or made
 
 
 def _time(node: Node, name: str) -> datetime | None:

@@ -60,7 +60,13 @@ def _ready() -> None:
 
 
 def create_token(
-    role: str, *, user: str | None, team: str | None, days: int | None, applications: Sequence[str] = ()
+    role: str,
+    *,
+    user: str | None,
+    team: str | None,
+    days: int | None,
+    applications: Sequence[str] = (),
+    repositories: Sequence[str] = (),
 ) -> tuple[str, str]:
     """A new token as (the token, a sentence about it); an unknown user or team is made, an application is not."""
     _ready()
@@ -72,9 +78,12 @@ def create_token(
     if unknown := set(applications) - {application.slug for application in chosen}:
         known = ", ".join(rows.values_list("slug", flat=True)[:10]) or "none"
         raise NotFound(f"There is no application {min(unknown)!r}; there are: {known}.")
-    token, raw = services.create_token_on_server(role, username=user, team=_team(team), days=days, applications=chosen)
+    token, raw = services.create_token_on_server(
+        role, username=user, team=_team(team), days=days, applications=chosen, repositories=repositories
+    )
     where = f" in {token.team}" if token.team else ""
-    where += f", for {', '.join(applications)} alone" if applications else ""
+    limited = [*applications, *(token.repositories or [])]
+    where += f", for {', '.join(limited)} alone" if limited else ""
     return raw, f"A token of {token.user.username} as {token.role}{where}, valid until {token.expires_at:%Y-%m-%d}."
 
 

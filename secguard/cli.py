@@ -35,6 +35,7 @@ from secguard.errors import SecGuardError
 Command = Callable[[argparse.Namespace], int]
 
 ONLY_APPLICATION = "for this application of the team alone, and nothing else; once for each"
+ONLY_REPOSITORY = "for repositories of the team alone whose names fit, like registry.example/shop/*; once for each"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -516,6 +517,7 @@ def _identity_commands(commands: Any) -> None:
     made.add_argument("--role", required=True, help="what it gets: viewer, developer or operator")
     made.add_argument("--team", default="", metavar="SLUG", help="in this team only")
     made.add_argument("--application", action="append", default=[], metavar="SLUG", help=ONLY_APPLICATION)
+    made.add_argument("--repository", action="append", default=[], metavar="PATTERN", help=ONLY_REPOSITORY)
     made.add_argument("--minutes", type=int, default=15, help="how long a token lives, 60 at most (default 15)")
     _waiting(made, 30)
     gone = _add(verbs, "withdraw", client_commands.identities_withdraw, "Trust a pipeline no more.")
@@ -542,6 +544,7 @@ def _server_commands(commands: Any) -> None:
     create.add_argument("--user", help="whose it is (default: a service named after the role)")
     create.add_argument("--team", help="narrow it to this team")
     create.add_argument("--application", action="append", default=[], metavar="SLUG", help=ONLY_APPLICATION)
+    create.add_argument("--repository", action="append", default=[], metavar="PATTERN", help=ONLY_REPOSITORY)
     create.add_argument("--expires", type=int, metavar="DAYS", help="days it lives (default 90)")
     create.add_argument("--print", action="store_true", help="print the token alone, for a script")
     user = commands.add_parser("user", help="People, on the server's machine.").add_subparsers(required=True)

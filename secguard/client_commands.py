@@ -466,6 +466,8 @@ def identities_create(args: argparse.Namespace) -> int:
     document["claims"] = identity_calls.claims_of(args.claim)
     if args.application:
         document["applications"] = args.application
+    if args.repository:
+        document["repositories"] = args.repository
     return _document(identity_calls.create(connect(), Deadline(args.wait), document, args.jwks))
 
 

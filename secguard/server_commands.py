@@ -24,7 +24,12 @@ def token_create(args: argparse.Namespace) -> int:
     from secguard import administration  # noqa: PLC0415
 
     raw, words = administration.create_token(
-        args.role, user=args.user, team=args.team, days=args.expires, applications=args.application
+        args.role,
+        user=args.user,
+        team=args.team,
+        days=args.expires,
+        applications=args.application,
+        repositories=args.repository,
     )
     print(raw)
     if not args.print:

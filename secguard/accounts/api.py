@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 
 from secguard.accounts import services
 from secguard.accounts.authentication import person_of
+from secguard.accounts.limits import MAX_REPOSITORIES
 from secguard.accounts.models import ApiToken, Application, Membership, Team, User
 from secguard.accounts.roles import PERMISSIONS, Permission, Role
 
@@ -104,12 +105,44 @@ class ApplicationsField(serializers.ListField):
         return found
 
 
+class NamesField(serializers.ListField):
+    """The patterns of repositories' names that a token or a CI identity is limited to; null: no such limit."""
+
+    child = serializers.CharField()
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            read_only=True,
+            allow_null=True,
+            help_text="Limited to repositories of its team whose names fit one of these; null: no such limit.",
+            **kwargs,
+        )
+
+
+class PatternsField(serializers.ListField):
+    """Patterns of repositories' names. The rules are in ``accounts.limits``."""
+
+    child = serializers.CharField(max_length=300)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            max_length=MAX_REPOSITORIES,
+            required=False,
+            default=list,
+            help_text="Limit it to repositories of the team whose names fit one of these, held against the whole name: "
+            "registry.example/shop/api, registry.example/shop/* (one part), registry.example/** (everything below). "
+            "Empty: no such limit. With `applications` too, both hold.",
+            **kwargs,
+        )
+
+
 class MyTokenSerializer(serializers.ModelSerializer[ApiToken]):
     applications = LimitField()
+    repositories = NamesField()
 
     class Meta:
         model = ApiToken
-        fields = ("id", "name", "prefix", "expires_at", "applications")
+        fields = ("id", "name", "prefix", "expires_at", "applications", "repositories")
 
 
 class MeSerializer(serializers.Serializer[Any]):
@@ -129,7 +162,7 @@ class MeView(APIView):
         """Who asks, and what this request may do."""
         user = person_of(request)
         grants = user.grants()
-        if user.token is not None and user.limited_to:
+        if user.token is not None and user.limit is not None and not user.limit.is_void:
             grants = [(Role(user.token.role), user.token.team_id)]
         slugs = dict(Team.objects.filter(pk__in=[team for _, team in grants if team]).values_list("pk", "slug"))
         held = {permission.value for role, _ in grants for permission in PERMISSIONS[role]}
@@ -402,6 +435,7 @@ class TokenSerializer(serializers.ModelSerializer[ApiToken]):
     user = serializers.CharField(source="user.username")
     team = serializers.SlugField(source="team.slug", allow_null=True, default=None)
     applications = LimitField()
+    repositories = NamesField()
     status = serializers.SerializerMethodField()
 
     class Meta:
@@ -414,6 +448,7 @@ class TokenSerializer(serializers.ModelSerializer[ApiToken]):
             "role",
             "team",
             "applications",
+            "repositories",
             "status",
             "created_at",
             "expires_at",
@@ -432,6 +467,7 @@ class NewTokenSerializer(serializers.Serializer[Any]):
     role = serializers.ChoiceField(ROLES)
     team = VisibleTeam(required=False, allow_null=True, help_text="null: wherever the role is held")
     applications = ApplicationsField()
+    repositories = PatternsField()
     user = serializers.CharField(max_length=150, required=False, help_text="A service's name; default: oneself.")
     expires_in_days = serializers.IntegerField(min_value=1, max_value=services.MAX_DAYS, default=services.DAYS)
 
@@ -484,6 +520,7 @@ class TokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Visible):
             team=sent.get("team"),
             days=sent["expires_in_days"],
             applications=sent["applications"],
+            repositories=sent["repositories"],
         )
         return self._made(token, raw)
 

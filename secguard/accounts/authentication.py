@@ -35,11 +35,17 @@ OPEN_TO_LIMITED = frozenset(
         *("repository-list", "repository-detail", "finding-list", "finding-detail"),
         *("risk-list", "risk-detail", "exposure-list", "exposure-detail", "decision-list", "decision-detail"),
         *("promotion-list", "promotion-detail", "promotion-retry", "promotion-withdraw"),
-        *("workload-list", "workload-detail", "environment-list", "environment-detail"),
+        *("environment-list", "environment-detail"),
     )
 )
-"""Where a token that is limited to applications may go: what tells applications apart, each by a test. All else is
+"""Where a token that is limited may go: what tells applications and repositories apart, each by a test. All else is
 closed to it, so that a new address is no way around the limit."""
+
+OPEN_TO_APPLICATIONS = frozenset({"api:workload-list", "api:workload-detail"})
+"""Where it may go too if it is limited by applications alone: what lies in no repository."""
+
+OPEN_TO_READ = frozenset({"api:vex", "api:image-vex", "api:image-passport"})
+"""Where it may read what is its own, and write nothing."""
 
 USE_NOTED_EVERY = timedelta(minutes=1)
 
@@ -97,15 +103,21 @@ def bearer(raw: str) -> ApiToken | None:
 
 
 def _check_open(request: Request, token: ApiToken) -> None:
-    if token.application_ids is None:
+    if not token.is_limited:
         return
     match = request.resolver_match
-    if match is None or match.view_name not in OPEN_TO_LIMITED:
+    if match is None or not _is_open(match.view_name, request.method or "", token):
         raise NotAllowed(
-            f"The token {token.prefix}… is limited to some of its team's applications, and this address does not tell "
-            "applications apart. Use a token of the whole team here.",
+            f"The token {token.prefix}… is limited to {token.limit(is_void=False).words}, and what is done at this "
+            "address is not. Use a token of the whole team here.",
             code="token-limited",
         )
+
+
+def _is_open(name: str, method: str, token: ApiToken) -> bool:
+    if name in OPEN_TO_READ:
+        return method in ("GET", "HEAD")
+    return name in OPEN_TO_LIMITED or (token.repositories is None and name in OPEN_TO_APPLICATIONS)
 
 
 def _note_use(token: ApiToken) -> None:

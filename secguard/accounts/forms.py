@@ -220,6 +220,24 @@ class ApplicationsChoice(forms.ModelMultipleChoiceField):  # type: ignore[type-a
         return f"{obj.name} ({obj.team.name})"
 
 
+class PatternsLines(forms.CharField):
+    """Patterns of repositories' names, one a line."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            required=False,
+            max_length=10_000,
+            label="Only these repositories",
+            widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false", "class": "form-control text-mono"}),
+            help_text="One a line, at most 20, each held against the whole name: registry.example/shop/api, "
+            "registry.example/shop/* (one part) or registry.example/** (everything below). They have to be the team's, "
+            "so say where. With applications too, both hold. None: no such limit.",
+        )
+
+    def clean(self, value: Any) -> list[str]:
+        return [line.strip() for line in super().clean(value).splitlines() if line.strip()]
+
+
 class CiIdentityForm(UseCaseForm):
     """A pipeline that is trusted. The claims are lines of text, so that they can be copied from a token."""
 
@@ -266,8 +284,9 @@ class CiIdentityForm(UseCaseForm):
         super().__init__(*args, **kwargs)
         self.fields["team"] = TeamChoice(actor, Permission.CI_IDENTITY_MANAGE, or_organisation=True, label="Where")
         self.fields["applications"] = ApplicationsChoice(actor)
-        names = ["name", "kind", "issuer", "audience", "claims", "jwks", "role", "team", "applications", "minutes"]
-        self.order_fields(names)
+        self.fields["repositories"] = PatternsLines()
+        trusted, given = ["name", "kind", "issuer", "audience", "claims", "jwks"], ["role", "team"]
+        self.order_fields([*trusted, *given, "applications", "repositories", "minutes"])
 
     def clean_claims(self) -> dict[str, str]:
         claims: dict[str, str] = {}
@@ -303,4 +322,5 @@ class TokenForm(UseCaseForm):
         self.fields["role"].choices = role_choices(role for role in Role if role in held)  # type: ignore[attr-defined]
         self.fields["team"].queryset = Team.objects.visible_to(owner)  # type: ignore[attr-defined]
         self.fields["applications"] = ApplicationsChoice(owner)
-        self.order_fields(["name", "role", "team", "applications", "days"])
+        self.fields["repositories"] = PatternsLines()
+        self.order_fields(["name", "role", "team", "applications", "repositories", "days"])

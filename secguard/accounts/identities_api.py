@@ -15,7 +15,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from secguard.accounts import services
-from secguard.accounts.api import ApplicationsField, LimitField, Visible, VisibleTeam
+from secguard.accounts.api import (
+    ApplicationsField,
+    LimitField,
+    NamesField,
+    PatternsField,
+    Visible,
+    VisibleTeam,
+)
 from secguard.accounts.assertion import MAX_BYTES, BadAssertion
 from secguard.accounts.authentication import client_address, person_of
 from secguard.accounts.models import CI_KIND_CHOICES, CI_ROLE_CHOICES, MAX_CI_MINUTES, CiIdentity
@@ -32,6 +39,7 @@ class CiIdentitySerializer(serializers.ModelSerializer[CiIdentity]):
     claims = serializers.DictField(child=serializers.CharField(), help_text="Each with the pattern that it must match.")
     team = serializers.SlugField(source="team.slug", allow_null=True, default=None)
     applications = LimitField()
+    repositories = NamesField()
     user = serializers.CharField(source="user.username", help_text="The service that the tokens belong to.")
     status = serializers.SerializerMethodField()
     has_own_keys = serializers.SerializerMethodField(help_text="The keys were entered; the issuer is not asked.")
@@ -50,6 +58,7 @@ class CiIdentitySerializer(serializers.ModelSerializer[CiIdentity]):
             "role",
             "team",
             "applications",
+            "repositories",
             "minutes",
             "status",
             "exchanges",
@@ -84,6 +93,7 @@ class NewCiIdentitySerializer(serializers.Serializer[Any]):
     role = serializers.ChoiceField(CI_ROLE_CHOICES)
     team = VisibleTeam(required=False, allow_null=True, help_text="null: in the whole organisation")
     applications = ApplicationsField()
+    repositories = PatternsField()
     minutes = serializers.IntegerField(min_value=1, max_value=MAX_CI_MINUTES, default=MINUTES)
 
     def validate_claims(self, claims: dict[str, str]) -> dict[str, str]:
@@ -103,6 +113,7 @@ def new_identity(sent: dict[str, Any]) -> services.NewIdentity:
         sent["minutes"],
         sent.get("jwks") or None,
         list(sent["applications"]),
+        sent["repositories"],
     )
 
 

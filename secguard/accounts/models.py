@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from secguard.accounts.limits import Limit
 from secguard.accounts.roles import APPROVERS, PERMISSIONS, Permission, Role
 from secguard.accounts.trust import Kind, Trust
 
@@ -76,7 +77,7 @@ class User(AbstractBaseUser):
 
     def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
         self.__dict__.pop("_grants", None)
-        self.__dict__.pop("_limited_to", None)
+        self.__dict__.pop("_limit", None)
         super().refresh_from_db(*args, **kwargs)
 
     def grants(self) -> list[tuple[Role, int | None]]:
@@ -87,30 +88,33 @@ class User(AbstractBaseUser):
             cached = _memberships_of(self.pk) if self.pk and self.is_active else []
             if self.token is not None:
                 cached = narrowed(cached, Role(self.token.role), self.token.team_id)
-                if self.token.application_ids is not None:
+                if self.token.is_limited:
                     # Less than a team: whatever asks about teams alone is told of none, so that nothing forgets it.
-                    self.__dict__["_limited_to"] = frozenset(self.token.application_ids if cached else ())
+                    self.__dict__["_limit"] = self.token.limit(is_void=not cached)
                     cached = []
             self.__dict__["_grants"] = cached
         return cached
 
     @property
-    def limited_to(self) -> frozenset[int] | None:
-        """The applications that the request's token is limited to, none if its role is gone; None: no such limit.
+    def limit(self) -> Limit | None:
+        """What the request's token is limited to within its team; None: no such limit.
 
         Whoever is limited so holds no role in any team: ``owner_filter`` and ``services.require`` alone let them pass,
-        each for one of these applications while its team is the token's.
+        each for what lies inside while its team is the token's.
         """
         self.grants()
-        limit: frozenset[int] | None = self.__dict__.get("_limited_to")
+        limit: Limit | None = self.__dict__.get("_limit")
         return limit
 
-    def may_within(self, permission: str, application: Application | None) -> bool:
-        """May somebody with a limited token do ``permission`` for that application's things?"""
-        token, limit = self.token, self.limited_to
-        if token is None or not limit or application is None:
+    def may_within(self, permission: str, application: Application | None, repository: str = "") -> bool:
+        """May somebody with a limited token do ``permission`` for that application's things, in ``repository``?
+
+        A token that is limited by repositories may where one is named, and nowhere else.
+        """
+        token, limit = self.token, self.limit
+        if token is None or limit is None or application is None:
             return False
-        is_inside = application.pk in limit and application.team_id == token.team_id
+        is_inside = limit.has_application(application.pk, application.team_id) and limit.has_name(repository)
         return is_inside and Permission(permission) in PERMISSIONS[Role(token.role)]
 
     @classmethod
@@ -224,7 +228,15 @@ class Membership(models.Model):
 
 class ApplicationQuerySet(models.QuerySet["Application"]):
     def visible_to(self, user: User) -> ApplicationQuerySet:
-        return self.filter(owner_filter(user, "pk", team="team_id"))
+        limit = user.limit
+        if limit is None or limit.repositories is None:
+            return self.filter(owner_filter(user, "pk", team="team_id"))
+        if limit.is_void:
+            return self.none()
+        # Those that are named, so that the first report of a repository has one to go to; else where one fits.
+        if limit.applications is None:
+            return self.filter(pk__in=_places(limit).values("pk"))
+        return self.filter(pk__in=limit.applications, team_id=limit.team)
 
 
 class Application(models.Model):
@@ -275,6 +287,7 @@ class CiIdentity(models.Model):
     role = models.CharField(max_length=32, choices=CI_ROLE_CHOICES)
     team = models.ForeignKey(Team, models.PROTECT, null=True, blank=True)
     application_ids = models.JSONField(null=True, blank=True, help_text="Which of the team's alone; null: all.")
+    repositories = models.JSONField(null=True, blank=True, help_text="Patterns of the names of those alone; null: all.")
     minutes = models.PositiveSmallIntegerField()
     created_at = models.DateTimeField(default=timezone.now)
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
@@ -296,6 +309,9 @@ class CiIdentity(models.Model):
             models.CheckConstraint(condition=Q(role__in=[r for r, _ in CI_ROLE_CHOICES]), name="ciidentity_role_given"),
             models.CheckConstraint(
                 condition=Q(application_ids__isnull=True) | Q(team__isnull=False), name="ciidentity_limit_in_team"
+            ),
+            models.CheckConstraint(
+                condition=Q(repositories__isnull=True) | Q(team__isnull=False), name="ciidentity_names_in_team"
             ),
         ]
         indexes = [
@@ -353,7 +369,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
 
     def visible_to(self, user: User) -> ApiTokenQuerySet:
         """One's own; those of the teams whose tokens one manages, or all. A limited token sees itself alone."""
-        if user.token is not None and user.limited_to is not None:
+        if user.token is not None and user.limit is not None:
             return self.filter(pk=user.token.pk)
         teams = user.teams_with("token:manage")
         return self if teams is None else self.filter(Q(user=user) | Q(team_id__in=teams))
@@ -370,6 +386,7 @@ class ApiToken(models.Model):
     team = models.ForeignKey(Team, models.CASCADE, null=True, blank=True)
     # Ids, and no table of pairs: an application that is gone must leave an id that fits nothing, not a wider token.
     application_ids = models.JSONField(null=True, blank=True, help_text="Which of the team's alone; null: all.")
+    repositories = models.JSONField(null=True, blank=True, help_text="Patterns of the names of those alone; null: all.")
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -386,10 +403,26 @@ class ApiToken(models.Model):
             models.CheckConstraint(
                 condition=Q(application_ids__isnull=True) | Q(team__isnull=False), name="apitoken_limit_in_team"
             ),
+            models.CheckConstraint(
+                condition=Q(repositories__isnull=True) | Q(team__isnull=False), name="apitoken_names_in_team"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.prefix}… {self.name}"
+
+    @property
+    def is_limited(self) -> bool:
+        """To less than a team."""
+        return self.application_ids is not None or self.repositories is not None
+
+    def limit(self, *, is_void: bool) -> Limit:
+        return Limit(
+            team=self.team_id or 0,
+            applications=None if self.application_ids is None else frozenset(self.application_ids),
+            repositories=None if self.repositories is None else tuple(self.repositories),
+            is_void=is_void,
+        )
 
     def state(self, now: datetime) -> str:
         """``active``, ``expired`` or ``revoked``."""
@@ -530,14 +563,32 @@ class SeenResponse(models.Model):
         return self.digest[:12]
 
 
-def owner_filter(user: Any, path: str, *, team: str = "") -> Q:
+def owner_filter(user: Any, path: str, *, team: str = "", repository: str = "") -> Q:
     """``visible_to`` for a row whose application stands at ``path``: the team's own rows, or all.
 
-    ``team`` is where the team stands, if not with the application. What a limited token sees is decided here alone.
+    ``team`` is where the team stands, if not with the application; ``repository`` is where the repository stands, if
+    not before it (``repository__application``). Of rows without a repository whoever is limited by repositories sees
+    none. What a limited token sees is decided here alone.
     """
     if user.sees_everything:
         return Q()
-    owner = team or f"{path}__team_id"
-    if user.limited_to is not None:
-        return Q(**{f"{path}__in": sorted(user.limited_to), owner: user.token.team_id})
-    return Q(**{f"{owner}__in": user.team_ids})
+    owner, limit = team or f"{path}__team_id", user.limit
+    if limit is None:
+        return Q(**{f"{owner}__in": user.team_ids})
+    if limit.is_void:
+        return _NOTHING
+    if limit.repositories is None:
+        return Q(**{f"{path}__in": sorted(limit.applications), owner: limit.team})
+    place = repository or path.removesuffix("__application")
+    if not repository and place == path:
+        return _NOTHING
+    return Q(**{f"{place}__in": _places(limit).values("repositories__pk")})
+
+
+_NOTHING = Q(pk__in=())
+
+
+def _places(limit: Limit) -> models.QuerySet[Application]:
+    """The applications, each as often as one of its repositories lies inside; those are ``repositories__pk``."""
+    rows = Application.objects.filter(team_id=limit.team, repositories__name__regex=limit.name_regex).order_by()
+    return rows if limit.applications is None else rows.filter(pk__in=limit.applications)

@@ -37,9 +37,10 @@ def with_state(tokens: Iterable[ApiToken], now: datetime) -> list[tuple[ApiToken
 
 
 def limit_of(row: ApiToken | CiIdentity) -> list[str]:
-    """The names of the applications that a token or a CI identity is limited to; none where there is no such limit."""
+    """The names of the applications that a token or a CI identity is limited to, and the patterns of repositories;
+    none where there is no such limit."""
     rows = Application.objects.filter(pk__in=row.application_ids or [])
-    return list(rows.order_by("name").values_list("name", flat=True))
+    return [*rows.order_by("name").values_list("name", flat=True), *(row.repositories or [])]
 
 
 def addressees(user_ids: Sequence[int]) -> dict[int, Addressee]:

@@ -76,7 +76,7 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
             return self
         here = owner_filter(user, "repository__application")
         with_us = ImageRepository.objects.filter(here, image=OuterRef("image_id"))
-        asked = Q(team_id__in=user.team_ids) if user.limited_to is None else owner_filter(user, "application") | here
+        asked = Q(team_id__in=user.team_ids) if user.limit is None else owner_filter(user, "application") | here
         own = asked | Q(image__isnull=False) & Exists(with_us)
         return self.filter(own | Q(scope_kind=ScopeKind.ORGANISATION.value, status=DecisionStatus.APPROVED.value))
 

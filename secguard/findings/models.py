@@ -166,7 +166,7 @@ class Observation(models.Model):
 
 class ExposureQuerySet(models.QuerySet["Exposure"]):
     def visible_to(self, user: User) -> ExposureQuerySet:
-        return self.filter(owner_filter(user, "application", team="team_id"))
+        return self.filter(owner_filter(user, "application", team="team_id", repository="repository"))
 
     def present(self) -> ExposureQuerySet:
         return self.filter(resolved_at=None)

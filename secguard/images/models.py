@@ -43,7 +43,7 @@ class Registry(models.Model):
 
 class RepositoryQuerySet(models.QuerySet["Repository"]):
     def visible_to(self, user: User) -> RepositoryQuerySet:
-        return self.filter(owner_filter(user, "application"))
+        return self.filter(owner_filter(user, "application", repository="pk"))
 
 
 class Repository(models.Model):

@@ -31,7 +31,7 @@ from secguard.policies.services import (
     activate_version,
     active_version,
     create_version,
-    document_of,
+    read_document,
     run_tests,
     verdict_of,
 )
@@ -384,7 +384,7 @@ class VerdictView(APIView):
         stored = stored_document(user, digest, stage, timezone.now())
         if stored is not None:
             return _packed(stored, request)
-        return Response(document_of(verdict_of(find_image(user, digest), stage)))
+        return Response(read_document(verdict_of(find_image(user, digest), stage), user))
 
 
 @extend_schema_view(

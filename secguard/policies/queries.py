@@ -412,7 +412,8 @@ def shown_to(user: User, evaluation: Evaluation, document: dict[str, Any]) -> di
         "registry__host", "application__slug", "application__team__slug"
     )
     owners = {name for row in named for name in row if name}
-    return replaying.shown(document, set(seen), set(decisions), owners)
+    elsewhere = replaying.ELSEWHERE if user.limit is None else replaying.BEYOND
+    return replaying.shown(document, set(seen), set(decisions), owners, elsewhere)
 
 
 # --- what goes along with an image, for others ---

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 ELSEWHERE = "a place of another team"
+BEYOND = "a place that is outside of this token's limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,17 @@ def _without_addresses(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown(
-    document: Mapping[str, Any], repositories: Collection[str], decisions: Collection[int], owners: Collection[str] = ()
+    document: Mapping[str, Any],
+    repositories: Collection[str],
+    decisions: Collection[int],
+    owners: Collection[str] = (),
+    elsewhere: str = ELSEWHERE,
 ) -> dict[str, Any]:
     """The document as members of a team may read it: with no place but ``repositories``, no decision but those.
 
     A digest may have lain with one team when it was judged and with another since, who reads the same judgement.
-    ``owners`` are the names (registry, application, team) of the place, which a rule's message may hold as well.
+    ``owners`` are the names (registry, application, team) of the place, which a rule's message may hold as well, and
+    ``elsewhere`` is what stands there instead.
     """
     bare = copy.deepcopy(dict(document))
     reference = str(bare.get("reference") or "")
@@ -60,7 +66,7 @@ def shown(
         bare["reference"] = ""
         for reason in (*bare.get("reasons", ()), *(bare.get("observed") or {}).get("reasons", ())):
             for name in (reference, repository_of(reference), *sorted(owners, key=len, reverse=True)):
-                reason["message"] = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", ELSEWHERE, reason["message"])
+                reason["message"] = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", elsewhere, reason["message"])
     bare["decisions"] = [d for d in bare.get("decisions", ()) if d["id"] in decisions]
     bare["covered"] = [c for c in bare.get("covered", ()) if c["decision"] in decisions]
     return bare

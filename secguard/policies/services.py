@@ -42,7 +42,7 @@ from secguard.policies.language import Policy as Rules
 from secguard.policies.language import parse_policy
 from secguard.policies.models import Evaluation, EvaluationInput, Policy, PolicyVersion, Verdict
 from secguard.policies.policytests import Outcome
-from secguard.policies.queries import facts_of, gating_policy, stale_verdicts, statements_of
+from secguard.policies.queries import facts_of, gating_policy, shown_to, stale_verdicts, statements_of
 from secguard.policies.staging import Mode, Staged
 from secguard.scans.models import Scan
 from secguard.signing.models import Recall
@@ -351,9 +351,15 @@ def document_of(verdict: Verdict) -> dict[str, Any]:
     return verdict.evaluation.kept_document
 
 
-def build_verdict(image: Image) -> dict[str, Any]:
+def read_document(verdict: Verdict, reader: User) -> dict[str, Any]:
+    """``document_of``; without what lies outside of a limited token's part of its team, which reads the same images."""
+    document = document_of(verdict)
+    return document if reader.limit is None else shown_to(reader, verdict.evaluation, document)
+
+
+def build_verdict(image: Image, reader: User) -> dict[str, Any]:
     """``scans.verdicts``: the document that a finished scan shows."""
-    return document_of(verdict_of(image, Gate.BUILD))
+    return read_document(verdict_of(image, Gate.BUILD), reader)
 
 
 def statements_for(image: Image, repository: Repository, now: datetime) -> list[Statement]:

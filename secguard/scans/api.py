@@ -171,7 +171,7 @@ class ScanSerializer(serializers.ModelSerializer[Scan]):
     def get_verdict(self, scan: Scan) -> dict[str, Any] | None:
         if not self.context.get("with_verdict") or scan.status != ScanStatus.FINISHED or scan.image is None:
             return None
-        return verdict_of(scan.image)
+        return verdict_of(scan.image, self.context["request"].user)
 
     def get_image(self, scan: Scan) -> str:
         """One look for all rows of a page."""

@@ -37,9 +37,18 @@ class ScanQuerySet(models.QuerySet["Scan"]):
         places = ImageRepository.objects.filter(
             owner_filter(user, "repository__application"), image=OuterRef("image_id")
         )
-        mine = owner_filter(user, "application")
-        unmet = mine if user.limited_to is not None else Q(requested_by=user) | Q(mine, origin=ScanOrigin.WORKER)
-        return self.filter(Q(Exists(places)) | Q(image=None) & unmet)
+        return self.filter(Q(Exists(places)) | Q(image=None) & _unmet(user))
+
+
+def _unmet(user: User) -> Q:
+    """Of scans that have not found their image yet: it lies nowhere, so that their words decide."""
+    limit = user.limit
+    if limit is None:
+        return Q(requested_by=user) | Q(owner_filter(user, "application"), origin=ScanOrigin.WORKER)
+    if limit.repositories is None or limit.is_void:
+        return owner_filter(user, "application")
+    named = Q(application__team_id=limit.team, reference__regex=limit.reference_regex)
+    return named if limit.applications is None else named & Q(application__in=limit.applications)
 
 
 class Scan(models.Model):

@@ -40,7 +40,9 @@ def shown_references(reader: User, scans: Iterable[Scan]) -> dict[int, str]:
 
 
 def _shown(scan: Scan, reader: User, seen: set[str]) -> str:
-    is_known = scan.image is None or scan.requested_by_id == reader.pk or scan.repository_name in seen
+    # A token that is limited is its owner's, and yet a stranger to what they asked for elsewhere.
+    is_own = scan.requested_by_id == reader.pk and reader.limit is None
+    is_known = scan.image is None or is_own or scan.repository_name in seen
     return scan.reference if is_known or scan.image is None else scan.image.digest
 
 

@@ -61,6 +61,8 @@ class NewIdentity:
     """A JWK Set, for an issuer that cannot be reached from here."""
     applications: Sequence[Application] = ()
     """Of one team; none: all of ``team``, or everything."""
+    repositories: Sequence[str] = ()
+    """Patterns of names (``secguard.patterns``); with applications too, both hold."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def create_ci_identity(new: NewIdentity, *, actor: User | None) -> CiIdentity:
     if not 1 <= new.minutes <= MAX_CI_MINUTES:
         raise Invalid(f"the token lives 1 to {MAX_CI_MINUTES} minutes, not {new.minutes}", where="minutes")
     keys = assertion.read_keys(new.keys, where="jwks") if new.keys else None
-    team, application_ids = limit_of(new.applications, role, new.team)
+    narrowed = limit_of(new.applications, new.repositories, role, new.team)
+    team = narrowed.team
     with transaction.atomic():
         service = create_user(
             f"ci-{slugify(name)}"[:150], role, actor=actor, team=team, display_name=name, is_service=True
@@ -98,7 +101,8 @@ def create_ci_identity(new: NewIdentity, *, actor: User | None) -> CiIdentity:
                     user=service,
                     role=role.value,
                     team=team,
-                    application_ids=application_ids,
+                    application_ids=narrowed.application_ids,
+                    repositories=narrowed.repositories,
                     minutes=new.minutes,
                     created_by=actor,
                 )
@@ -111,7 +115,7 @@ def create_ci_identity(new: NewIdentity, *, actor: User | None) -> CiIdentity:
             "role": role.value,
             "minutes": new.minutes,
             "keys": [key["kid"] for key in keys or []],
-        } | told_of(new.applications)
+        } | told_of(new.applications, narrowed)
         _record(Action.CI_IDENTITY_CREATE, identity, actor, details)
     return identity
 
@@ -247,7 +251,6 @@ def _issue(told: Assertion, identity: CiIdentity, claims: dict[str, Any], now: d
             identity.user,
             identity.name,
             Role(identity.role),
-            identity.team,
             ends=now + timedelta(minutes=identity.minutes),
             identity=identity,
             source=job[:300],

@@ -16,6 +16,7 @@ def require(
     team_id: int | None = None,
     anywhere: bool = False,
     application: Application | None = None,
+    repository: str = "",
 ) -> None:
     """Return if ``actor`` may do ``permission``, else raise ``NotAllowed`` that names the permission and its roles.
 
@@ -23,8 +24,9 @@ def require(
     image that no application owns): only an organisation-wide role does then. ``anywhere=True`` asks instead whether
     the permission is held at all, be it in one team: for what the caller narrows by other means.
 
-    ``application`` is whose thing it is within the team. A token that is limited to applications passes by it alone,
-    or by ``anywhere``: where the caller does not say it, such a token is refused.
+    ``application`` is whose thing it is within the team, ``repository`` the name of the one that it is about. A token
+    that is limited to some of them passes by these alone, or by ``anywhere``: where the caller does not say them, such
+    a token is refused.
 
     ``actor`` None is the system itself, or a command on the server's own machine, which may do everything.
     """
@@ -35,13 +37,14 @@ def require(
         raise NotAllowed(
             f"{wanted.value} needs somebody who has signed in", code="not-allowed", permission=wanted.value
         )
-    if actor.token is not None and actor.limited_to is not None:
-        in_role = bool(actor.limited_to) and wanted in PERMISSIONS[Role(actor.token.role)]
-        if (anywhere and in_role) or actor.may_within(wanted, application):
+    limit = actor.limit
+    if actor.token is not None and limit is not None:
+        in_role = not limit.is_void and wanted in PERMISSIONS[Role(actor.token.role)]
+        if (anywhere and in_role) or actor.may_within(wanted, application, repository):
             return
         raise NotAllowed(
             f"{wanted.value} is not allowed here: the token {actor.token.prefix}… ({actor.token.role}) is limited to "
-            "some of its team's applications. Use one of the application that this belongs to, or of the whole team.",
+            f"{limit.words}. Use one whose limit this is inside of, or of the whole team.",
             code="token-limited",
             permission=wanted.value,
         )

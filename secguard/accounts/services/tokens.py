@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
 
 from secguard.accounts import credentials
+from secguard.accounts.limits import check_repositories
 from secguard.accounts.models import CI_ROLE_CHOICES, ApiToken, Application, CiIdentity, Team, User
 from secguard.accounts.roles import APPROVERS, Permission, Role
 from secguard.accounts.services.people import create_user, grant, role_named
@@ -31,6 +33,7 @@ def create_token(
     team: Team | None = None,
     days: int | None = None,
     applications: Sequence[Application] = (),
+    repositories: Sequence[str] = (),
 ) -> tuple[ApiToken, str]:
     """Make a token of ``user_id`` and give it back with its raw value, which nobody can see again.
 
@@ -39,7 +42,8 @@ def create_token(
     token:manage makes those of services, but none that approves: an approval is a person's word. A request that came
     with a token makes none that could do more, or lasts longer, than that one.
 
-    ``applications`` limits it to some of one team's; it then reaches nothing else, whatever its owner holds.
+    ``applications`` limits it to some of one team's, ``repositories`` to those of ``team`` whose names fit one of these
+    patterns, and both to what is in both; it then reaches nothing else, whatever its owner holds, and makes no others.
 
     Raises ``NotAllowed``, ``Invalid`` for a role that is not held there or a lifetime out of bounds, ``Conflict`` for
     a user who is deactivated.
@@ -52,30 +56,48 @@ def create_token(
         if actor is not None and actor.token is not None:
             team, ends = team or actor.token.team, min(ends, actor.token.expires_at)
         chosen = list(applications)
-        team, ids = limit_of(chosen, wanted, team)
+        narrowed = limit_of(chosen, repositories, wanted, team)
+        team = narrowed.team
         _require_maker(actor, user, wanted, team)
         _require_held(user, wanted, team)
-        token, raw = _new(user, name, wanted, team, now, ends, application_ids=ids)
-        details = {"role": wanted.value, "user": user.username, "expires_at": ends} | told_of(chosen)
+        token, raw = _new(user, name, wanted, narrowed, now, ends)
+        details = {"role": wanted.value, "user": user.username, "expires_at": ends} | told_of(chosen, narrowed)
         _record(Action.TOKEN_CREATE, token, actor, **details)
     return token, raw
 
 
-def limit_of(
-    applications: Sequence[Application], role: Role, team: Team | None
-) -> tuple[Team | None, list[int] | None]:
-    """(the team, the ids) of a token that is limited to ``applications``; of none: as it is, and no limit.
+@dataclass(frozen=True)
+class Narrowed:
+    """A team, and what of it alone."""
 
-    Raises ``Invalid`` where they are of two teams, or of another than ``team``, too many, or the role is a person's.
+    team: Team | None = None
+    application_ids: list[int] | None = None
+    repositories: list[str] | None = None
+
+
+def limit_of(
+    applications: Sequence[Application], repositories: Sequence[str], role: Role, team: Team | None
+) -> Narrowed:
+    """What a token is limited to; with neither ``applications`` nor ``repositories`` the team as it is.
+
+    Raises ``Invalid`` where the applications are of two teams, or of another than ``team``, or too many; where there is
+    no team for the repositories, a pattern is none, or the role is a person's.
     """
-    if not applications:
-        return team, None
+    names = check_repositories(repositories)
+    if not applications and names is None:
+        return Narrowed(team)
     if role.value not in dict(CI_ROLE_CHOICES):
         raise Invalid(
-            f"A token that is limited to applications carries {', '.join(dict(CI_ROLE_CHOICES))}; not {role.value}, "
-            "whose work is the whole team's.",
+            f"A token that is limited to applications or repositories carries {', '.join(dict(CI_ROLE_CHOICES))}; not "
+            f"{role.value}, whose work is the whole team's.",
             where="role",
         )
+    if not applications:
+        if team is None:
+            raise Invalid(
+                "A token is limited to repositories of one team: say which, or name the applications.", where="team"
+            )
+        return Narrowed(team, None, names)
     if len(applications) > MAX_APPLICATIONS:
         raise Invalid(f"A token names at most {MAX_APPLICATIONS} applications.", where="applications")
     owners = {application.team_id for application in applications} | ({team.pk} if team else set())
@@ -86,12 +108,13 @@ def limit_of(
             "Make one token for each team.",
             where="applications",
         )
-    return applications[0].team, sorted({application.pk for application in applications})
+    return Narrowed(applications[0].team, sorted({application.pk for application in applications}), names)
 
 
-def told_of(applications: Sequence[Application]) -> dict[str, object]:
+def told_of(applications: Sequence[Application], narrowed: Narrowed) -> dict[str, object]:
     """What the audit log says of a limit; nothing where there is none."""
-    return {"applications": sorted(a.slug for a in applications)} if applications else {}
+    slugs: dict[str, object] = {"applications": sorted(a.slug for a in applications)} if applications else {}
+    return slugs | ({"repositories": narrowed.repositories} if narrowed.repositories else {})
 
 
 def create_token_on_server(
@@ -102,6 +125,7 @@ def create_token_on_server(
     name: str = "",
     days: int | None = None,
     applications: Sequence[Application] = (),
+    repositories: Sequence[str] = (),
 ) -> tuple[ApiToken, str]:
     """The server's own command: make a token from nothing, as whoever works on its machine may.
 
@@ -110,11 +134,20 @@ def create_token_on_server(
     neither approves what the other asked for as one person in two coats.
     """
     wanted = role_named(role)
-    team, _ = limit_of(applications, wanted, team)
+    team = limit_of(applications, repositories, wanted, team).team
     with transaction.atomic():
         user = _user_for(wanted, username, team)
         label = name or "made on the server"
-        return create_token(user.pk, wanted, actor=None, name=label, team=team, days=days, applications=applications)
+        return create_token(
+            user.pk,
+            wanted,
+            actor=None,
+            name=label,
+            team=team,
+            days=days,
+            applications=applications,
+            repositories=repositories,
+        )
 
 
 def _user_for(role: Role, username: str | None, team: Team | None) -> User:
@@ -151,8 +184,7 @@ def revoke_token(token_id: int, *, actor: User | None) -> ApiToken:
 def _within(token: ApiToken, bearer: ApiToken) -> bool:
     """Whether ``token`` is ``bearer`` itself, or its owner's with the same role in no more teams."""
     same = (token.user_id, token.role) == (bearer.user_id, bearer.role)
-    is_limited = bearer.application_ids is not None
-    return token.pk == bearer.pk or (same and not is_limited and bearer.team_id in (None, token.team_id))
+    return token.pk == bearer.pk or (same and not bearer.is_limited and bearer.team_id in (None, token.team_id))
 
 
 def rotate_token(token_id: int, *, actor: User | None) -> tuple[ApiToken, str]:
@@ -170,7 +202,7 @@ def rotate_token(token_id: int, *, actor: User | None) -> tuple[ApiToken, str]:
         ends = now + (old.expires_at - old.created_at)
         old.revoked_at = now
         old.save(update_fields=["revoked_at"])
-        token, raw = _new(old.user, old.name, Role(old.role), old.team, now, ends, application_ids=old.application_ids)
+        token, raw = _new(old.user, old.name, Role(old.role), narrowed_of(old), now, ends)
         _record(Action.TOKEN_ROTATE, token, actor, user=old.user.username, replaces=old.prefix, expires_at=ends)
     return token, raw
 
@@ -198,8 +230,8 @@ def _require_maker(actor: User | None, user: User, role: Role, team: Team | None
         require(actor, Permission.OWN_TOKEN_MANAGE, anywhere=True)
         if actor.token is not None and actor.token.identity_id is not None:
             raise NotAllowed("a token that was exchanged for a job's own makes no others", code="not-own-token")
-        if actor.limited_to is not None:
-            raise NotAllowed("a token that is limited to applications makes no others", code="not-own-token")
+        if actor.limit is not None:
+            raise NotAllowed(f"a token that is limited to {actor.limit.words} makes no others", code="not-own-token")
         _require_held(actor, role, team)  # as narrow as the token that the request came with
         return
     require(actor, Permission.TOKEN_MANAGE, team_id=team.pk if team else None)
@@ -220,7 +252,7 @@ def _require_rotator(actor: User | None, old: ApiToken) -> None:
     if actor is not None and actor.token is not None:
         if actor.token.pk != old.pk:
             raise NotAllowed("a token rotates itself, and no other", code="not-own-token")
-        if old.application_ids is not None:
+        if old.is_limited:
             return  # as narrow as it was; that its owner still holds the role is looked at beside this
     _require_maker(actor, old.user, Role(old.role), old.team)
 
@@ -234,30 +266,25 @@ def _require_held(holder: User, role: Role, team: Team | None) -> None:
 
 
 def issue(
-    user: User, name: str, role: Role, team: Team | None, *, ends: datetime, identity: CiIdentity, source: str
+    user: User, name: str, role: Role, *, ends: datetime, identity: CiIdentity, source: str
 ) -> tuple[ApiToken, str]:
     """A token of a CI identity's service for one job; the caller has looked at what the job brought, and records it.
 
     Raises ``Conflict`` where the service was deactivated, ``Invalid`` where it no longer holds the role.
     """
     holder = _token_user(user.pk)
-    _require_held(holder, role, team)
-    token, raw = _new(holder, name, role, team, timezone.now(), ends, application_ids=identity.application_ids)
+    _require_held(holder, role, identity.team)
+    token, raw = _new(holder, name, role, narrowed_of(identity), timezone.now(), ends)
     token.identity, token.source = identity, source
     token.save(update_fields=["identity", "source"])
     return token, raw
 
 
-def _new(
-    user: User,
-    name: str,
-    role: Role,
-    team: Team | None,
-    now: datetime,
-    ends: datetime,
-    *,
-    application_ids: list[int] | None,
-) -> tuple[ApiToken, str]:
+def narrowed_of(row: ApiToken | CiIdentity) -> Narrowed:
+    return Narrowed(row.team, row.application_ids, row.repositories)
+
+
+def _new(user: User, name: str, role: Role, narrowed: Narrowed, now: datetime, ends: datetime) -> tuple[ApiToken, str]:
     label = " ".join(name.split())
     if not 1 <= len(label) <= 100:
         raise Invalid(f"a token's name has 1 to 100 characters, not {len(label)}", where="name")
@@ -268,8 +295,9 @@ def _new(
         prefix=credentials.shown(raw),
         digest=credentials.digest(raw),
         role=role.value,
-        team=team,
-        application_ids=application_ids,
+        team=narrowed.team,
+        application_ids=narrowed.application_ids,
+        repositories=narrowed.repositories,
         created_at=now,
         expires_at=ends,
     )

@@ -19,6 +19,7 @@ from secguard.decisions.queries.reviewing import (
 from secguard.decisions.queries.scopes import (
     ORGANISATION,
     Scope,
+    beyond,
     find_scope,
     find_scope_by_key,
     may_ask,
@@ -52,6 +53,7 @@ __all__ = [
     "Waiting",
     "appetite_table",
     "applicable_for_image",
+    "beyond",
     "blast_radius",
     "documents",
     "earlier_decisions",

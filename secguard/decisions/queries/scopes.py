@@ -9,8 +9,8 @@ from typing import Any, assert_never
 
 from django.db.models import QuerySet
 
-from secguard.accounts.models import Application, User
-from secguard.accounts.roles import Permission
+from secguard.accounts.models import Application, User, owner_filter
+from secguard.accounts.roles import PERMISSIONS, Permission, Role
 from secguard.approvals.services import UNOWNED
 from secguard.decisions.models import Decision
 from secguard.decisions.scope import ScopeKind
@@ -171,9 +171,7 @@ def places_in(scope: Scope) -> QuerySet[ImageRepository]:
 
 def places_with(risk_ids: Sequence[int], scope: Scope, user: User) -> QuerySet[ImageRepository]:
     """Of ``places_in(scope)`` those that ``user`` may see and that have one of the risks open."""
-    rows = places_in(scope)
-    if not user.sees_everything:
-        rows = rows.filter(repository__application__team_id__in=user.team_ids)
+    rows = places_in(scope).filter(owner_filter(user, "repository__application"))
     return rows.filter(image_id__in=Finding.objects.filter(risk_id__in=risk_ids, status=OPEN).values("image_id"))
 
 
@@ -208,6 +206,42 @@ def suggested_scopes(risk_ids: Sequence[int], user: User) -> list[Scope]:
 
 
 def may_ask(user: User, scope: Scope) -> bool:
-    """Whether ``user`` may ask for a decision over ``scope``: for one of the teams that own it, or for all."""
+    """Whether ``user`` may ask for a decision over ``scope``: for one of the teams that own it, or for all.
+
+    Whoever is limited asks for what lies inside of the limit as a whole.
+    """
+    if user.limit is not None:
+        in_role = user.token is not None and Permission.DECISION_REQUEST in PERMISSIONS[Role(user.token.role)]
+        return in_role and not beyond(user, scope)
     teams = user.teams_with(Permission.DECISION_REQUEST)
     return teams is None or bool(scope.teams & teams)
+
+
+def beyond(user: User, scope: Scope) -> str:
+    """What part of ``scope`` lies outside of what the request's token is limited to; empty where none does.
+
+    What lies there is counted and not named.
+    """
+    limit = user.limit
+    if limit is None:
+        return ""
+    if limit.is_void:
+        return "all of it: the token's owner no longer holds its role"
+    match scope.kind:
+        case ScopeKind.ORGANISATION:
+            return "everything outside of the token's team, and of what it is limited to there"
+        case ScopeKind.APPLICATION:
+            if limit.repositories is not None:
+                return (
+                    f"every repository of {scope.label}, those to come too, that is not called as the token's patterns "
+                    "say; ask for one repository, or for the image"
+                )
+            return "" if Application.objects.visible_to(user).filter(pk=scope.id or 0).exists() else scope.label
+        case ScopeKind.REPOSITORY:
+            return "" if Repository.objects.visible_to(user).filter(pk=scope.id or 0).exists() else scope.label
+        case ScopeKind.IMAGE:
+            places = places_in(scope)
+            others = places.exclude(repository__in=Repository.objects.visible_to(user)).count()
+            return f"{others} of the {places.count()} repositories that the image lies in" if others else ""
+        case _:
+            assert_never(scope.kind)

@@ -42,8 +42,8 @@ def told_of(scope: Scope, user: User, about: str, author: str, now: datetime) ->
     """What is in force at ``now`` on the images inside ``scope`` that ``user`` may see, under names that they may see.
 
     A constant number of queries. Reasons are told as ``judgements_of`` tells them, and only where all that ``user``
-    sees of the images is one team's: nobody's words are published under a name that several teams stand for. Raises
-    ``TooLarge`` past ``MOST`` findings.
+    sees of the images is one team's: nobody's words are published under a name that several teams stand for; and to a
+    limited token only of images that lie inside of its limit alone. Raises ``TooLarge`` past ``MOST`` findings.
     """
     seen = places_in(scope).filter(owner_filter(user, "repository__application"))
     world = _World(_images(scope, seen), now)
@@ -53,8 +53,10 @@ def told_of(scope: Scope, user: User, about: str, author: str, now: datetime) ->
     }
     rulings = []
     for image in world.purls:
-        named = world.product_of(image, [row for row in world.places[image] if (image, row.spot.repository) in shown])
-        may_tell = len(owners) == 1 and world.is_one_teams(image)
+        inside = [row for row in world.places[image] if (image, row.spot.repository) in shown]
+        named = world.product_of(image, inside)
+        is_whole = user.limit is None or len(inside) == len(world.places[image])
+        may_tell = len(owners) == 1 and world.is_one_teams(image) and is_whole
         rulings += [Ruling(named, one) for one in world.judgements_of(image, may_tell=may_tell)]
     return Told(about, author, rulings, now)
 

@@ -31,6 +31,7 @@ from secguard.decisions.models import Decision, RiskAppetite
 from secguard.decisions.queries import (
     Scope,
     Standing,
+    beyond,
     kinds_of_standing,
     may_ask,
     places_with,
@@ -265,6 +266,12 @@ def _reason(text: str) -> str:
 def _check_may_ask(actor: User, scope: Scope) -> None:
     if may_ask(actor, scope):
         return
+    if actor.limit is not None and (outside := beyond(actor, scope)):
+        raise NotAllowed(
+            f"The token is limited to {actor.limit.words}, and {scope.kind.value} {scope.label} reaches beyond that: "
+            f"{outside}. Ask for what lies inside, or with a token of the whole team.",
+            code="token-limited",
+        )
     if scope.kind is ScopeKind.ORGANISATION:
         raise NotAllowed(
             "A decision over the whole organisation is asked for by somebody with decision:request in the whole "
@@ -294,6 +301,8 @@ def _check_not_asked(risk: Risk, scope: Scope, now: datetime) -> None:
 
 def _team(actor: User, scope: Scope) -> int | None:
     """Whose request it is: of the owning teams the one that ``actor`` asks for."""
+    if actor.limit is not None:
+        return actor.limit.team
     teams = actor.teams_with(Permission.DECISION_REQUEST)
     own = scope.teams - {UNOWNED} if teams is None else scope.teams & teams
     return min(own, default=None)

@@ -24,7 +24,7 @@ from secguard.promotion import queries, route
 from secguard.promotion.lifecycle import PromotionEvent, PromotionStatus, Step, after
 from secguard.promotion.models import Environment, Promotion
 from secguard.promotion.queries import Chosen, Judged, why_blocked
-from secguard.promotion.services.recording import note, require_place, team_of
+from secguard.promotion.services.recording import note, require_name, require_place, team_of
 from secguard.promotion.services.telling import tell_waiting
 from secguard.signing.keylife import KeyStatus
 from secguard.signing.models import SigningKey
@@ -53,7 +53,13 @@ def ask(asked: Ask, *, actor: User | None) -> Promotion:
     """
     chosen = queries.choose(asked.image, actor=actor)
     owner = chosen.repository.application
-    require(actor, Permission.PROMOTION_REQUEST, team_id=team_of(chosen.repository), application=owner)
+    require(
+        actor,
+        Permission.PROMOTION_REQUEST,
+        team_id=team_of(chosen.repository),
+        application=owner,
+        repository=chosen.repository.name,
+    )
     environment = queries.environment_named(asked.to)
     tags = _tags(asked)
     place = _destination(chosen, environment, actor)
@@ -98,7 +104,14 @@ def retry(pk: int, *, actor: User) -> Promotion:
     found = Promotion.objects.select_for_update(of=("self",)).filter(pk__in=seen).first()
     if found is None:
         raise NotFound(f"There is no promotion {pk}.")
-    require(actor, Permission.PROMOTION_REQUEST, team_id=team_of(found.source), application=found.source.application)
+    require(
+        actor,
+        Permission.PROMOTION_REQUEST,
+        team_id=team_of(found.source),
+        application=found.source.application,
+        repository=found.source.name,
+    )
+    require_name(actor, found.destination_name)
     if not (found.status == PromotionStatus.RUNNING and found.job_id and jobs.hurry(found.job_id)):
         _restart(found)
     note(Action.PROMOTION_RETRY, found, actor)
@@ -225,6 +238,7 @@ def _destination(chosen: Chosen, environment: Environment, actor: User | None) -
         )
     path = route.destination(stops, source.registry.host, source.path, environment.stop)
     place = f"{environment.registry.host}/{path}"
+    require_name(actor, place)
     there = Repository.objects.select_related("application").filter(name=place).first()
     if there is not None:
         require_place(actor, source, there)

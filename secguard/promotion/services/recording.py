@@ -22,12 +22,19 @@ def require_place(promoter: User | None, source: Repository, there: Repository) 
 
     What goes by itself (``promoter`` None) goes over nobody else's.
     """
-    is_limited = promoter is not None and promoter.limited_to is not None
+    is_limited = promoter is not None and promoter.limit is not None
     if there.pk == source.pk or (team_of(there) == team_of(source) and not is_limited):
         return
     try:
         if promoter is not None:
-            require(promoter, Permission.PROMOTION_REQUEST, team_id=team_of(there), application=there.application)
+            owner = there.application
+            require(
+                promoter,
+                Permission.PROMOTION_REQUEST,
+                team_id=team_of(there),
+                application=owner,
+                repository=there.name,
+            )
             return
     except NotAllowed:
         pass
@@ -36,6 +43,17 @@ def require_place(promoter: User | None, source: Repository, there: Repository) 
         "what is theirs. Give it to the application of the source, or change one of the paths.",
         code="other-teams-repository",
     )
+
+
+def require_name(promoter: User | None, name: str) -> None:
+    """Raises ``NotAllowed`` where ``promoter`` came with a token that is limited to repositories called otherwise: at
+    the destination there may be none yet, and it makes none outside of its limit."""
+    if promoter is not None and promoter.limit is not None and not promoter.limit.has_name(name):
+        raise NotAllowed(
+            f"The token is limited to {promoter.limit.words}, and {name}, where this leads, is not among them. Add a "
+            "pattern that it fits when you make the next one, or let a token of the whole team promote.",
+            code="token-limited",
+        )
 
 
 def note(action: Action, promotion: Promotion, actor: User | None, **details: object) -> None:

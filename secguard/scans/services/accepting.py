@@ -103,9 +103,10 @@ def _by_idempotency_key(submission: Submission, actor: User) -> Scan | None:
             "Use a new key for a new report.",
             code="idempotency-key-reused",
         )
-    if actor.limited_to is not None and not Scan.objects.visible_to(actor).filter(pk=known.scan_id).exists():
+    if actor.limit is not None and not Scan.objects.visible_to(actor).filter(pk=known.scan_id).exists():
         raise Conflict(
-            "The Idempotency-Key was used for a scan that this token may not see: it is limited to some applications.",
+            "The Idempotency-Key was used for a scan that this token may not see: it is limited to "
+            f"{actor.limit.words}.",
             code="idempotency-key-reused",
         )
     return known.scan
@@ -130,6 +131,7 @@ def application_for(target: Target, slug: str, actor: User) -> Application | Non
     the only one of the sender's team. Posting into another team's repository is refused as if there were none."""
     known = None
     if target.place:
+        _check_name_within(target.place.repository, actor)
         known = Repository.objects.filter(name=target.place.repository).select_related("application").first()
     if known is not None:
         _check_own(known, actor)
@@ -167,26 +169,34 @@ def _check_seen(digest: str, actor: User) -> None:
 
 
 def _check_within(digest: str, actor: User) -> None:
-    """A report says what is in an image wherever that lies: whoever is limited to some applications does not say it
-    for their team's others. (What lies with other teams stays as it is: ``repeating.speaks_for_all_places``.)"""
-    if actor.token is None or actor.limited_to is None:
+    """A report says what is in an image wherever that lies: whoever is limited to a part of the team does not say it
+    for the rest. (What lies with other teams stays as it is: ``repeating.speaks_for_all_places``.)"""
+    if actor.limit is None:
         return
-    ours = ImageRepository.objects.filter(image__digest=digest, repository__application__team=actor.token.team)
-    if ours.exclude(repository__application__in=sorted(actor.limited_to)).exists():
+    ours = ImageRepository.objects.filter(image__digest=digest, repository__application__team=actor.limit.team)
+    if ours.exclude(repository__in=Repository.objects.visible_to(actor)).exists():
         raise NotAllowed(
-            f"{digest} also lies in a repository of another application of the team, for which this token does not "
-            "speak. Post the report with a token of the whole team.",
+            f"{digest} also lies in a repository of the team for which this token does not speak: it is limited to "
+            f"{actor.limit.words}. Post the report with a token of the whole team.",
             code="token-limited",
         )
+
+
+def _check_name_within(name: str, actor: User) -> None:
+    """In the words of ``_check_own``: outside of its limit a token learns of no repository whether there is one."""
+    if actor.limit is not None and not actor.limit.has_name(name):
+        raise _not_own(name)
+
+
+def _not_own(name: str) -> NotFound:
+    return NotFound(f"You may not post about {name!r}: it is not one of your team's repositories.", where="image")
 
 
 def _check_own(repository: Repository, actor: User) -> None:
     team = repository.application.team_id if repository.application else None
     if not Repository.objects.visible_to(actor).filter(pk=repository.pk).exists():
-        raise NotFound(
-            f"You may not post about {repository.name!r}: it is not one of your team's repositories.", where="image"
-        )
-    if actor.may_within(Permission.REPORT_POST, repository.application):
+        raise _not_own(repository.name)
+    if actor.may_within(Permission.REPORT_POST, repository.application, repository.name):
         return
     if not actor.can(Permission.REPORT_POST, team):
         raise NotAllowed("Your role in the repository's team may not post reports.", code="report-post")

@@ -156,7 +156,7 @@ def ask_again(scan_id: int, *, actor: User) -> tuple[Scan, bool]:
     if scan is None:
         raise NotFound(f"There is no scan {scan_id} that you may see.")
     owner = scan.application
-    require(actor, Permission.SCAN_REQUEST, team_id=owner.team_id if owner else None, application=owner)
+    _require(actor, owner, scan)
     if scan.origin != ScanOrigin.WORKER:
         raise Conflict("A posted report is not ours to make again; post a new one.", code="scan-state")
     if scan.status in OPEN_STATUSES:
@@ -166,6 +166,11 @@ def ask_again(scan_id: int, *, actor: User) -> tuple[Scan, bool]:
         path_of(first.archive)
     application = scan.application.slug if scan.application else ""
     return ask(ScanRequest(first.named, "page", application, first.archive), actor=actor)
+
+
+def _require(actor: User, owner: Application | None, scan: Scan) -> None:
+    team_id, name = owner.team_id if owner else None, scan.repository_name
+    require(actor, Permission.SCAN_REQUEST, team_id=team_id, application=owner, repository=name)
 
 
 @transaction.atomic
@@ -178,7 +183,7 @@ def cancel(scan_id: int, *, actor: User) -> Scan:
     if scan is None:
         raise NotFound(f"There is no scan {scan_id} that you may see.")
     owner = scan.application
-    require(actor, Permission.SCAN_REQUEST, team_id=owner.team_id if owner else None, application=owner)
+    _require(actor, owner, scan)
     after(scan.status, ScanEvent.CANCEL)
     if scan.origin != ScanOrigin.WORKER:
         raise Conflict("A posted report is taken in within moments; it cannot be cancelled.", code="scan-state")

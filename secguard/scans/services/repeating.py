@@ -75,11 +75,11 @@ def speaks_for(scan: Scan) -> frozenset[int] | None:
 
 
 def reach_of(sender: User) -> list[int] | None:
-    """``Scan.speaks_for`` of a report that comes in now: a token may do less than its owner. One that is limited to
-    applications speaks for its team where all of the team's places are within the limit, which the caller has seen."""
+    """``Scan.speaks_for`` of a report that comes in now: a token may do less than its owner. One that is limited
+    speaks for its team where all of the team's places are within the limit, which the caller has seen."""
     if sender.token is None:
         return None
-    if sender.limited_to is not None:
-        return [sender.token.team_id] if sender.limited_to and sender.token.team_id else []
+    if sender.limit is not None:
+        return [] if sender.limit.is_void else [sender.limit.team]
     teams = sender.teams_with(Permission.REPORT_POST)
     return None if teams is None else sorted(teams)

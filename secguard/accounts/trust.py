@@ -40,8 +40,8 @@ KIND_OF_ISSUER: Final = {"https://token.actions.githubusercontent.com": Kind.GIT
 """Issuers that give tokens to everybody in the world: no choice of a kind makes them ask for less."""
 
 REQUIRED: Final[dict[Kind, tuple[tuple[str, ...], ...]]] = {
-    Kind.GITHUB: (("repository",), ("ref",)),
-    Kind.GITLAB: (("project_path",), ("ref", "ref_protected")),
+    Kind.GITHUB: (("repository", "repository_id"), ("ref",)),
+    Kind.GITLAB: (("project_path", "project_id"), ("ref", "ref_protected")),
     Kind.KUBERNETES: (("sub",),),
     Kind.OTHER: (("sub",),),
 }
@@ -51,6 +51,10 @@ IDENTIFYING: Final = frozenset(
     {"sub", "repository", "repository_owner", "project_path", "namespace_path", "job_workflow_ref", "workflow_ref"}
 )
 """Claims that say who somebody is: their first part must be written out, or strangers choose a name that fits."""
+
+NUMBERS: Final = frozenset({"repository_id", "repository_owner_id", "project_id", "namespace_id", "enterprise_id"})
+"""Ids that outlive a name: a renamed repository keeps its own, and whoever takes the name later has another. Half a
+number is nobody's."""
 
 OWN_FIELDS: Final = frozenset({"iss", "aud", "exp", "nbf", "iat", "jti"})
 _SERVICE_ACCOUNT = "system:serviceaccount:"
@@ -154,6 +158,8 @@ def _check_beginning(claim: str, text: str) -> None:
     start = text.partition("*")[0]
     if text == start:
         return
+    if claim in NUMBERS:
+        raise _refused(f"the pattern {text[:80]!r} of {claim!r} is no id: it is written out as a whole")
     if not start:
         raise _refused(f"the pattern {text[:80]!r} of {claim!r} begins with a wildcard: it would be open to anybody")
     if claim in IDENTIFYING and start[-1] not in "/:" and "/" not in start:
@@ -166,15 +172,20 @@ def _check_beginning(claim: str, text: str) -> None:
 def value_of(claims: Mapping[str, Any], name: str) -> list[str]:
     """The values of a claim as text: one, or several of a list; none where there is no such claim.
 
-    ``a/b`` also finds ``b`` inside of ``a``: ``kubernetes.io/namespace``.
+    ``a.b`` and ``a/b`` also find ``b`` inside of ``a``, which may hold a dot itself: ``kubernetes.io.namespace``. A
+    claim of the whole name goes first, then what lies inside of the one with the longest name; nothing else is tried.
     """
     found = claims.get(name)
-    if found is None and "/" in name:
-        outer, _, inner = name.partition("/")
-        nested = claims.get(outer)
-        return value_of(nested, inner) if isinstance(nested, Mapping) else []
+    if found is None:
+        outer = max((key for key in claims if _leads_to(key, name)), key=len, default=None)
+        nested = claims[outer] if outer is not None else None
+        return value_of(nested, name[len(outer) + 1 :]) if outer is not None and isinstance(nested, Mapping) else []
     values = found if isinstance(found, list) else [found]
     return [text for value in values[:100] if (text := _text(value)) is not None]
+
+
+def _leads_to(key: Any, name: str) -> bool:
+    return isinstance(key, str) and bool(key) and name.startswith((f"{key}.", f"{key}/"))
 
 
 def _text(value: Any) -> str | None:

@@ -90,6 +90,7 @@ APPLICATIONS = (
     "advisories",
     "findings",
     "workloads",
+    "planning",
     "scans",
     "decisions",
     "signing",

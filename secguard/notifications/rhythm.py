@@ -50,6 +50,8 @@ SETTLE = timedelta(seconds=30)
 SETTLE_MOST = timedelta(minutes=5)
 """After this the first news waits for no further ones."""
 
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
 DAILY_HOUR = 7
 """The hour of the person's own day from which a daily message is written."""
 
@@ -90,6 +92,11 @@ def is_due(
     ``first`` and ``latest`` are the instants of the oldest and newest news that wait, ``last_sent`` that of the last
     message, if any. ``at_once``: there is something among them for which minutes count.
     """
+    # A clock that ran ahead left times that are still to come. News of then have waited, and a message of then holds
+    # nothing back for longer than a day.
+    first, latest = (LONG_AGO if at > now else at for at in (first, latest))
+    if last_sent is not None and last_sent > now + timedelta(days=1):
+        last_sent = None
     if wishes.is_quiet(now) or not _has_settled(first, latest, now):
         return False
     if at_once:

@@ -357,7 +357,7 @@ def test_the_sweep_reads_a_fixed_number_of_rows(handles, django_assert_max_num_q
     services.sweep()  # enqueues what is periodic
     for key in range(50):
         services.enqueue("t.echo", {}, key=str(key))
-    with django_assert_max_num_queries(3 + len(list(registry.periodic()))):
+    with django_assert_max_num_queries(5 + len(list(registry.periodic()))):
         services.sweep()
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secguard.notifications.rhythm import (
+    DAILY_HOUR,
     FIRST_DELAY,
     LONGEST_DELAY,
     SETTLE,
@@ -101,3 +102,33 @@ def test_a_person_is_written_to_daily_and_never_twice(zone: str, half_hours: int
 @given(st.integers(1, 10_000))
 def test_back_off_grows_within_bounds(attempts: int) -> None:
     assert FIRST_DELAY <= delay(attempts) <= delay(attempts + 1) <= LONGEST_DELAY
+
+
+@pytest.mark.parametrize("rhythm", list(Rhythm))
+@pytest.mark.parametrize("ahead", [timedelta(hours=6), timedelta(days=40_000)])
+def test_a_clock_that_was_set_back_keeps_no_news(rhythm: Rhythm, ahead: timedelta) -> None:
+    """News and a last message of a time to come: what waits is told after a day at the latest."""
+    wishes = Wishes(rhythm=rhythm)
+    told = [
+        hour
+        for hour in range(49)
+        if is_due(
+            wishes,
+            first=NOON + ahead,
+            latest=NOON + ahead,
+            last_sent=NOON + ahead,
+            now=NOON + hour * HOUR,
+        )
+    ]
+    assert told
+    assert told[0] <= 25
+
+
+def test_a_message_by_a_clock_ahead_is_this_days_message() -> None:
+    wishes = Wishes(rhythm=Rhythm.DAILY)
+    seven = datetime(2026, 11, 24, DAILY_HOUR, tzinfo=UTC)
+    news = {"first": seven - timedelta(hours=1), "latest": seven - timedelta(hours=1)}
+    sent = seven + timedelta(hours=3)  # the clock ran three hours ahead
+    assert not is_due(wishes, **news, last_sent=sent, now=seven + timedelta(hours=1))
+    assert not is_due(wishes, **news, last_sent=sent, now=seven + timedelta(hours=5))
+    assert is_due(wishes, **news, last_sent=sent, now=seven + timedelta(days=1))

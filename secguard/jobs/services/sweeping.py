@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from secguard.jobs import registry
 from secguard.jobs.adapters import processes, waking
-from secguard.jobs.lifecycle import Queue, Status, delay
+from secguard.jobs.lifecycle import LEASE, Queue, Status, delay
 from secguard.jobs.models import Job, JobQuerySet
 from secguard.jobs.services.asking import enqueue
 from secguard.jobs.services.doing import try_again
@@ -31,7 +31,7 @@ def sweep(now: datetime | None = None) -> int:
     Every worker does this every few seconds, and beat sends it too: any one of them is enough.
     """
     given, now = now, now or timezone.now()
-    found = 0
+    found = _set_back(now)
     for job in Job.objects.filter(status=Status.RUNNING):
         if (job.lease_until and job.lease_until < now) or processes.is_gone(job.lease_owner):
             _abandoned(job)
@@ -45,6 +45,23 @@ def sweep(now: datetime | None = None) -> int:
         for _ in range(waiting):
             waking.wake(queue)
     return found
+
+
+def _set_back(now: datetime) -> int:
+    """What a clock that ran ahead left in the future waits for no time that is still to come; returns how much it was.
+
+    A lease is never longer than ``LEASE``: a worker that lives renews the shorter one, what a dead one left is free
+    soon. A job that was asked for later than now is due now.
+    """
+    late = now + 2 * LEASE
+    held = Job.objects.filter(status=Status.RUNNING, lease_until__gt=late)
+    asked = Job.objects.filter(status=Status.QUEUED, queue__in=list(Queue), run_after__gt=late, created_at__gt=late)
+    # Plain looks first: an idle worker takes no write lock, of which SQLite has only one.
+    leases = held.update(lease_until=now + LEASE) if held.exists() else 0
+    jobs = asked.update(created_at=now, run_after=now) if asked.exists() else 0
+    if leases or jobs:
+        log.warning("The clock was set back: jobs waited for a time to come.", leases=leases, queued=jobs)
+    return leases + jobs
 
 
 def _abandoned(job: Job) -> None:

@@ -16,7 +16,6 @@ pytestmark = pytest.mark.django_db
 
 def test_each_check_is_registered_by_its_app() -> None:
     from secguard.planning.checks import CHECKS
-
     from secguard.planning.counting import COUNTED
 
     assert every().keys() <= CHECKS.keys()

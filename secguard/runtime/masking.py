@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 MARK: Final = "[masked]"
@@ -57,7 +58,7 @@ _RULES: Final = (
         rf"\g<1>{MARK}",
     ),
     _rule("-u", r"((?<!\S)(?:-u|--user|--proxy-user)[\s=]{0,3}[^\s:=]{1,128}:)(?!\d+(?:\s|\Z))\S++", rf"\g<1>{MARK}"),
-    _rule("-p", rf"(\b{_HEADS}\b[^|;&\n]{{0,200}}?\s-p)(?![\s-])\S++", rf"\g<1>{MARK}"),
+    _rule("mysql mariadb", rf"(\b{_HEADS}\b[^|;&\n]{{0,200}}?\s-p)(?![\s-])\S++", rf"\g<1>{MARK}"),
     _rule("sshpass", r"(\bsshpass\s{1,3}-p\s{0,3})\S++", rf"\g<1>{MARK}"),
     _rule("redis-cli", r"(\bredis-cli\b[^|;&\n]{0,200}?\s(?:-a|--pass)\s{1,3})\S++", rf"\g<1>{MARK}"),
     _rule("login", r"(\blogin\b[^|;&\n]{0,200}?\s-p\s{0,3})(?![\s-])\S++", rf"\g<1>{MARK}"),
@@ -75,7 +76,6 @@ _RULES: Final = (
         r"[e-mail]@\g<1>",
     ),
 )
-_HINTS: Final = tuple({hint for rule in _RULES for hint in rule.hints})
 _SECRET_NAME = re.compile(
     r"(?:^|[._\-\[/])(?:x-)?(?:(?:\w{1,40}[_-])?(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key"
     r"|secret[_-]?key|private[_-]?key)|(?:proxy-)?authorization|(?:set-)?cookie)\]?$",
@@ -85,48 +85,63 @@ _SECRET_NAME = re.compile(
 
 def mask(text: str) -> str:
     """The text without its secrets; the same text where there is none."""
+    return _mask(text, _RULES)
+
+
+def _mask(text: str, rules: tuple[_Rule, ...]) -> str:
     lower = text.lower()
-    rules = [rule for rule in _RULES if any(hint in lower for hint in rule.hints)]
-    for _ in range(MAX_ROUNDS):
+    rules = tuple([rule for rule in rules if _hints_at(rule, lower)])
+    for _ in range(MAX_ROUNDS if rules else 0):
         before = text
         for rule in rules:
             text = rule.pattern.sub(rule.by, text)
         if text == before:
             return text
-    return MARK
+    return MARK if rules else text
 
 
-def may_hold(raw: bytes) -> bool:
-    """False where no text of this JSON document can hold what is masked: a quick look that spares the long one."""
-    if b"\\u" in raw:  # a letter may be written so
-        return True
-    lower = raw.lower()
-    return any(hint in lower for hint in _BYTE_HINTS)
+def _hints_at(rule: _Rule, lower: str) -> bool:
+    for hint in rule.hints:  # noqa: SIM110 - any() takes three times as long, and this is asked of every text
+        if hint in lower:
+            return True
+    return False
 
 
-_BYTE_HINTS: Final = (*(hint.encode() for hint in _HINTS), b"cookie", b"auth")
+def masked(value: Any, raw: bytes | None = None) -> Any:
+    """A JSON value without secrets: in its texts, and whole where its name says that it is one.
+
+    ``raw``: the document that it was read from. What no text of it can hold is not looked for in each.
+    """
+    if raw is None or b"\\u" in raw:  # a letter may be written as an escape
+        return _masked(value, _RULES)
+    lower = raw.lower().decode("utf-8", "replace")
+    rules = tuple(rule for rule in _RULES if _hints_at(rule, lower))
+    return _masked(value, rules) if rules or any(name in lower for name in _SECRET_NAMES) else value
 
 
-def masked(value: Any) -> Any:
-    """A JSON value without secrets: in its texts, and whole where its name says that it is one."""
+_SECRET_NAMES: Final = ("pass", "pwd", "secret", "token", "key", "authorization", "cookie")
+
+
+def _masked(value: Any, rules: tuple[_Rule, ...]) -> Any:
     if type(value) is str:
-        return mask(value)
+        return _mask(value, rules) if rules else value
     if type(value) is dict:
-        return {name: _member(name, inner, value) for name, inner in value.items()}
+        return {name: _member(name, inner, value, rules) for name, inner in value.items()}
     if type(value) is list:
-        return [masked(inner) for inner in value]
+        return [_masked(inner, rules) for inner in value]
     return value
 
 
+@lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """True for a name as ``DB_PASSWORD``, ``token``, ``x-api-key``, ``ka.uri.param[token]``."""
     return _SECRET_NAME.search(name[-100:]) is not None
 
 
-def _member(name: str, value: Any, siblings: dict[str, Any]) -> Any:
+def _member(name: str, value: Any, siblings: dict[str, Any], rules: tuple[_Rule, ...]) -> Any:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         # An environment variable in a pod: {"name": "DB_PASSWORD", "value": "…"}
         spoken = siblings.get("name") if name == "value" else name
         if isinstance(spoken, str) and is_secret_name(spoken):
             return MARK if value != "" else value
-    return masked(value)
+    return _masked(value, rules)

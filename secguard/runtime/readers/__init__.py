@@ -131,9 +131,7 @@ def _loaded(raw: bytes) -> tuple[Any, list[str]]:
             raise
         document = jsonlines.load(shallow, what=ONE)
         notes.append("requestObject and responseObject are nested too deep, and were left out")
-    if masking.may_hold(raw):
-        document = masking.masked(document)
-    return document, notes
+    return masking.masked(document, raw), notes
 
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -60,6 +60,12 @@ class Action(StrEnum):
     MEMBERSHIP_GRANT = "membership:grant"
     MEMBERSHIP_REVOKE = "membership:revoke"
     PASSWORD_SET = "password:set"  # noqa: S105 - the name of an action, no password
+    PLANNING_ANSWER = "planning:answer"
+    PLANNING_TEMPLATE_CHOOSE = "planning:template-choose"
+    PLANNING_TEMPLATE_CREATE = "planning:template-create"
+    PLANNING_WAIVER_END = "planning:waiver-end"
+    PLANNING_WAIVER_REQUEST = "planning:waiver-request"
+    PLANNING_WAIVER_VOTE = "planning:waiver-vote"
     POLICY_ACTIVATE = "policy:activate"
     POLICY_CREATE = "policy:create"
     POLICY_EDIT = "policy:edit"

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from secguard.planning.checks import Outcome
 from secguard.planning.template import Requirement, Template
@@ -140,9 +140,12 @@ def _item(
     waivers: Sequence[Waiver],
     now: datetime,
 ) -> Item:
+    if outcome is not None and outcome.state == "kept" and outcome.changes_at is not None and outcome.changes_at <= now:
+        # The clock may have turned it since, and nobody has looked again: what is not known is not kept.
+        outcome = structs.replace(outcome, state="unmeasured", says=f"{outcome.says} That may have changed since.")
+    measured = outcome is not None and outcome.state != "unmeasured"
     in_force = [w for w in waivers if w.is_approved and not _why_over(w.digest, w.until, requirement, now)]
     waiver = max(in_force or waivers, key=lambda w: (w.asked_at, w.id), default=None)
-    measured = outcome is not None and outcome.state != "unmeasured"
     ended = ""
     if in_force:
         state, by = State.NOT_APPLICABLE, By.APPROVED

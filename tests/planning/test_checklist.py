@@ -47,6 +47,15 @@ def test_a_measurement_outvotes_every_answer(outcome: str, state: State) -> None
         assert states(answer(MEASURED, is_kept=said), outcome=outcome)[0] is state
 
 
+def test_a_measurement_that_the_clock_may_have_turned_is_none() -> None:
+    """Until it is made again; and what was lacking is taken for lacking until then."""
+    for state, after in (("kept", State.OPEN), ("missing", State.MISSING)):
+        outcomes = {"images-scanned": Outcome(state=state, says="All.", changes_at=NOW)}  # type: ignore[arg-type]
+        assert stand(TEMPLATE, outcomes, [], [], NOW - DAY).items[0].state == state
+        found = stand(TEMPLATE, outcomes, [], [], NOW)
+        assert (found.items[0].state, found.next_change) == (after, None)
+
+
 def test_a_person_counts_where_nothing_could_be_measured() -> None:
     assert states(answer(MEASURED), outcome="unmeasured")[0] is State.KEPT
     assert states(answer(is_kept=False))[1] is State.MISSING

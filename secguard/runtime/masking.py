@@ -36,7 +36,7 @@ def _rule(hints: str, pattern: str, by: str | Callable[[re.Match[str]], str]) ->
 _HEADS = r"(?:mysql|mysqldump|mysqladmin|mariadb|mariadb-dump|mysqlimport)"
 _UNITS = r"(?:service|socket|slice|timer|mount|target|scope|path|device|sha256|sha512)\b"
 _RULES: Final = (
-    _rule("-----begin", r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}KEY-----|\Z)", MARK),
+    _rule("-----begin", r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,40}KEY-----|\Z)", MARK),
     _rule("cookie", r"((?:set-)?cookie[\"']?\s{0,3}[:=]\s{0,3}[\"']?)[^\r\n\"']++", rf"\g<1>{MARK}"),
     _rule(
         "authorization",

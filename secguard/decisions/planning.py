@@ -31,7 +31,9 @@ def _open(application_ids: Sequence[int], now: datetime, counted: Q, watched: Q)
     the next of those that are ``watched`` may be}. One query."""
     covered = Q(decided_until__gt=now)
     bare = Q(decided_until=None) | Q(decided_until__lte=now)
-    rows: Any = Exposure.objects.present().filter(application__in=bulk.among(application_ids)).order_by()
+    # By the repositories, which have an index; an exposure's own application is that of its repository.
+    theirs = Repository.objects.filter(application__in=bulk.among(application_ids))
+    rows: Any = Exposure.objects.present().filter(repository__in=theirs).order_by()
     found = rows.values("application_id").annotate(
         n=Count("pk", filter=counted & bare),
         next_end=Min("decided_until", filter=covered & watched),

@@ -30,7 +30,7 @@ def sign(image: Any, digest: str = "", **columns: Any) -> Any:
 
     return Signature.objects.create(
         digest=digest or image.digest, repository=image.places.get().repository, form="tag", place="x",
-        identity=f"{image.pk}-{len(columns)}-{digest}", first_seen_at=NOW, verified_at=NOW, **columns,
+        identity=f"{image.pk}-{sorted(columns)}-{digest[-4:]}"[-64:], first_seen_at=NOW, verified_at=NOW, **columns,
     )  # fmt: skip
 
 

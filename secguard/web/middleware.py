@@ -10,6 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 from django.conf import settings
@@ -96,6 +97,20 @@ def _account(request: HttpRequest, response: HttpResponse, seconds: float) -> No
     )
 
 
+TURNS: Final = re.compile(rb"\xe2\x80[\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
+"""U+202A to U+202E and U+2066 to U+2069, in UTF-8: they turn the writing round, so that a text reads as another one."""
+SHOWN_AS: Final = "\ufffd".encode()
+"""As long in UTF-8 as what it stands for."""
+
+
+def show_turns(response: HttpResponse) -> None:
+    """What turns the writing round is seen on pages, as a mark, and does nothing: no page of ours has any itself."""
+    if not response.streaming and response.get("Content-Type", "").startswith("text/html"):
+        shown = TURNS.sub(SHOWN_AS, response.content)
+        if shown != response.content:
+            response.content = shown
+
+
 class SecurityHeaders:
     """The headers above, where the answer has not set its own; private pages are not kept by caches in between."""
 
@@ -104,6 +119,7 @@ class SecurityHeaders:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
+        show_turns(response)
         for name, value in HEADERS.items():
             response.setdefault(name, value)
         if settings.SECURE_HSTS_SECONDS and request.is_secure():

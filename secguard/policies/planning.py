@@ -41,11 +41,11 @@ def _said(gate: Gate) -> Outcome:
     version = policy.active_version if policy else None
     if policy is None or version is None:
         return Outcome(state="missing", says="No policy is in force.", links=(), changes_at=None)
-    name = f"{policy.name} version {version.number}"
+    name = f"Policy {policy.name}, version {version.number}"
     problem = _problem(version, gate)
     return Outcome(
         state="missing" if problem else "kept",
-        says=f"{name} {problem or f'blocks at the gate {gate.value}'}.",
+        says=f"{name}: {problem or f'blocks at the gate {gate.value}'}.",
         links=((name, reverse("policies:version", args=[version.pk])),),
         changes_at=None,
     )

@@ -49,7 +49,7 @@ def shop(application: Any) -> Any:
 def test_a_rule_that_blocks_and_is_enforced_keeps_it(shop: Any, viewer: Any, other_application: Any, name: str) -> None:
     version = gate()
     ours, theirs = outcomes(f"policy-{name}", [shop, other_application])
-    assert (ours.state, ours.says) == ("kept", f"{version.policy.name} version 1 blocks at the gate {name}.")
+    assert (ours.state, ours.says) == ("kept", f"Policy {version.policy.name}, version 1: blocks at the gate {name}.")
     assert theirs.state == "unmeasured"
     ((_, path),) = ours.links
     assert viewer.client.get(path).status_code == 200

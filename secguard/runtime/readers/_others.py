@@ -24,7 +24,7 @@ _OTHERS = (
         "Let Falco's k8saudit-gke or gcpaudit plugin read it, and post its alerts.",
     ),
     _Other(
-        ("category", "properties", "operationName"),
+        ("category", "operationName"),
         "a record of Azure Monitor",
         "Post the event of the API server itself: the JSON in properties.log.",
     ),

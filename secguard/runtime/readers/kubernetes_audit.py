@@ -25,8 +25,10 @@ def claims(document: dict[str, Any]) -> bool:
     version = document.get("apiVersion")
     if isinstance(version, str) and version.startswith(_GROUP):
         return True
-    # Sinks on the way drop what is the same in each.
-    return "auditID" in document and "verb" in document
+    # Sinks on the way drop what is the same in each. The core group's own events have no verb.
+    return "verb" in document and (
+        "auditID" in document or (document.get("kind") == "Event" and "objectRef" in document)
+    )
 
 
 def read(members: Members) -> list[Event]:
@@ -37,7 +39,7 @@ def read(members: Members) -> list[Event]:
     code = members.node("responseStatus").whole("code", most=999)
     uri = members.text("requestURI", most=MAX_TEXT)
     sub = target.text("subresource")
-    query = _query(uri) if sub in _IN_A_POD else {}
+    query = _query(uri) | _options(members) if sub in _IN_A_POD else {}
     image = _image(members, target)
     return [
         Event(
@@ -126,6 +128,12 @@ def _query(uri: str | None) -> dict[str, str]:
         return {}
     found = {"command": " ".join(given.get("command", ())), "container": " ".join(given.get("container", ()))}
     return {name: mask(value[:MAX_TEXT]) for name, value in found.items() if value}
+
+
+def _options(members: Members) -> dict[str, str]:
+    """The same where the options were written down with the request (PodExecOptions)."""
+    command = members.node("requestObject").texts("command") if "requestObject" in members else ()
+    return {"command": mask(" ".join(command)[:MAX_TEXT])} if command else {}
 
 
 def _image(members: Members, target: Members) -> str | None:

@@ -31,9 +31,8 @@ _L4: Final = "L4_PROTOCOL_"
 
 
 def claims(document: dict[str, Any]) -> bool:
-    return isinstance(document.get("alert"), dict) or (
-        "alert" in document and "event_type" not in document and "signature" not in document
-    )
+    # Suricata's alerts have an object of that name too.
+    return "alert" in document and "event_type" not in document
 
 
 def read(members: Members) -> list[Event]:

@@ -484,6 +484,7 @@ def test_the_documented_example_is_read():
         ({"flows": [OWN["flows"][0] | {"port": 70_000}]}, "wrong-shape", "$.flows[0].port"),
         ({"flows": [OWN["flows"][0] | {"surprise": 1}]}, "wrong-shape", "$.flows[0]"),
         ({"flows": [OWN["flows"][0] | {"time": "yesterday"}]}, "bad-value", "$.flows[0].time"),
+        ({"flows": [OWN["flows"][0] | {"source": {"ip": "1.2.3"}}]}, "bad-value", "$.flows[0].source.ip"),
         ({"flows": [OWN["flows"][0] | {"destination": {}}]}, "bad-value", "$.flows[0].destination"),
     ],
 )
@@ -535,6 +536,16 @@ def test_the_bounds(monkeypatch):
     for raw in (b"[" + b" " * 100 + b"]", AWS_2.encode()):
         with pytest.raises(TooLarge, match="at most 100"):
             read(raw)
+
+
+def test_addresses_are_addresses():
+    flow = one({"flow": HUBBLE["flow"] | {"IP": {"source": "FD00:0:0::1%eth0", "destination": "nowhere"}}})
+    assert (flow.source.ip, flow.destination.ip) == ("fd00::1", None)
+    assert flow.unread == ("IP names 'nowhere', which is no IP address",)
+    record = json.loads(json.dumps(VNET))
+    record["records"][0]["flowRecords"]["flows"][0]["flowGroups"][0]["flowTuples"] = ["1,x,y,1,2,6,O,E,NX,,,,"]
+    with pytest.raises(Invalid, match="names no address"):
+        told(record)
 
 
 def test_long_texts_are_cut():
@@ -635,7 +646,7 @@ def _is_read_or_refused(raw: bytes) -> None:
 
 def _holds(delivery: Delivery) -> None:
     for flow in delivery.flows:
-        assert End() not in (flow.source,) or flow.destination != End()
+        assert (flow.source, flow.destination) != (End(), End())
         assert flow.observed is None or flow.observed.tzinfo is not None
         assert flow.port is None or 0 <= flow.port <= 65_535
         assert flow.count > 0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secguard.runtime.masking import MARK, is_secret_name, mask, masked
+from secguard.runtime.masking import MARK, is_secret_name, look_at, mask, masked
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
 
@@ -76,7 +76,7 @@ def test_a_member_that_is_called_a_secret_is_masked_whole() -> None:
         "ka.uri.param[token]": "abc",
         "tokens": ["a"],
     }
-    assert masked(document, json.dumps(document).encode()) == {
+    assert masked(document, look_at(json.dumps(document).encode())) == {
         "token": MARK,
         "spec": {"env": [{"name": "DB_PASSWORD", "value": MARK}, {"name": "MODE", "value": "fast"}]},
         "headers": {"Set-Cookie": MARK, "x-api-key": MARK, "Host": "h"},
@@ -87,7 +87,17 @@ def test_a_member_that_is_called_a_secret_is_masked_whole() -> None:
 
 def test_a_letter_written_as_an_escape_hides_nothing() -> None:
     raw = b'{"args": "PG\\u0050ASSWORD=abc psql"}'
-    assert masked(json.loads(raw), raw) == {"args": f"PGPASSWORD={MARK} psql"}
+    assert masked(json.loads(raw), look_at(raw)) == {"args": f"PGPASSWORD={MARK} psql"}
+
+
+def test_a_slash_written_as_an_escape_hides_nothing() -> None:
+    raw = rb'{"args": "curl http:\/\/u:hush@host\/"}'
+    assert masked(json.loads(raw), look_at(raw)) == {"args": f"curl http://{MARK}@host/"}
+
+
+def test_a_quote_within_a_text_hides_nothing() -> None:
+    raw = json.dumps({"args": 'x {"Authorization": "Bearer hush"} {"password":"hush"}'}).encode()
+    assert b"hush" not in json.dumps(masked(json.loads(raw), look_at(raw))).encode()
 
 
 def test_names_of_secrets() -> None:
@@ -128,7 +138,7 @@ JSON = st.recursive(
 def test_documents_too_with_and_without_their_bytes(value: object) -> None:
     once = masked(value)
     assert masked(once) == once
-    assert masked(value, json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")) == once
+    assert masked(value, look_at(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))) == once
 
 
 @given(st.text(alphabet="abcXYZ019_-", min_size=4, max_size=40), st.sampled_from(["password={}", "--token {}x",

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from secguard.errors import Invalid
+from secguard.images.jsonlines import address
 from secguard.network.flow import Direction, End, Flow, Lost, Verdict, fingerprint, protocol_of
 from secguard.network.readers import MAX_FLOWS, Passed, Told, _too_many
 
@@ -106,8 +107,12 @@ def _line(line: str, names: Sequence[str]) -> Told:
         )
     unread: list[str] = []
     numbers = {n: _number(told, n, unread) for n in ("srcport", "dstport", "protocol", "packets", "bytes")}
-    source = End(ip=told.get("pkt-srcaddr") or told.get("srcaddr"), service=told.get("pkt-src-aws-service"))
-    destination = End(ip=told.get("pkt-dstaddr") or told.get("dstaddr"), service=told.get("pkt-dst-aws-service"))
+    source = End(
+        ip=address(told.get("pkt-srcaddr") or told.get("srcaddr", "")), service=told.get("pkt-src-aws-service")
+    )
+    destination = End(
+        ip=address(told.get("pkt-dstaddr") or told.get("dstaddr", "")), service=told.get("pkt-dst-aws-service")
+    )
     direction = _DIRECTIONS.get(told.get("flow-direction", ""), Direction.UNKNOWN)
     if source.ip is None and destination.ip is None:
         return Invalid("The record of a VPC flow log names no address.", code="bad-flow", where="")

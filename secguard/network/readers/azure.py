@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from secguard.errors import Invalid
-from secguard.images.jsonlines import Members
+from secguard.images.jsonlines import Members, address
 from secguard.images.strictjson import named
 from secguard.network.flow import Direction, End, Flow, Verdict, fingerprint, protocol_of
 from secguard.network.readers import MAX_FLOWS, Told, _too_many
@@ -69,6 +69,9 @@ def _tuple(line: Any, of_a_group: bool, rule: str | None, mac: str | None, where
         return Invalid(
             f"Azure's flow tuple has {len(values)} fields; expected {expected}.", code="bad-flow", where=where
         )
+    source, destination = address(values[1]), address(values[2])
+    if source is None and destination is None:
+        return Invalid("Azure's flow tuple names no address.", code="bad-flow", where=where)
     at = _instant(values[0], 1 if of_a_group else 1_000)
     protocol = _PROTOCOLS.get(values[5]) if of_a_group else protocol_of(_number(values[5]))
     verdict = (_VERDICTS if of_a_group else _STATES).get(values[7], Verdict.UNKNOWN)
@@ -76,8 +79,8 @@ def _tuple(line: Any, of_a_group: bool, rule: str | None, mac: str | None, where
     return Flow(
         tool=_TOOL,
         fingerprint=fingerprint(_TOOL, (line, rule, mac)),
-        source=End(ip=values[1][:64] or None),
-        destination=End(ip=values[2][:64] or None),
+        source=End(ip=source),
+        destination=End(ip=destination),
         verdict=verdict,
         verdict_word=values[7][:8],
         observed=at,

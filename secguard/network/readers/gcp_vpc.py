@@ -88,7 +88,7 @@ def _end(payload: Members, connection: Members, side: str) -> End:
         workload=workload.text("workload_name"),
         workload_kind=workload.text("workload_type"),
         pod=pod.text("pod_name"),
-        ip=connection.text(f"{side}_ip"),
+        ip=connection.address(f"{side}_ip"),
         # A place on earth is told of addresses outside the network alone.
         identity="world" if outside else None,
         service=service,

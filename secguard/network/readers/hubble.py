@@ -239,8 +239,9 @@ def _flow(flow: _Flow, node: str | None, time: str | None, raw: Raw) -> Flow:
     verdict, reason = _verdict(flow)
     protocol, source_port, port = _l4(flow.l4, unread)
     ip = flow.ip or _NO_IP
-    source = _end(flow.source or _NOBODY, ip.source, flow.source_names, flow.source_service)
-    destination = _end(flow.destination or _NOBODY, ip.destination, flow.destination_names, flow.destination_service)
+    source_ip, destination_ip = _address(ip.source, unread), _address(ip.destination, unread)
+    source = _end(flow.source or _NOBODY, source_ip, flow.source_names, flow.source_service)
+    destination = _end(flow.destination or _NOBODY, destination_ip, flow.destination_names, flow.destination_service)
     if source == _NO_END and destination == _NO_END:
         raise Invalid("Hubble's flow names neither end.", code="bad-flow", where="$.flow")
     l7 = flow.l7
@@ -264,7 +265,7 @@ def _flow(flow: _Flow, node: str | None, time: str | None, raw: Raw) -> Flow:
         reason=reason,
         layer7=_layer7(l7),
         dns_query=_short(dns.query) if dns else None,
-        dns_ips=tuple(one[:64] for one in (dns.ips or ())[:MAX_NAMES]) if dns else (),
+        dns_ips=tuple(found for one in (dns.ips or ())[:MAX_NAMES] if (found := jsonlines.address(one))) if dns else (),
         node=node,
         cluster=source.cluster or destination.cluster,
         source_id=_short(flow.uuid),
@@ -309,7 +310,7 @@ def _end(told: _Endpoint, ip: str | None, names: list[str] | None, service: _Ser
         workload_kind=_short(workload.kind) if workload else None,
         pod=_short(told.pod_name),
         labels=labels,
-        ip=ip[:64] if ip else None,
+        ip=ip,
         identity=identity or _IDENTITIES.get(told.identity or 0),
         names=tuple(name[:_MAX_NAME] for name in names[:MAX_NAMES]) if names else (),
         service=_service(service),
@@ -347,6 +348,15 @@ def _l4(l4: _L4 | None, unread: list[str]) -> tuple[str | None, int | None, int 
         if ports is not None:
             return name, _port(ports.source_port, unread), _port(ports.destination_port, unread)
     return ("icmp" if l4.ICMPv4 else "icmpv6" if l4.ICMPv6 else None), None, None
+
+
+def _address(text: str | None, unread: list[str]) -> str | None:
+    if not text:
+        return None
+    found = jsonlines.address(text)
+    if found is None:
+        unread.append(f"IP names {text[:40]!r}, which is no IP address")
+    return found
 
 
 def _port(number: int | None, unread: list[str]) -> int | None:

@@ -72,7 +72,7 @@ def _end(members: Members, side: str) -> End:
         workload=members.text(f"{side}K8S_OwnerName", f"{side}Workload"),
         workload_kind=members.text(f"{side}K8S_OwnerType", f"{side}WorkloadKind"),
         pod=members.text(f"{side}Pod") or (name if kind in (None, "Pod") else None),
-        ip=members.text(f"{side}Addr"),
+        ip=members.address(f"{side}Addr"),
         service=name if kind == "Service" else None,
         host=members.text(f"{side}K8S_HostName", f"{side}HostIP") or (name if kind == "Node" else None),
     )

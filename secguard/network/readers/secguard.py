@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from secguard.errors import Invalid
-from secguard.images.jsonlines import instant
+from secguard.images.jsonlines import address, instant
 from secguard.network.flow import (
     MAX_LABELS,
     MAX_NAMES,
@@ -119,7 +119,8 @@ def read(document: dict[str, Any]) -> list[Told]:
 
 
 def _flow(document: Document, one: _Flow, given: Any, where: str) -> Flow:
-    source, destination = _end(one.source), _end(one.destination)
+    source = _end(one.source, f"{where}.source")
+    destination = _end(one.destination, f"{where}.destination")
     if source == End() or destination == End():
         side = "source" if source == End() else "destination"
         raise Invalid(f"The flow at {where} says nothing of its {side}.", code="bad-value", where=f"{where}.{side}")
@@ -161,8 +162,11 @@ def _lost(document: Document, one: _Lost, where: str) -> Lost:
     )
 
 
-def _end(end: _End) -> End:
-    return End(**msgspec.structs.asdict(end))
+def _end(end: _End, where: str) -> End:
+    ip = None if end.ip is None else address(end.ip)
+    if end.ip is not None and ip is None:
+        raise Invalid(f"{end.ip!r} at {where}.ip is no IP address.", code="bad-value", where=f"{where}.ip")
+    return End(**(msgspec.structs.asdict(end) | {"ip": ip}))
 
 
 def _instant(text: str | None, where: str) -> datetime | None:

@@ -31,7 +31,7 @@ def read(document: dict[str, Any]) -> list[Told]:
         return [Passed(f"Suricata's records of type {type_[:24]!r}, which are no flows")]
     members = Members(document)
     flow = members.node(type_)
-    source, destination = members.text("src_ip"), members.text("dest_ip")
+    source, destination = members.address("src_ip"), members.address("dest_ip")
     if source is None and destination is None:
         raise Invalid("Suricata's flow has no address in src_ip or dest_ip.", code="bad-flow", where="$.src_ip")
     action = flow.text("action")

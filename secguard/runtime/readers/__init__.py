@@ -81,9 +81,10 @@ def read(raw: bytes) -> Delivery:
     refused: list[Refusal] = []
     count = 0
     first: Invalid | None = None
+    look = masking.look_at(raw)
     for entry in _entries(raw):
         try:
-            name, told = _read_one(entry)
+            name, told = _read_one(entry, look)
         except Invalid as error:
             count += 1
             first = first or error
@@ -110,8 +111,8 @@ def _require_few(events: list[Event]) -> None:
         )
 
 
-def _read_one(entry: Entry) -> tuple[str, list[Event] | Passed]:
-    document, notes = _loaded(entry.raw)
+def _read_one(entry: Entry, look: masking.Look) -> tuple[str, list[Event] | Passed]:
+    document, notes = _loaded(entry.raw, look)
     module = _reader_of(document)
     if module is None:
         raise refusal(document, formats())
@@ -120,7 +121,7 @@ def _read_one(entry: Entry) -> tuple[str, list[Event] | Passed]:
     return module.__name__.rpartition(".")[2], told
 
 
-def _loaded(raw: bytes) -> tuple[Any, list[str]]:
+def _loaded(raw: bytes, look: masking.Look) -> tuple[Any, list[str]]:
     """The document, masked, and what had to be left out to read it."""
     notes: list[str] = []
     try:
@@ -131,7 +132,7 @@ def _loaded(raw: bytes) -> tuple[Any, list[str]]:
             raise
         document = jsonlines.load(shallow, what=ONE)
         notes.append("requestObject and responseObject are nested too deep, and were left out")
-    return masking.masked(document, raw), notes
+    return masking.masked(document, masking.look_at(raw, look)), notes
 
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from secguard.images import strictjson
-from secguard.images.jsonlines import Members
+from secguard.images.jsonlines import Members, address
 from secguard.runtime.event import MAX_FIELD, MAX_FIELDS, MAX_TAGS, Scalar
 
 PROTOCOLS: Final = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
@@ -56,4 +56,5 @@ def addresses(tuple_: str) -> tuple[str, int, str, int] | None:
     found = _PAIR.fullmatch(tuple_)
     if found is None or int(found[2]) > 65_535 or int(found[4]) > 65_535:
         return None
-    return found[1], int(found[2]), found[3], int(found[4])
+    source, destination = address(found[1]), address(found[3])
+    return (source, int(found[2]), destination, int(found[4])) if source and destination else None

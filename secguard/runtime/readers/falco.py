@@ -165,9 +165,9 @@ def _connection(fields: Members) -> Connection | None:
     if ends is not None:
         return Connection(*ends, protocol=protocol)
     made = Connection(
-        source_ip=fields.text("fd.cip", "fd.lip"),
+        source_ip=fields.address("fd.cip", "fd.lip"),
         source_port=_port(fields, "fd.cport", "fd.lport"),
-        destination_ip=fields.text("fd.sip", "fd.rip"),
+        destination_ip=fields.address("fd.sip", "fd.rip"),
         destination_port=_port(fields, "fd.sport", "fd.rport"),
         destination_name=fields.text("fd.sip.name", "fd.rip.name"),
         protocol=protocol,

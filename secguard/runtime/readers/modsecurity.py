@@ -188,9 +188,9 @@ def _connection(transaction: Members) -> Connection:
     port = transaction.port("client_port")
     own = transaction.port("host_port")
     return Connection(
-        source_ip=transaction.text("client_ip", "remote_address"),
+        source_ip=transaction.address("client_ip", "remote_address"),
         source_port=transaction.port("remote_port") if port is None else port,
-        destination_ip=transaction.text("host_ip", "local_address"),
+        destination_ip=transaction.address("host_ip", "local_address"),
         destination_port=transaction.port("local_port") if own is None else own,
         protocol="tcp",
     )

@@ -135,9 +135,9 @@ def _file(members: Members) -> File | None:
 
 def _connection(members: Members) -> Connection | None:
     made = Connection(
-        source_ip=members.text("client_ip"),
+        source_ip=members.address("client_ip"),
         source_port=members.port("client_port") or None,
-        destination_ip=members.text("server_ip"),
+        destination_ip=members.address("server_ip"),
         destination_port=members.port("server_port") or None,
         destination_name=members.text("fqdn"),
         protocol=protocol(members.whole("ip_proto", most=255) or None),

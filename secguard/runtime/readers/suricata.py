@@ -98,9 +98,9 @@ def _event(members: Members, **given: Any) -> Event:
         observed=members.instant("timestamp") or flow.instant("start"),
         host=members.text("host"),
         connection=Connection(
-            source_ip=members.text("src_ip"),
+            source_ip=members.address("src_ip"),
             source_port=members.port("src_port"),
-            destination_ip=members.text("dest_ip"),
+            destination_ip=members.address("dest_ip"),
             destination_port=members.port("dest_port"),
             destination_name=members.node("http").text("hostname") or members.node("tls").text("sni"),
             protocol=protocol(None, members.text("proto")),

@@ -14,6 +14,7 @@ class PoliciesConfig(AppConfig):
         from secguard.images import services as images  # noqa: PLC0415
         from secguard.jobs.registry import every, register  # noqa: PLC0415
         from secguard.planning import checks  # noqa: PLC0415
+        from secguard.planning import services as planned  # noqa: PLC0415
         from secguard.policies import planning, services  # noqa: PLC0415
         from secguard.scans import services as scans  # noqa: PLC0415
         from secguard.scans import verdicts  # noqa: PLC0415
@@ -30,6 +31,7 @@ class PoliciesConfig(AppConfig):
         signing.RECALLED.append(services.follow_recall)
         accounts.APPLICATION_FOLLOWERS.append(services.follow_application)
         checks.register(*planning.CHECKS)
+        planned.CHANGED.append(services.follow_planning)
         register(services.JUDGE_REST, services.judge_rest)
         register(services.SETTLE, services.settle)
         register(services.JUDGE_STALE, services.judge_stale)

@@ -62,7 +62,8 @@ class Condition:
 
     def changes(self, record: str, name: str, moment: datetime, now: datetime) -> datetime | None:
         """When, within a day, a field that counts from ``moment`` can change the answer; else ``None``."""
-        if RECORDS[record][name].type.name == "bool":
+        word = RECORDS[record][name]
+        if word.turns or word.type.name == "bool":
             return moment if moment > now else None
         day = (now - moment) // DAY + 1
         limits = self.limits[(record, name)]

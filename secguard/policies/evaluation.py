@@ -26,6 +26,8 @@ from secguard.policies.vocabulary import FINDING, IMAGE, count_values, data_upda
 HORIZON: Final = timedelta(hours=24)
 """No verdict is valid for longer: by then the facts themselves deserve a fresh look."""
 EXAMPLES: Final = 3
+MAX_LISTED: Final = 10
+"""Of a list in a message."""
 RECALLED: Final = "recalled"
 """The reason's id where an image was called back; it is no rule of any policy."""
 PASS: Final = "pass"  # noqa: S105
@@ -363,6 +365,9 @@ class _Number(int):
 def _shown(value: Any) -> Any:
     if isinstance(value, float):
         return f"{value:.1f}"
+    if isinstance(value, list | tuple):
+        more = f" and {len(value) - MAX_LISTED} more" if len(value) > MAX_LISTED else ""
+        return (", ".join(map(str, value[:MAX_LISTED])) or "none") + more
     return _Number(value) if type(value) is int else value
 
 

@@ -82,6 +82,19 @@ class ScanFact(Struct, frozen=True, kw_only=True):
     database_updated_at: datetime | None = None
 
 
+class PlanningFact(Struct, frozen=True, kw_only=True):
+    """How the checklists of the applications that own an image stand."""
+
+    known: bool = True
+    templates: tuple[str, ...] = ()
+    open: int = 0
+    """Requirements that are not known to be kept."""
+    missing: tuple[str, ...] = ()
+    """Their ids; empty where several teams own the image and share the verdict."""
+    turns_at: datetime | None = None
+    """The first instant at which the clock may change it, such as when an answer ends."""
+
+
 class ImageFact(Struct, frozen=True, kw_only=True):
     digest: str
     reference: str = ""
@@ -98,6 +111,8 @@ class ImageFact(Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     recalled: str = ""
     """Why it was called back; empty where it was not."""
+    planning: PlanningFact | None = None
+    """None where an application that owns it has no checklist, or none owns it."""
 
 
 class Facts(Struct, frozen=True, kw_only=True):

@@ -92,7 +92,11 @@ VARIABLES_OF: Final[dict[Each, tuple[str, ...]]] = {
     Each.FINDING: ("finding", "image", "counts", "stage"),
     Each.IMAGE: ("image", "counts", "stage"),
 }
-_IMAGE_PLACEHOLDERS: Final = tuple(n for n, word in IMAGE.items() if word.type.name in ("string", "int", "double"))
+_LISTED: Final = frozenset({"planning_missing"})
+"""The lists that a message may name: they hold nothing that another team's readers may not know."""
+_IMAGE_PLACEHOLDERS: Final = tuple(
+    n for n, word in IMAGE.items() if word.type.name in ("string", "int", "double") or n in _LISTED
+)
 PLACEHOLDERS: Final[dict[Each, tuple[str, ...]]] = {
     Each.FINDING: ("count", "examples", "packages", "worst", "stage", "reference", "digest", "application"),
     Each.IMAGE: ("stage", *_IMAGE_PLACEHOLDERS),

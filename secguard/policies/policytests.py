@@ -30,7 +30,7 @@ from yaml.nodes import ScalarNode
 from secguard.errors import Invalid
 from secguard.findings.identity import FindingKind
 from secguard.policies.evaluation import PolicyRef, Verdict, evaluate
-from secguard.policies.facts import DecisionFact, Facts, FindingFact, Gate, ImageFact, ScanFact
+from secguard.policies.facts import DecisionFact, Facts, FindingFact, Gate, ImageFact, PlanningFact, ScanFact
 from secguard.policies.language import Policy
 from secguard.policies.vocabulary import DAY, FINDING, IMAGE, Type
 from secguard.yamlsource import Problem, Section, Source, did_you_mean, parse, problem_list
@@ -213,6 +213,9 @@ def _finding(number: int, section: Section) -> FindingFact:
     )
 
 
+_PLANNING: Final = ("known", "templates", "open", "missing")
+
+
 def _with_image(facts: Facts, words: dict[str, Any]) -> Facts:
     covers = words.pop("scanned_for", tuple(kind.value for kind in FindingKind))
     scanners = words.pop("scanners", ("scanner",))
@@ -229,7 +232,10 @@ def _with_image(facts: Facts, words: dict[str, Any]) -> Facts:
         for number, scanner in enumerate(scanners, 1)
         if covers
     )
+    planning = {name: words.pop(f"planning_{name}") for name in _PLANNING if f"planning_{name}" in words}
+    planning.setdefault("open", len(planning.get("missing", ())))
     image = ImageFact(
+        planning=PlanningFact(**planning),
         digest=words.pop("digest", "sha256:" + "0" * 64),
         created_at=None if age is None else NOW - timedelta(days=age),
         size_bytes=None if size is None else round(size * 1e6),

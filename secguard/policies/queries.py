@@ -31,8 +31,9 @@ from secguard.images import cyclonedx
 from secguard.images.bill import Bill
 from secguard.images.models import Image, ImageRepository, Repository, Tag
 from secguard.images.queries import bill_in
+from secguard.planning.queries import Reading, readings
 from secguard.policies import replaying
-from secguard.policies.facts import DecisionFact, Facts, FindingFact, Gate, ImageFact, ScanFact
+from secguard.policies.facts import DecisionFact, Facts, FindingFact, Gate, ImageFact, PlanningFact, ScanFact
 from secguard.policies.models import GATE_CHOICES, VERDICT_CHOICES, Evaluation, Policy, PolicyVersion, Verdict
 from secguard.scans.lifecycle import ScanStatus
 from secguard.scans.models import Scan
@@ -59,7 +60,7 @@ def facts_for(images: Sequence[Image], now: datetime) -> dict[int, Facts]:
     """``facts_of`` for each of several images, for the gate ``build``: a fixed number of queries for all of them."""
     ids = [image.pk for image in images]
     places = _places(ids)
-    heads, findings, scans = _image_facts(images, places), _finding_facts(ids, places, now), _scan_facts(ids)
+    heads, findings, scans = _image_facts(images, places, now), _finding_facts(ids, places, now), _scan_facts(ids)
     return {
         pk: Facts(stage=Gate.BUILD, image=heads[pk], findings=findings.get(pk, ()), scans=scans.get(pk, ()))
         for pk in ids
@@ -76,17 +77,39 @@ def _places(image_ids: Sequence[int]) -> dict[int, list[ImageRepository]]:
     return found
 
 
-def _image_facts(images: Sequence[Image], places: Mapping[int, list[ImageRepository]]) -> dict[int, ImageFact]:
+def _image_facts(
+    images: Sequence[Image], places: Mapping[int, list[ImageRepository]], now: datetime
+) -> dict[int, ImageFact]:
     tags: dict[int, list[tuple[int, str]]] = defaultdict(list)
     rows = Tag.objects.filter(image__in=images).order_by("-moved_at", "name")
     for image, repository, name in rows.values_list("image_id", "repository_id", "name"):
         tags[image].append((repository, name))
     standing = Recall.objects.standing().filter(digest__in=[image.digest for image in images])
     recalled = dict(standing.values_list("digest", "reason"))
+    owning = {p.repository.application_id for found in places.values() for p in found} - {None}
+    planning = readings([pk for pk in owning if pk is not None], now) if owning else {}
     return {
-        image.pk: _image_fact(image, places[image.pk], tags[image.pk], recalled.get(image.digest, ""))
+        image.pk: msgspec.structs.replace(
+            _image_fact(image, places[image.pk], tags[image.pk], recalled.get(image.digest, "")),
+            planning=_planning_fact(places[image.pk], planning),
+        )
         for image in images
     }
+
+
+def _planning_fact(places: Sequence[ImageRepository], planning: Mapping[int, Reading]) -> PlanningFact | None:
+    """Known only where everybody who owns it has a checklist; what is missing is named to one team alone."""
+    owning = {p.repository.application_id for p in places}
+    found = [planning[pk] for pk in sorted(pk for pk in owning if pk is not None) if pk in planning]
+    if not owning or len(found) < len(owning):
+        return None
+    teams = {p.repository.application.team_id for p in places if p.repository.application}
+    return PlanningFact(
+        templates=tuple(sorted({one.template for one in found})),
+        open=sum(len(one.unkept) for one in found),
+        missing=tuple(sorted({id_ for one in found for id_ in one.unkept})) if len(teams) < 2 else (),
+        turns_at=min((one.next_change for one in found if one.next_change is not None), default=None),
+    )
 
 
 def _image_fact(

@@ -6,10 +6,10 @@ import hashlib
 import time
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from django.conf import settings
@@ -377,11 +377,14 @@ def simulate(rules: Rules, image: Image, stage: Gate, now: datetime) -> dict[str
 
 # --- when an answer no longer holds ---
 
+OVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Until when a verdict holds that news have overtaken: not until now, to which a clock may be set back."""
+
 
 def follow_scan(image: Image, scan: Scan, now: datetime) -> None:
     """``scans.services.SCANNED``: the pipeline's own gate is answered with the scan; the others right after it."""
     judge(image, [Gate.BUILD], now)
-    Verdict.objects.filter(image=image).exclude(stage=Gate.BUILD).update(valid_until=now)
+    Verdict.objects.filter(image=image).exclude(stage=Gate.BUILD).update(valid_until=OVER)
     job_services.enqueue(JUDGE_REST, {"image": image.pk}, key=str(image.pk), queue=Queue.SCHEDULED, again=True)
 
 
@@ -428,8 +431,7 @@ def follow_parted(decisions: list[Decision], repositories: Collection[int]) -> N
     there = ImageRepository.objects.filter(repository__in=among(sorted(repositories))).values("image_id")
     risks = among(sorted({d.risk_id for d in decisions}))
     images = Finding.objects.filter(image__in=there, risk__in=risks, status=OPEN).values("image_id")
-    now = timezone.now()
-    Verdict.objects.filter(image__in=images, valid_until__gt=now).update(valid_until=now)
+    Verdict.objects.filter(image__in=images, valid_until__gt=OVER).update(valid_until=OVER)
     _judge_soon()
     _settle_soon(decisions)
 
@@ -465,6 +467,15 @@ def follow_repository(repository: Repository, at: datetime) -> None:
 def follow_application(application: Application) -> None:
     """``accounts.services.APPLICATION_FOLLOWERS``: its team, exposure and stage are facts of its images."""
     places = ImageRepository.objects.filter(repository__application=application)
+    forget(sorted(set(places.values_list("image_id", flat=True))))
+
+
+def follow_planning(application_ids: Sequence[int]) -> None:
+    """``planning.services.CHANGED``: their checklists are facts of their images, where the policy in force asks."""
+    policy = gating_policy()
+    if policy is None or not policy.versions.filter(source__contains="planning_").exists():
+        return
+    places = ImageRepository.objects.filter(repository__application__in=application_ids)
     forget(sorted(set(places.values_list("image_id", flat=True))))
 
 
@@ -514,8 +525,7 @@ def forget(image_ids: Sequence[int]) -> None:
         return
     rows = Image.objects.select_for_update(no_key=True).filter(pk__in=image_ids)
     list(rows.order_by("pk").values_list("pk", flat=True))
-    now = timezone.now()
-    Verdict.objects.filter(image_id__in=image_ids, valid_until__gt=now).update(valid_until=now)
+    Verdict.objects.filter(image_id__in=image_ids, valid_until__gt=OVER).update(valid_until=OVER)
     _judge_soon()
 
 

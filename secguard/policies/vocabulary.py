@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from secguard.findings.identity import FindingKind
 from secguard.findings.severity import LABELS, Severity
-from secguard.policies.facts import Facts, FindingFact, Gate, ScanFact
+from secguard.policies.facts import Facts, FindingFact, Gate, PlanningFact, ScanFact
 
 DAY: Final = timedelta(days=1)
 NEVER_DAYS: Final = 36_500
@@ -54,6 +54,8 @@ class Word(Struct, frozen=True):
     read: Callable[[Any, datetime], Any]
     moment: Callable[[Any], datetime | None] | None = None
     """Where the value moves with time: the instant that its days are counted from, or at which it turns."""
+    turns: bool = False
+    """It turns at that instant itself, and counts no days from it. So does every ``bool``."""
 
 
 def _days(since: datetime | None, now: datetime, unknown: int) -> int:
@@ -141,6 +143,18 @@ def _of_image(type_: Type, name: str, about: str) -> Word:
     return Word(type_, about, lambda facts, _now: getattr(facts.image, name))
 
 
+def _of_planning(type_: Type, about: str, read: Callable[[PlanningFact], Any]) -> Word:
+    """A word of the checklists; where there is none it reads as one that asks for nothing."""
+    none = PlanningFact()
+    return Word(
+        type_,
+        about,
+        lambda facts, _now: read(facts.image.planning or none),
+        lambda facts: facts.image.planning.turns_at if facts.image.planning else None,
+        turns=True,
+    )
+
+
 IMAGE: Final[dict[str, Word]] = {
     "age_days": Word(
         Type("int", least=0),
@@ -164,6 +178,26 @@ IMAGE: Final[dict[str, Word]] = {
     "has_size": Word(BOOL, "its size is known", lambda facts, _: facts.image.size_bytes is not None),
     "labels": _of_image(LABELS_MAP, "labels", "its labels, by name"),
     "os": _of_image(STRING, "os", "its distribution, such as debian"),
+    "planning_known": Word(
+        BOOL,
+        "every application that owns it has a checklist of requirements",
+        lambda facts, _: facts.image.planning is not None and facts.image.planning.known,
+    ),
+    "planning_missing": _of_planning(
+        STRINGS,
+        "the ids of its application's requirements that are not known to be kept; empty where several teams own it",
+        lambda planning: list(planning.missing),
+    ),
+    "planning_open": _of_planning(
+        COUNT,
+        "how many of its application's requirements are not known to be kept; 0 without a checklist",
+        lambda planning: planning.open,
+    ),
+    "planning_templates": _of_planning(
+        STRINGS,
+        "the templates that its application's checklist is made from",
+        lambda planning: list(planning.templates),
+    ),
     "production": _of_image(BOOL, "production", "its application is in production"),
     "reference": _of_image(STRING, "reference", "as people name it: registry/repository:tag"),
     "registry": _of_image(STRING, "registry", "the registry's host"),

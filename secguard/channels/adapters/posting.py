@@ -51,12 +51,16 @@ def destination(url: str, named_hosts: Sequence[str]) -> Destination:
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").rstrip("."), parts.port
-    except ValueError:
+        # Whoever connects reads it as well: it must be one address to both (010.8.8.8 is none to it).
+        read = httpx.URL(url).host.rstrip(".") if host else ""
+    except (ValueError, httpx.InvalidURL):
         raise _bad("it is no URL") from None
     if parts.scheme not in _PORTS or not host:
         raise _bad("it does not begin with https://host")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise _bad("it holds a user name, a password or a fragment (#…)")
+    if read != host:
+        raise _bad("its host can be read in two ways")
     port = port or _PORTS[parts.scheme]
     is_named = _is_named(host, port, named_hosts)
     if parts.scheme == "http" and not is_named:

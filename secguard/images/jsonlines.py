@@ -7,11 +7,13 @@ and not refused: whoever attacks a container chooses the names in it, and must n
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from io import BytesIO
 from ipaddress import ip_address
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +32,10 @@ _TRIED: Final = 10
 """So many lines are looked at to tell JSON lines from one broken document; the first may have been cut off."""
 
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_DECODER: Final = json.JSONDecoder()
+_OPEN: Final = re.compile(r"\[\s*+")
+_NEXT: Final = re.compile(r"\s*+([,\]])\s*+")
+_MANY: Final = 500_000
 _ANY: Final = msgspec.json.Decoder(msgspec.Raw)
 _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u([0-9a-fA-F]{4})|.)", re.DOTALL)
 
@@ -68,7 +74,7 @@ def _split(raw: bytes, what: str, most: int) -> list[Entry]:
         )
     try:
         if raw[:1] == b"[":
-            return [Entry(f"$[{i}]", bytes(one)) for i, one in enumerate(_LIST.decode(raw))]
+            return _listed(raw, most)
         _ANY.decode(raw)
     except RecursionError:
         raise TooLarge(f"{what} are nested too deep.", code="document-too-deep", where="$") from None
@@ -83,8 +89,37 @@ def _split(raw: bytes, what: str, most: int) -> list[Entry]:
     return [Entry("$", raw)]
 
 
+def is_dense(raw: bytes) -> bool:
+    """True for a body of so many commas that a list of all between them would fill the memory."""
+    return raw.count(b",") > _MANY
+
+
+def _listed(raw: bytes, most: int) -> list[Entry]:
+    """The entries of a list, one more than ``most`` of them at most."""
+    if not is_dense(raw):
+        return [Entry(f"$[{i}]", bytes(one)) for i, one in enumerate(_LIST.decode(raw))]
+    text = mended(raw).decode()
+    found: list[Entry] = []
+    at = _OPEN.match(text).end()  # type: ignore[union-attr]
+    while len(found) <= most:
+        try:
+            _, end = _DECODER.raw_decode(text, at)
+        except ValueError:
+            if found or text[at:] != "]":
+                raise msgspec.DecodeError(f"JSON is malformed (byte {at})") from None
+            return found
+        found.append(Entry(f"$[{len(found)}]", text[at:end].encode()))
+        after = _NEXT.match(text, end)
+        if after is None or (after[1] == "]" and after.end() < len(text)):
+            raise msgspec.DecodeError(f"JSON is malformed (byte {end})")
+        if after[1] == "]":
+            break
+        at = after.end()
+    return found
+
+
 def _lines(raw: bytes, most: int) -> list[Entry]:
-    found = (Entry(f"line {i}", line) for i, one in enumerate(raw.split(b"\n"), 1) if (line := one.strip()))
+    found = (Entry(f"line {i}", line) for i, one in enumerate(BytesIO(raw), 1) if (line := one.strip()))
     return [entry for entry, _ in zip(found, range(most + 1), strict=False)]
 
 

@@ -23,7 +23,9 @@ from secguard.network.flow import Flow, Lost
 from secguard.network.readers._others import refusal
 
 MAX_FLOWS: Final = 50_000
-MAX_BYTES: Final = 64 * 2**20
+MAX_BYTES: Final = 32 * 2**20
+MAX_DOCUMENT: Final = 8 * 2**20
+"""Of one document that is made into objects as a whole: every one but Hubble's."""
 MAX_REFUSALS: Final = 100
 """So many are told one by one; all are counted."""
 WHAT: Final = "The flows"
@@ -90,13 +92,14 @@ class _Gathering:
             if type(one) is Flow:
                 self.flows.append(one)
                 if len(self.flows) > MAX_FLOWS:
-                    raise _too_many()
+                    raise too_many()
             elif type(one) is Lost:
                 self.lost.append(one)
             elif isinstance(one, Invalid):
                 self.refuse(one, where)
             elif isinstance(one, Passed):
-                self.passed[one.reason] += 1
+                known = one.reason in self.passed or len(self.passed) < MAX_REFUSALS
+                self.passed[one.reason if known else "others"] += 1
 
     def refuse(self, error: Invalid, where: str) -> None:
         self.refused_count += 1
@@ -119,7 +122,7 @@ class _Gathering:
         )
 
 
-def _too_many() -> TooLarge:
+def too_many() -> TooLarge:
     return TooLarge(
         f"The body tells of more than {MAX_FLOWS:,} flows; at most that many are read at once. Send smaller batches.",
         code="too-many",
@@ -160,7 +163,7 @@ def _hubble() -> ModuleType:
 
 
 def _read_one(raw: bytes) -> tuple[ModuleType, Iterable[Told]]:
-    document: Any = strictjson.loads(jsonlines.mended(raw), what=ONE, max_bytes=MAX_BYTES)
+    document: Any = strictjson.loads(jsonlines.mended(raw), what=ONE, max_bytes=MAX_DOCUMENT)
     if not isinstance(document, dict):
         raise Invalid(f"The flow is {strictjson.named(document)}; expected an object.", code="wrong-shape", where="$")
     for module in readers():

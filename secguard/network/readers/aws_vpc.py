@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from io import StringIO
 from typing import Any, Final
 
 from secguard.errors import Invalid
 from secguard.images.jsonlines import address
 from secguard.network.flow import Direction, End, Flow, Lost, Verdict, fingerprint, protocol_of
-from secguard.network.readers import MAX_FLOWS, Passed, Told, _too_many
+from secguard.network.readers import MAX_FLOWS, Passed, Told, too_many
 
 _TOOL: Final = "aws-vpc"
 _VERSION_2: Final = tuple(
@@ -46,7 +47,7 @@ def read_text(text: str) -> Iterator[tuple[str, Told]]:
     names = _VERSION_2
     for count, (number, line) in enumerate(_lines(text)):
         if count > MAX_FLOWS:
-            raise _too_many()
+            raise too_many()
         header = _header(line) if not line[:1].isdigit() else None
         if header is not None:
             names = header
@@ -55,7 +56,7 @@ def read_text(text: str) -> Iterator[tuple[str, Told]]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    return ((i, line.strip()) for i, line in enumerate(text.split("\n"), 1) if line and not line.isspace())
+    return ((i, line.strip()) for i, line in enumerate(StringIO(text, newline="\n"), 1) if line and not line.isspace())
 
 
 def claims(document: dict[str, Any]) -> bool:
@@ -69,7 +70,7 @@ def claims(document: dict[str, Any]) -> bool:
 def read(document: dict[str, Any]) -> list[Told]:
     events = document.get("logEvents", [document])
     if len(events) > MAX_FLOWS:
-        raise _too_many()
+        raise too_many()
     told: list[Told] = []
     for i, event in enumerate(events):
         message = event.get("message") if isinstance(event, dict) else None

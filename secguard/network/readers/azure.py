@@ -14,7 +14,7 @@ from secguard.errors import Invalid
 from secguard.images.jsonlines import Members, address
 from secguard.images.strictjson import named
 from secguard.network.flow import Direction, End, Flow, Verdict, fingerprint, protocol_of
-from secguard.network.readers import MAX_FLOWS, Told, _too_many
+from secguard.network.readers import MAX_FLOWS, Told, too_many
 
 _TOOL: Final = "azure"
 _GROUP: Final = "NetworkSecurityGroupFlowEvent"
@@ -37,9 +37,10 @@ def read(document: dict[str, Any]) -> list[Told]:
     records = document.get("records", [document])
     for i, record in enumerate(records):
         where = f"$.records[{i}]" if "records" in document else "$"
-        told += _record(record, where)
-        if len(told) > MAX_FLOWS:
-            raise _too_many()
+        for one in _record(record, where):
+            told.append(one)
+            if len(told) > MAX_FLOWS:
+                raise too_many()
     return told
 
 

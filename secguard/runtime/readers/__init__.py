@@ -93,7 +93,7 @@ def read(raw: bytes) -> Delivery:
             continue
         found[name] = None
         if isinstance(told, Passed):
-            passed[told.reason] += 1
+            passed[told.reason if told.reason in passed or len(passed) < MAX_REFUSALS else "others"] += 1
         else:
             events += told
             _require_few(events)
@@ -170,6 +170,8 @@ def _entries(raw: bytes) -> list[Entry]:
         return found
     apart: list[Entry] = []
     for entry in found:
+        if jsonlines.is_dense(entry.raw):
+            raise TooLarge(f"{WHAT}: a list is too long to be read at once; send fewer of them.", code="too-many")
         try:
             listed = _LIST.decode(entry.raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -36,6 +36,16 @@ from secguard.history.api import ImageHistory, ImagePassport, ImageVerdict
 from secguard.images.api import DIGEST, ComponentList, ImageSbom, ImageViewSet, RegistryViewSet, RepositoryViewSet
 from secguard.laboratory.api import RedecidedViewSet, SimulateView, SimulationViewSet, TurnedViewSet
 from secguard.notifications.api import NoticeViewSet
+from secguard.planning.api import (
+    SLUG,
+    AnswerViewSet,
+    ChecklistMeasure,
+    ChecklistView,
+    ChecklistViewSet,
+    NotApplicableAsk,
+    NotApplicableViewSet,
+    PlanningTemplateViewSet,
+)
 from secguard.policies import views as policy_views
 from secguard.policies.api import EvaluationViewSet, PolicyVersionViewSet, PolicyViewSet
 from secguard.promotion.api import EnvironmentViewSet, PromotionViewSet, RecallView
@@ -92,8 +102,12 @@ router.register("channels", ChannelViewSet, "channel")
 router.register("forecast", ForecastViewSet, "forecast")
 router.register("trackers", TrackerViewSet, "tracker")
 router.register("issues", IssueViewSet, "issue")
+router.register("planning/templates", PlanningTemplateViewSet, "planning-template")
+router.register("planning/checklists", ChecklistViewSet, "checklist")
+router.register("planning/not-applicable", NotApplicableViewSet, "not-applicable")
 
 OF_IMAGE = rf"^images/(?P<digest>{DIGEST})"
+OF_CHECKLIST = rf"^applications/{SLUG}/checklist"
 
 api_patterns: list[URLPattern | URLResolver] = [
     path("me/", MeView.as_view(), name="me"),
@@ -113,6 +127,18 @@ api_patterns: list[URLPattern | URLResolver] = [
         r"^simulations/(?P<pk>[0-9]{1,18})/decisions/$",
         RedecidedViewSet.as_view({"get": "list"}),
         name="simulation-decisions",
+    ),
+    re_path(rf"{OF_CHECKLIST}/$", ChecklistView.as_view(), name="application-checklist"),
+    re_path(rf"{OF_CHECKLIST}/measure/$", ChecklistMeasure.as_view(), name="application-checklist-measure"),
+    re_path(
+        rf"{OF_CHECKLIST}/answers/$",
+        AnswerViewSet.as_view({"get": "list", "post": "create"}),
+        name="application-checklist-answers",
+    ),
+    re_path(
+        rf"{OF_CHECKLIST}/not-applicable/$",
+        NotApplicableAsk.as_view({"post": "create"}),
+        name="application-checklist-not-applicable",
     ),
     path("vex/", Vex.as_view(), name="vex"),
     re_path(rf"{OF_IMAGE}/vex/$", ImageVex.as_view(), name="image-vex"),

@@ -28,6 +28,7 @@ from tests.test_permissions import (  # noqa: F401 - fixtures
     fill,
     judged,
     on_the_way,
+    planned,
     posted_to,
     simulation,
     told,

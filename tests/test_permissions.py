@@ -294,6 +294,16 @@ def simulation(developer: Person, application: Application) -> int:
 
 
 @pytest.fixture
+def planned(developer: Person, application: Application) -> dict[str, Any]:
+    """What is asked of the first team's application, and that one requirement is said not to apply."""
+    from secguard.planning import services
+
+    checklist = services.choose_template(application.pk, "containers", actor=developer)
+    waiver = services.ask_for_waiver(application.pk, "threats-modelled", "It holds nothing.", None, actor=developer)
+    return {"planning_template": checklist.template_id, "waiver": waiver.pk}
+
+
+@pytest.fixture
 def world(
     viewer: Person,
     developer: Person,
@@ -310,6 +320,7 @@ def world(
     on_the_way: dict[str, Any],
     posted_to: dict[str, Any],
     tracked: dict[str, Any],
+    planned: dict[str, Any],
     told: int,
     simulation: int,
 ) -> dict[str, Any]:
@@ -322,6 +333,7 @@ def world(
         | on_the_way
         | posted_to
         | tracked
+        | planned
         | {
             "team": application.team.slug,
             "team_id": application.team_id,

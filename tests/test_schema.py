@@ -193,6 +193,7 @@ def filled(developer: Person, operator: Person, reviewer: Person, application: A
         "audit": 1,
         "simulations": _simulation(developer),
         "controls": _control(developer, application),
+        **_planned(developer, application),
         **_proposed(developer),
         **_data(operator, developer, application),
     }
@@ -209,6 +210,15 @@ def _absence(developer: Person, reviewer: Person) -> int:
     begins = timezone.now() + timedelta(days=100)
     ends = begins + timedelta(hours=9)
     return Absence.objects.create(person=reviewer, deputy=developer, starts_at=begins, ends_at=ends).pk
+
+
+def _planned(developer: Person, application: Any) -> dict[str, int]:
+    """A checklist, and a request that one of its requirements does not apply."""
+    from secguard.planning import services
+
+    checklist = services.choose_template(application.pk, "containers", actor=developer)
+    waiver = services.ask_for_waiver(application.pk, "threats-modelled", "It holds nothing.", None, actor=developer)
+    return {"templates": checklist.template_id, "not-applicable": waiver.pk}
 
 
 def _ways_in(developer: Person) -> dict[str, int]:

@@ -264,8 +264,9 @@ class CiIdentityForm(UseCaseForm):
         max_length=10_000,
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false", "class": "form-control text-mono"}),
         help_text="One a line, as NAME = PATTERN, always held against the whole value. * stands for anything within "
-        "one part, ** for any parts. GitHub: repository and ref. GitLab: project_path, and ref or ref_protected. Else: "
-        "sub.",
+        "one part, ** for any parts. GitHub: repository (or repository_id) and ref. GitLab: project_path (or "
+        "project_id), and ref or ref_protected. Else: sub. What lies inside of a claim is named with a dot: "
+        "kubernetes.io.namespace.",
     )
     jwks = forms.CharField(
         max_length=200_000,

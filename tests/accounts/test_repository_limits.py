@@ -3,6 +3,9 @@ their images' VEX and passport, and asking for decisions inside of their limit."
 
 from __future__ import annotations
 
+import base64
+import importlib
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -106,8 +109,6 @@ def test_the_database_and_the_rule_mean_the_same(pattern: str, name: str, applic
     st.sampled_from(["", ":t", ":a-z", "@sha256:ab", ":t@sha256:ab"]),
 )
 def test_a_tag_or_digest_is_no_part_of_a_name(given_: list[str], name: str, rest: str) -> None:
-    import re
-
     try:
         limit = Limit(1, None, tuple(check_repositories(given_) or ()))
     except Invalid:
@@ -206,9 +207,7 @@ def test_back_where_nobody_knows_the_limit_it_ends(limited: Callable[..., User],
     """The limit's column is dropped: a token that had one would reach the whole team."""
     user = limited("mine/*")
     whole, _ = services.create_token(developer.pk, "developer", actor=None, name="whole")
-    from secguard.accounts.migrations import __path__ as _  # noqa: F401 - the app has them
-
-    migration = __import__("secguard.accounts.migrations.0005_limit_tokens_to_repositories", fromlist=["x"])
+    migration = importlib.import_module("secguard.accounts.migrations.0005_limit_tokens_to_repositories")
     state = MigrationExecutor(connection).loader.project_state([("accounts", "0005_limit_tokens_to_repositories")])
     migration.end_limited(state.apps, None)
     assert user.token is not None
@@ -324,12 +323,9 @@ def reads(world: World, api: Any, inside: set[str]) -> None:
         assert answer.status_code == 200, (path, answer.content)
         told = answer.content.decode()
         if "passport" in path:
-            import base64
-
             told = base64.b64decode(answer.json()["payload"]).decode()
         for word in hidden:
-            assert f"{word}:" not in told, (path, word)
-            assert f'{word}"' not in told, (path, word)
+            assert word not in told, (path, word)
         if (rows := expected.get(path.rstrip("/"))) is not None:
             assert answer.json()["count"] == len(rows), path
     for name in world.owners.keys() - seen:

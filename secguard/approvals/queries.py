@@ -184,9 +184,26 @@ def may_fill(
 
     ``taken``: whose seats are filled already. Whether they voted, or asked for it, is the caller's to say.
     """
-    own = [set(user.grants())] if user.pk not in taken else []
-    seats = [s.grants for s in others if s.person.pk not in taken | {request.requester_id}]
-    return any(fills(holds, request, found, teams, now) for holds in [*own, *seats])
+    return whose_seat(user, request, found, teams, now, others, taken) is not None
+
+
+def whose_seat(
+    user: User,
+    request: ApprovalRequest,
+    found: Outcome,
+    teams: frozenset[int],
+    now: datetime,
+    others: Sequence[Seat] = (),
+    taken: frozenset[int] = frozenset(),
+) -> User | None:
+    """In whose seat ``user``'s vote would count: their own where it helps, else the first of somebody away that does.
+
+    As ``may_fill`` otherwise; ``None`` where they fill no seat that is still empty.
+    """
+    if user.pk not in taken and fills(set(user.grants()), request, found, teams, now):
+        return user
+    free = (s for s in others if s.person.pk not in taken | {request.requester_id})
+    return next((s.person for s in free if fills(s.grants, request, found, teams, now)), None)
 
 
 def fills(holds: Grants, request: ApprovalRequest, found: Outcome, teams: frozenset[int], now: datetime) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, extend_schema_view
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
@@ -14,6 +15,7 @@ from rest_framework.views import APIView
 
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
+from secguard.approvals.queries import votes_of
 from secguard.jobs.models import Job
 from secguard.promotion import queries, services
 from secguard.promotion.lifecycle import PromotionStatus, Step
@@ -137,10 +139,23 @@ class PromotionProgress(serializers.Serializer[Any]):
     error = serializers.CharField(help_text="why the attempt before failed, where it is tried again")
 
 
+class PromotionVote(serializers.Serializer[Any]):
+    voter = serializers.CharField(source="voter.username")
+    choice = serializers.CharField()
+    comment = serializers.CharField()
+    seat_of = serializers.CharField(
+        source="seat_of.username", default=None, allow_null=True, help_text="the person away in whose seat it was cast"
+    )
+    at = serializers.DateTimeField(source="created_at")
+
+
 class PromotionApproval(serializers.Serializer[Any]):
     required = serializers.DictField(child=serializers.IntegerField(), help_text="{role: people}")  # type: ignore[assignment]
     missing = serializers.DictField(child=serializers.IntegerField(), help_text="seats still empty, by role")
     status = serializers.CharField()
+    votes = PromotionVote(many=True, help_text="oldest first")
+    may_vote = serializers.BooleanField(help_text="whether your vote is asked for")
+    votes_for = serializers.CharField(allow_null=True, help_text="whose seat your vote would fill: who is away")
 
 
 class PromotionSerializer(serializers.ModelSerializer[Promotion]):
@@ -203,8 +218,16 @@ class PromotionDetailSerializer(PromotionSerializer):
         if promotion.approval is None or promotion.approval_id is None:
             return None
         outcome = queries.approvals_of([promotion])[promotion.approval_id]
-        missing = {role.value: count for role, count in outcome.missing.items()}
-        return {"required": promotion.approval.required, "missing": missing, "status": promotion.approval.status}
+        user: Any = self.context["request"].user
+        seat = queries.seats_for([promotion], user, timezone.now()).get(promotion.pk)
+        return {
+            "required": promotion.approval.required,
+            "missing": {role.value: count for role, count in outcome.missing.items()},
+            "status": promotion.approval.status,
+            "votes": PromotionVote(votes_of([promotion.approval])[promotion.approval_id], many=True).data,
+            "may_vote": seat is not None,
+            "votes_for": seat.username if seat is not None and seat.pk != user.pk else None,
+        }
 
 
 class AskForPromotionSerializer(serializers.Serializer[Any]):
@@ -234,6 +257,9 @@ _WAIT = OpenApiParameter(
             OpenApiParameter("status", str, enum=STATES),
             OpenApiParameter("environment", str, description="Its name."),
             OpenApiParameter("digest", str),
+            OpenApiParameter(
+                "waiting_for", str, enum=("me",), description="Those that your vote is asked for, deputies' among them."
+            ),
         ]
     ),
     retrieve=extend_schema(parameters=[_WAIT], responses=PromotionDetailSerializer),
@@ -262,6 +288,8 @@ class PromotionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
             rows = rows.filter(environment__name=environment)
         if digest := text_of(self.request, "digest"):
             rows = rows.filter(digest=digest)
+        if choice_of(self.request, "waiting_for", ("", "me"), ""):
+            rows = rows.filter(pk__in=[p.pk for p in queries.waiting_for(user)])
         return rows
 
     def get_serializer_class(self) -> Any:

@@ -88,6 +88,9 @@ class Promotion(models.Model):
     job_id = models.BigIntegerField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    seat_of: User | None = None
+    """The person away in whose seat the reader votes on it; set by ``queries.waiting_for`` alone."""
+
     objects = PromotionQuerySet.as_manager()
 
     class Meta:

@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 
 from secguard.accounts.models import User
 from secguard.accounts.roles import APPROVERS, Permission
-from secguard.approvals.models import Vote
-from secguard.approvals.queries import open_for, outcomes, votes_of
+from secguard.approvals.models import ApprovalRequest, Vote
+from secguard.approvals.queries import Seat, open_for, outcomes, seats_of_others, votes_of, whose_seat
 from secguard.approvals.quorum import Outcome
 from secguard.approvals.services import UNOWNED
 from secguard.errors import Invalid, NotFound
@@ -220,10 +221,40 @@ def teams_of(promotion: Promotion) -> frozenset[int]:
 
 def approvals_of(rows: Sequence[Promotion]) -> dict[int, Outcome]:
     """{approval request: how it stands at this moment}. Two queries."""
-    asked = {p.approval_id: (p.approval, teams_of(p)) for p in rows if p.approval is not None and p.approval_id}
-    requests = {pk: (request, teams) for pk, (request, teams) in asked.items() if request is not None}
+    requests = _asked(rows)
+    return outcomes(requests, votes_of(request for request, _ in requests.values()))
+
+
+def _asked(rows: Sequence[Promotion]) -> dict[int, tuple[ApprovalRequest, frozenset[int]]]:
+    return {p.approval.pk: (p.approval, teams_of(p)) for p in rows if p.approval is not None}
+
+
+def seats_for(rows: Sequence[Promotion], user: User, now: datetime) -> dict[int, User]:
+    """{promotion: in whose seat ``user``'s vote would count}: their own, or that of somebody away; of those alone that
+    wait for them. Nothing of what they asked for, or voted on."""
+    if not any(p.status == PromotionStatus.WAITING for p in rows):
+        return {}
+    return _seats(rows, user, now, seats_of_others(user, now))
+
+
+def _seats(rows: Sequence[Promotion], user: User, now: datetime, others: Sequence[Seat]) -> dict[int, User]:
+    waiting = [p for p in rows if p.status == PromotionStatus.WAITING and p.requested_by_id != user.pk]
+    requests = _asked(waiting)
+    if not requests:
+        return {}
     votes = votes_of(request for request, _ in requests.values())
-    return outcomes(requests, votes)
+    standing = outcomes(requests, votes)
+    found = {}
+    for p in waiting:
+        request, teams = requests[p.approval_id or 0]
+        cast = votes.get(request.pk, [])
+        taken = frozenset(v.seat_of_id or v.voter_id for v in cast)
+        if user.pk in taken | {v.voter_id for v in cast}:
+            continue
+        seat = whose_seat(user, request, standing[request.pk], teams, now, others, taken)
+        if seat is not None:
+            found[p.pk] = seat
+    return found
 
 
 def voters(promotion: Promotion, counted: Sequence[int]) -> list[str]:
@@ -249,17 +280,29 @@ def latest_recall(digest: str, *, actor: User) -> Recall | None:
 # --- pages ---
 
 
-def waiting_for(user: User) -> list[Promotion]:
-    """What ``user`` may vote on: not their own, not voted on by them, with an empty seat that a role of theirs fills.
+def waiting_for(user: User, now: datetime | None = None) -> list[Promotion]:
+    """What ``user`` may vote on: not their own, not voted on by them, with an empty seat that a role of theirs fills,
+    or one of somebody who is away and in whose seat they vote: then ``seat_of`` says whose.
 
-    The oldest first, at most ``MAX_WAITING``; nothing is asked of the database for whoever approves nothing.
+    The oldest first, at most ``MAX_WAITING``; next to nothing is asked of the database for whoever approves nothing.
     """
-    if not any(role in APPROVERS for role, _ in user.grants()):
+    at = now or timezone.now()
+    others = seats_of_others(user, at)
+    if not others and not any(role in APPROVERS for role, _ in user.grants()):
         return []
-    asked = open_for(user, prefix="approval__", in_team=lambda team: Q(source__application__team_id=team))
+    asked = open_for(
+        user, prefix="approval__", in_team=lambda team: Q(source__application__team_id=team), now=at, others=others
+    )
     rows = list(promotions(user).filter(asked, status=PromotionStatus.WAITING).order_by("pk")[:MAX_WAITING])
-    standing = approvals_of(rows) if rows else {}
-    return [p for p in rows if user.roles_for(set(teams_of(p))) & standing[p.approval_id or 0].missing.keys()]
+    seats = _seats(rows, user, at, others) if rows else {}
+    for p in rows:
+        p.seat_of = _other(seats.get(p.pk), user)
+    return [p for p in rows if p.pk in seats]
+
+
+def _other(seat: User | None, user: User) -> User | None:
+    """Whose seat it is, where it is not the person's own."""
+    return None if seat is None or seat.pk == user.pk else seat
 
 
 @dataclass(frozen=True, slots=True)

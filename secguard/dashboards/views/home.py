@@ -21,6 +21,7 @@ from secguard.accounts.roles import Permission, Role
 from secguard.accounts.services import create_token
 from secguard.admission.models import AdmissionDecision, BreakGlass
 from secguard.admission.queries import decisions, in_grace, open_glass, sees_glass
+from secguard.approvals.queries import seats_of_others
 from secguard.dashboards import queries
 from secguard.dashboards.figures import Card, Figures
 from secguard.dashboards.queries.promotions import Moving, moving
@@ -68,12 +69,18 @@ def home(request: HttpRequest) -> HttpResponse:
         return redirect("begin")
     now = timezone.now()
     role = audience(user)
-    heading, *columns = HOMES[role]
+    heading, first, beside = HOMES[role]
+    # Whoever votes for somebody who is away sees first what waits for that person, whatever their own home is.
+    decides = user.can(Permission.DECISION_APPROVE) or bool(seats_of_others(user, now))
+    if decides:
+        first = tuple(dict.fromkeys(("queue", "approvals", *first)))
     context = {
         "now": now,
         "heading": heading,
-        "cards": _cards(user, now, role),
-        "columns": [[(f"dashboards/_{name}.html", rows) for name, rows in _panels(user, now, c)] for c in columns],
+        "cards": _cards(user, now, role, decides=decides),
+        "columns": [
+            [(f"dashboards/_{name}.html", rows) for name, rows in _panels(user, now, c)] for c in (first, beside)
+        ],
     }
     return render(request, "dashboards/home.html", context)
 
@@ -92,10 +99,10 @@ def audience(user: User) -> Role:
     return next((role for role in HOMES if role in held), Role.VIEWER)
 
 
-def _cards(user: User, now: datetime, role: Role) -> list[Card]:
+def _cards(user: User, now: datetime, role: Role, *, decides: bool) -> list[Card]:
     """The numbers at the top, four at most: each leads to exactly its rows."""
     found = queries.figures(user, now)
-    waiting = _waiting_card(user, now)
+    waiting = _waiting_card(user, now) if decides else []
     if role in FIGURES:
         return [*waiting, *_standing_cards(found)][:4]
     work, images = reverse("risks:work"), reverse("images:list")
@@ -111,8 +118,6 @@ def _cards(user: User, now: datetime, role: Role) -> list[Card]:
 
 
 def _waiting_card(user: User, now: datetime) -> list[Card]:
-    if not user.can(Permission.DECISION_APPROVE):
-        return []
     count = waiting_count(user, now)
     return [Card("Waiting for you", count, reverse("decisions:queue"), "requests to decide")]
 
@@ -153,7 +158,7 @@ def _work(user: User, now: datetime) -> list[Exposure]:
 
 
 def _queue(user: User, now: datetime) -> list[Waiting]:
-    return queue(user, now, limit=ROWS) if user.can(Permission.DECISION_APPROVE) else []
+    return queue(user, now, limit=ROWS)
 
 
 def _mine(user: User, now: datetime) -> list[Decision]:

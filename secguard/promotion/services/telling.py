@@ -7,8 +7,8 @@ from datetime import datetime
 
 from secguard.accounts.models import Membership
 from secguard.accounts.roles import Role
-from secguard.approvals.models import Vote
-from secguard.approvals.queries import Grants, held
+from secguard.approvals.models import Absence
+from secguard.approvals.queries import Grants, held, votes_of
 from secguard.approvals.services import UNOWNED
 from secguard.notifications import services as notifications
 from secguard.notifications.digest import Line
@@ -35,18 +35,22 @@ KINDS = (
 
 
 def tell_waiting(promotion: Promotion, *, now: datetime) -> None:
-    """Tell everybody who may approve it; whoever knows already is not told again."""
+    """Tell everybody who may approve it, and their deputies while they are away; whoever knows is not told again."""
     if promotion.approval is None:
         return
     roles = frozenset(map(Role, promotion.approval.required))
-    voted = set(Vote.objects.filter(request=promotion.approval).values_list("voter_id", flat=True))
+    cast = votes_of([promotion.approval])[promotion.approval.pk]
+    gone = {promotion.requested_by_id} | {v.voter_id for v in cast} | {v.seat_of_id for v in cast}
     line = _line(promotion, f"asked for by {_asker(promotion)}")
     people = [
         user
         for user, holds in _grants(roles).items()
-        if user not in voted | {promotion.requested_by_id} and held(holds, queries.teams_of(promotion)) & roles
+        if user not in gone and held(holds, queries.teams_of(promotion)) & roles
     ]
-    notifications.notify_many([(user, Telling(WAITING, (line,), _team(promotion))) for user in people], now=now)
+    deputies = Absence.objects.at(now).filter(person__in=people, deputy__is_active=True).order_by("pk")
+    also = [pk for pk in deputies.values_list("deputy", flat=True) if pk not in gone]
+    told = dict.fromkeys([*people, *also])
+    notifications.notify_many([(user, Telling(WAITING, (line,), _team(promotion))) for user in told], now=now)
 
 
 def tell_ended(promotion: Promotion, *, now: datetime) -> None:

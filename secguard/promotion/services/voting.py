@@ -10,6 +10,7 @@ from secguard.accounts.models import User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.approvals import services as approvals
+from secguard.approvals.models import Vote
 from secguard.approvals.quorum import Choice, Standing
 from secguard.approvals.services import Ballot
 from secguard.audit.actions import Action
@@ -51,7 +52,9 @@ def _vote(pk: int, choice: Choice, actor: User, comment: str) -> Promotion:
     outcome = approvals.vote([ballot], actor=actor, choice=choice, comment=comment, now=now)[found.approval_id]
     if isinstance(outcome, SecGuardError):
         raise outcome
-    note(Action.PROMOTION_VOTE, found, actor, vote=choice.value, comment=comment.strip()[:500])
+    seat = Vote.objects.filter(request=found.approval_id, voter=actor).select_related("seat_of").get().seat_of
+    standing_in = {"for": seat.username} if seat else {}
+    note(Action.PROMOTION_VOTE, found, actor, vote=choice.value, comment=comment.strip()[:500], **standing_in)
     if outcome.standing is Standing.PENDING:
         tell_waiting(found, now=now)
         return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +23,7 @@ from secguard.accounts.authentication import person_of
 from secguard.accounts.models import User
 from secguard.accounts.roles import Permission, Role
 from secguard.accounts.services import require
-from secguard.approvals.models import ApprovalRequest, Vote
+from secguard.approvals.models import ApprovalRequest
 from secguard.approvals.queries import votes_of
 from secguard.approvals.quorum import Choice, Outcome
 from secguard.errors import NotFound
@@ -244,7 +243,7 @@ def _context(promotion: Promotion, user: User, form: VoteForm) -> dict[str, Any]
         "again_url": _again_url(promotion),
         "proof": _proof(promotion),
         "form": form,
-        **_may(promotion, user, outcome, votes),
+        **_may(promotion, user),
     }
 
 
@@ -269,16 +268,16 @@ def _seats(approval: ApprovalRequest | None, outcome: Outcome | None) -> list[Se
     return [Seat(role, n, outcome.missing.get(Role(role), 0)) for role, n in sorted(approval.required.items()) if n]
 
 
-def _may(promotion: Promotion, user: User, outcome: Outcome | None, votes: Sequence[Vote]) -> dict[str, bool]:
+def _may(promotion: Promotion, user: User) -> dict[str, Any]:
     """What to offer; the services decide."""
     status = promotion.status
     teams, own = user.teams_with(Permission.PROMOTION_REQUEST), promotion.requested_by_id == user.pk
     asks = teams is None or team_of(promotion.source) in teams
     is_tagging = status == PromotionStatus.RUNNING and Step.TAG in promotion.steps
-    is_new = not own and user.pk not in {vote.voter_id for vote in votes}
-    seats = outcome.missing.keys() if outcome and status == PromotionStatus.WAITING and is_new else frozenset()
+    seat = queries.seats_for([promotion], user, timezone.now()).get(promotion.pk)
     return {
-        "may_vote": bool(user.roles_for(set(queries.teams_of(promotion))) & seats),
+        "may_vote": seat is not None,
+        "votes_for": seat if seat is not None and seat.pk != user.pk else None,
         "may_withdraw": (own or asks) and status in sources(PromotionEvent.WITHDRAW) and not is_tagging,
         "may_retry": asks and status in sources(PromotionEvent.RETRY),
         "may_ask": asks,

@@ -8,6 +8,7 @@ import pytest
 
 from secguard.planning.checks import CHECKS
 from secguard.planning.template import Requirement, Stage, parse_template, shipped
+from secguard.policies.library import library
 
 TEMPLATE = parse_template(shipped())
 LAST = {  # the last section of each chapter, in the documents' own numbers
@@ -42,3 +43,10 @@ def test_every_source_is_a_section_that_there_is(asked: Requirement) -> None:
                 continue
             chapter, _, number = section.rpartition(".")
             assert 1 <= int(number) <= LAST[document][chapter], one
+
+
+def test_the_ready_rule_names_requirements_of_the_first_stage() -> None:
+    """By its ids; one that is called otherwise would never be missed."""
+    (rule,) = [ready.parsed for ready in library() if ready.parsed.id == "not-planned"]
+    named = set(re.findall(r'"([a-z-]+)"', rule.when))
+    assert named <= {r.id for r in TEMPLATE.requirements if r.stage is Stage.PLAN}

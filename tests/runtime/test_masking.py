@@ -151,5 +151,5 @@ def test_a_secret_is_found_in_no_masked_text(secret: str, form: str) -> None:
 def test_a_long_hostile_text_is_masked_in_linear_time() -> None:
     """A text of a megabyte that begins a match at each place, and ends none."""
     for piece in ("password ", "a@b.", "://a", "mysql -", "eyJ", "login -", "-----BEGIN ", "--a-", "cookie"):
-        text = piece * (200_000 // len(piece))
+        text = piece * (60_000 // len(piece))
         assert len(mask(text)) <= len(text) + 10 * text.count(piece)

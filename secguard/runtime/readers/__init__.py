@@ -81,8 +81,9 @@ def read(raw: bytes) -> Delivery:
     refused: list[Refusal] = []
     count = 0
     first: Invalid | None = None
+    entries = _entries(raw)  # held to the bounds before anything is looked for in it
     look = masking.look_at(raw)
-    for entry in _entries(raw):
+    for entry in entries:
         try:
             name, told = _read_one(entry, look)
         except Invalid as error:

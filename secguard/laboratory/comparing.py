@@ -14,7 +14,7 @@ from secguard.decisions.ssvc import Held
 from secguard.findings.identity import FindingKind
 from secguard.findings.severity import Severity
 from secguard.policies.evaluation import PolicyRef, evaluate
-from secguard.policies.facts import Facts, FindingFact, Gate, ImageFact
+from secguard.policies.facts import DueFact, Facts, FindingFact, Gate, ImageFact
 from secguard.policies.language import Policy, Rule
 
 MAX_REASONS: Final = 5
@@ -139,14 +139,16 @@ def _with_deadline(finding: FindingFact, image: ImageFact, deadlines: Deadlines)
     )
     vector, has_exploit = deadlines.flaws.get(finding.risk, ("", False))
     held = Held(finding.known_exploited, finding.epss, has_exploit, vector, image.application, image.exposed)
-    before, after = (appetite.deadline(case, held).days for appetite in (deadlines.before, deadlines.after))
+    drafted = deadlines.after.deadline(case, held)
+    before, after = deadlines.before.deadline(case, held).days, drafted.days
     if before == after:
         return finding
     began = finding.first_seen_at
     if finding.due_at is not None and before is not None:
         began = finding.due_at - timedelta(days=before)
     due = None if after is None else began + timedelta(days=after)
-    return msgspec.structs.replace(finding, due_at=due)
+    by = DueFact(appetite=0, row=drafted.label, words=drafted.words) if due is not None else None
+    return msgspec.structs.replace(finding, due_at=due, due_by=by)
 
 
 def is_named(reference: str, places: Iterable[tuple[str, int | None]]) -> bool:

@@ -64,5 +64,7 @@ def _finding(f: FindingFact) -> dict[str, Any]:
         "known_exploited": f.known_exploited,
         "path": f.path,
         "due_at": f.due_at,
+        # Documents of before it was kept have no such member, and are the same when played again.
+        **({"due_by": msgspec.to_builtins(f.due_by)} if f.due_by is not None else {}),
         "sources": list(f.sources),
     }

@@ -36,6 +36,16 @@ class DecisionFact(Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
 
 
+class DueFact(Struct, frozen=True, kw_only=True):
+    """What gave a finding its deadline."""
+
+    appetite: int
+    """The version of the risk appetite; 0 of a draft."""
+    row: str
+    words: str
+    """The row and what led to it."""
+
+
 class FindingFact(Struct, frozen=True, kw_only=True):
     """One open finding. Fields that a kind does not have stay empty."""
 
@@ -63,6 +73,8 @@ class FindingFact(Struct, frozen=True, kw_only=True):
     first_seen_at: datetime
     """First seen in the image's lineage, so that a rebuild does not begin its grace anew."""
     due_at: datetime | None = None
+    due_by: DueFact | None = None
+    """Missing where it was not kept yet, or is not known."""
     sources: tuple[str, ...] = ()
     """The scanners that report it."""
     decision: DecisionFact | None = None

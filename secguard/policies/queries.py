@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 import django_filters
 import msgspec
@@ -21,6 +21,7 @@ from secguard.accounts.models import Application, User
 from secguard.decisions.models import Decision
 from secguard.decisions.queries import judgements_of
 from secguard.decisions.queries.covering import Spot, Standing, scoped, standing_in
+from secguard.decisions.queries.deadlines import Gave, gave
 from secguard.decisions.queries.standing import at_worst, lineage_of
 from secguard.decisions.scope import ScopedDecision, ScopeKind
 from secguard.decisions.vex import openvex
@@ -33,7 +34,16 @@ from secguard.images.models import Image, ImageRepository, Repository, Tag
 from secguard.images.queries import bill_in
 from secguard.planning.queries import Reading, readings
 from secguard.policies import replaying
-from secguard.policies.facts import DecisionFact, Facts, FindingFact, Gate, ImageFact, PlanningFact, ScanFact
+from secguard.policies.facts import (
+    DecisionFact,
+    DueFact,
+    Facts,
+    FindingFact,
+    Gate,
+    ImageFact,
+    PlanningFact,
+    ScanFact,
+)
 from secguard.policies.models import GATE_CHOICES, VERDICT_CHOICES, Evaluation, Policy, PolicyVersion, Verdict
 from secguard.scans.lifecycle import ScanStatus
 from secguard.scans.models import Scan
@@ -190,7 +200,7 @@ def _finding_fact(
         columns
     )
     fixed = _versions(fixes)
-    since, due = lineage.get(risk, (at, None))
+    since, due, by = lineage.get(risk, (at, None, None))
     decision = standing.chosen.get(risk)
     return FindingFact(
         id=pk,
@@ -212,6 +222,7 @@ def _finding_fact(
         path=path,
         first_seen_at=min(at, since),
         due_at=due,
+        due_by=by,
         sources=sources.get(pk, ()),
         decision=decision_fact(decision) if decision is not None else None,
         is_decided_in_part=risk in standing.in_part,
@@ -272,34 +283,55 @@ def _sources(image_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
     return {finding: tuple(names) for finding, names in found.items()}
 
 
-Lineage = Mapping[int, tuple[datetime, datetime | None]]
-"""{risk: (first seen in the image's repositories, its deadline)}: a rebuild begins no grace anew."""
+Lineage = Mapping[int, tuple[datetime, datetime | None, DueFact | None]]
+"""{risk: (first seen in the image's repositories, its deadline, what gave that)}: a rebuild begins no grace anew."""
+
+
+class _Exposed(NamedTuple):
+    """An exposure, as far as a lineage goes."""
+
+    pk: int
+    since: datetime
+    due: datetime | None
 
 
 def _lineages(risks: Mapping[int, set[int]], places: Mapping[int, list[ImageRepository]]) -> dict[int, Lineage]:
-    """Each image's lineage, as far as its open risks go. One query."""
+    """Each image's lineage, as far as its open risks go. Three queries."""
     repositories = {p.repository_id for image in risks for p in places[image]}
     wanted = set().union(*risks.values())
-    by_repository: dict[int, dict[int, tuple[datetime, datetime | None]]] = defaultdict(dict)
+    by_repository: dict[int, dict[int, _Exposed]] = defaultdict(dict)
     rows = Exposure.objects.filter(repository_id__in=repositories).values_list(
-        "repository_id", "risk_id", "since", "due_at"
+        "repository_id", "risk_id", "pk", "since", "due_at"
     )
-    for repository, risk, since, due in rows.iterator() if risks else ():
+    for repository, risk, pk, since, due in rows.iterator() if risks else ():
         if risk in wanted:
-            by_repository[repository][risk] = (since, due)
+            by_repository[repository][risk] = _Exposed(pk, since, due)
+    dated = (one for found in by_repository.values() for one in found.values() if one.due is not None)
+    by = {pk: due_fact(found) for pk, found in gave(one.pk for one in dated).items()}
     return {
-        image: _lineage(found, [by_repository[p.repository_id] for p in places[image]])
+        image: _lineage(found, [by_repository[p.repository_id] for p in places[image]], by)
         for image, found in risks.items()
     }
 
 
-def _lineage(risks: set[int], repositories: Sequence[Lineage]) -> Lineage:
-    found = {}
+@lru_cache(maxsize=4096)
+def _due_fact(appetite: int, row: str, words: str) -> DueFact:
+    return DueFact(appetite=appetite, row=row, words=words)
+
+
+def due_fact(found: Gave) -> DueFact:
+    return _due_fact(found.appetite, found.deadline.label, found.deadline.words)
+
+
+def _lineage(risks: set[int], repositories: Sequence[Mapping[int, _Exposed]], by: Mapping[int, DueFact]) -> Lineage:
+    """The first to end says what gave it."""
+    found: dict[int, tuple[datetime, datetime | None, DueFact | None]] = {}
     for risk in risks:
         rows = [repository[risk] for repository in repositories if risk in repository]
         if rows:
-            deadlines = [due for _, due in rows if due is not None]
-            found[risk] = (min(since for since, _ in rows), min(deadlines, default=None))
+            dated = [(one.due, one.pk) for one in rows if one.due is not None]
+            due, pk = min(dated, default=(None, 0))
+            found[risk] = (min(one.since for one in rows), due, by.get(pk))
     return found
 
 

@@ -117,6 +117,37 @@ def deadlines_of(ids: Iterable[int]) -> dict[int, Deadline]:
     return {found.pk: appetite.deadline(found.case, found.held) for batch in standing(rows) for found in batch}
 
 
+class Gave(NamedTuple):
+    """What gave an exposure its deadline: the version of the risk appetite, and its row."""
+
+    appetite: int
+    deadline: Deadline
+
+
+def gave(ids: Iterable[int]) -> dict[int, Gave]:
+    """{exposure id: what gave it the deadline it has}; two queries.
+
+    Without those that have none, or still one of before the risk appetite in force: nothing is named that did not say
+    so.
+    """
+    wanted = list(ids)
+    row = RiskAppetite.objects.filter(is_active=True).first() if wanted else None
+    if row is None:
+        return {}
+    appetite = rules.parse_appetite(row.source)
+    known: dict[tuple[rules.Case, Held], Deadline] = {}
+    found = {}
+    for batch in standing(Exposure.objects.filter(pk__in=bulk.among(wanted)).exclude(due_at=None)):
+        for one in batch:
+            key = (one.case, one.held)
+            if key not in known:
+                known[key] = appetite.deadline(*key)
+            days = known[key].days
+            if days is not None and one.since + timedelta(days=days) == one.due_at:
+                found[one.pk] = Gave(row.number, known[key])
+    return found
+
+
 def give_deadlines(exposures: Iterable[Exposure]) -> None:
     """Give each its ``deadline``, for a page that shows it; two queries."""
     rows = list(exposures)

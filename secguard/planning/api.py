@@ -153,7 +153,7 @@ class PlanningTemplateViewSet(viewsets.ReadOnlyModelViewSet[PlanningTemplate]):
 
 
 class LinkDocument(serializers.Serializer[Any]):
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     path = serializers.CharField()
 
 

@@ -49,6 +49,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _concerns_databases(item: pytest.Item) -> bool:
+    if item.get_closest_marker("once"):
+        return False
     fixtures = set(getattr(item, "fixturenames", ()))
     is_apps_own = item.path.parent.name != "tests"  # what stands beside the apps' tests is about the whole product
     asks = {"db", "transactional_db", "django_db_setup"} & fixtures

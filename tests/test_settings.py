@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from secguard import environment, local
 from secguard.environment import BadEnvironment
 
+pytestmark = pytest.mark.once
+
 CHECKOUT = Path(__file__).parent.parent
 KEY = "kD8-2hVq_Zr5Yw1nT7uXa0LmPjE4oBfGsC9iHx3RtUeWvNyQ6"
 

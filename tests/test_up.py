@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +22,7 @@ from secguard.up import log_level_for, plan
 CHECKOUT = Path(__file__).parent.parent
 SECGUARD = [sys.executable, "-m", "secguard.cli"]
 
+pytestmark = pytest.mark.once
 processes = pytest.mark.processes
 
 
@@ -49,7 +52,7 @@ class Server:
     def output(self) -> str:
         return (self.folder / "output").read_text(errors="replace")
 
-    def until(self, pattern: str, seconds: float = 90.0) -> re.Match[str]:
+    def until(self, pattern: str, seconds: float = 300.0) -> re.Match[str]:
         end = time.monotonic() + seconds
         while not (found := re.search(pattern, self.output())):
             assert self.process is not None
@@ -65,7 +68,7 @@ class Server:
 
     def run(self, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*SECGUARD, *command], env={**self.env, **env}, cwd=CHECKOUT, capture_output=True, text=True, timeout=90
+            [*SECGUARD, *command], env={**self.env, **env}, cwd=CHECKOUT, capture_output=True, text=True, timeout=300
         )
 
     def children(self) -> dict[str, int]:
@@ -83,9 +86,36 @@ class Server:
         return found
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory):
+    """A data folder whose database has its tables: made once, by whichever process of the suite asks first."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared
+    folder = shared / "migrated"
+    with (shared / "migrated.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            made = Server(tmp_path_factory.mktemp("migrating"))
+            done = made.run("migrate")
+            assert done.returncode == 0, done.stderr
+            shutil.copytree(made.folder / "data", folder)
+    return folder
+
+
 @pytest.fixture
-def server(tmp_path):
-    made = Server(tmp_path)
+def first(tmp_path):
+    """On a data folder that has nothing in it."""
+    yield from running(tmp_path)
+
+
+@pytest.fixture
+def server(tmp_path, migrated):
+    shutil.copytree(migrated, tmp_path / "data")
+    yield from running(tmp_path)
+
+
+def running(folder):
+    made = Server(folder)
     yield made
     if made.process is not None and made.process.poll() is None:
         made.process.kill()
@@ -93,7 +123,8 @@ def server(tmp_path):
 
 
 @processes
-def test_a_first_run_serves_and_a_second_one_keeps_everything(server):
+def test_a_first_run_serves_and_a_second_one_keeps_everything(first):
+    server = first
     server.start()
     link = server.until(r"Sign in as the owner.*(http://localhost:\d+/\S+)")[1]
     assert link.startswith(server.url)
@@ -148,7 +179,7 @@ def test_a_process_that_dies_is_started_again(server):
     worker = next(pid for line, pid in server.children().items() if "--queues interactive" in line)
     os.kill(worker, signal.SIGKILL)
     server.until(r"worker-1: stopped unexpectedly \(signal SIGKILL\); starting it again in 0.5 s\.")
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while not any("--queues interactive" in line and pid != worker for line, pid in server.children().items()):
         assert time.monotonic() < end, server.output()
         time.sleep(0.05)
@@ -156,7 +187,8 @@ def test_a_process_that_dies_is_started_again(server):
 
 
 @processes
-def test_a_port_that_is_taken_is_named(server):
+def test_a_port_that_is_taken_is_named(first):
+    server = first
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", server.port))
         taken.listen(1)
@@ -178,8 +210,8 @@ def test_a_port_that_is_taken_is_named(server):
         ({"SECGUARD_DATA_DIR": __file__}, f"SECGUARD_DATA_DIR is {__file__}, which cannot be used"),
     ],
 )
-def test_what_cannot_be_used_is_said_in_a_sentence(server, command, env, words):
-    refused = server.run(*command, **env)
+def test_what_cannot_be_used_is_said_in_a_sentence(first, command, env, words):
+    refused = first.run(*command, **env)
     assert refused.returncode == 2
     (line,) = refused.stderr.splitlines()
     assert re.search(words, line)

@@ -7,6 +7,8 @@ from yaml.nodes import ScalarNode
 
 from secguard.yamlsource import MAX_DEPTH, Section, Source, parse, position_inside
 
+pytestmark = pytest.mark.once
+
 
 def faults(text: str, max_bytes: int = 10_000) -> list[str]:
     source = Source(text)

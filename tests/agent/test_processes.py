@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import ssl
 import subprocess
@@ -22,9 +23,15 @@ from secguard.signing import ecdsa
 from tests.admission.conftest import pod, review
 from tests.agent.conftest import BAD, GOOD, TOKEN, UNKNOWN, WEB, envelope
 from tests.fixtures_reports import digest, flaw, report
-from tests.test_up import CHECKOUT, SECGUARD, Server, free_port
+from tests.test_up import (
+    CHECKOUT,
+    SECGUARD,
+    Server,
+    free_port,
+    migrated,  # noqa: F401 - a fixture
+)
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.once]
 
 
 class Agent:
@@ -44,18 +51,19 @@ class Agent:
         command = [*SECGUARD, "admission", "agent", "--server", self.server, "--token-file", str(self.folder / "token")]
         command += ["--key", str(self.folder / "key.pem"), *words]
         env = {n: v for n, v in os.environ.items() if not n.startswith(("SECGUARD_", "DJANGO_")) and n != "PORT"}
+        said = len(self.output())  # by one before it, which served at the same place
         with (self.folder / "agent-output").open("ab") as output:
             self.process = subprocess.Popen(command, env=env, cwd=CHECKOUT, stdout=output, stderr=output)
-        self.until(rf"Serving on 127\.0\.0\.1:{self.port}")
+        self.until(rf"Serving on 127\.0\.0\.1:{self.port}", since=said)
         return self
 
     def output(self) -> str:
         path = self.folder / "agent-output"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def until(self, pattern: str, seconds: float = 30.0) -> str:
+    def until(self, pattern: str, seconds: float = 120.0, *, since: int = 0) -> str:
         end = time.monotonic() + seconds
-        while not (found := re.search(pattern, self.output())):
+        while not (found := re.search(pattern, self.output()[since:])):
             assert self.process is not None
             assert self.process.poll() is None, self.output()
             assert time.monotonic() < end, f"{pattern} is not in:\n{self.output()}"
@@ -150,7 +158,8 @@ class Estate:
 
 
 @pytest.fixture
-def estate(tmp_path: Path) -> Iterator[Estate]:
+def estate(tmp_path: Path, migrated: Path) -> Iterator[Estate]:  # noqa: F811
+    shutil.copytree(migrated, tmp_path / "data")
     server = Server(tmp_path)
     try:
         made = Estate(server)
@@ -210,7 +219,11 @@ def test_a_cluster_is_answered_whether_the_server_is_there_or_not(estate: Estate
     assert asking.stop() == 0
 
 
-def test_a_change_counts_in_every_web_process_within_five_seconds(tmp_path: Path) -> None:
+def test_a_change_counts_in_every_web_process_within_five_seconds(
+    tmp_path: Path,
+    migrated: Path,  # noqa: F811
+) -> None:
+    shutil.copytree(migrated, tmp_path / "data")
     server = Server(tmp_path, SECGUARD_WEB_PROCESSES="2", SECGUARD_WEB_THREADS="2")
     try:
         estate = Estate(server)

@@ -314,7 +314,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
         installation.run(ASK, host=liar.host, repositories=repositories, archives=archives)
         before = {p for p in folder.rglob("*") if not p.is_relative_to(installation.data)}
         worker = installation.worker()
-        installation.until(installation.is_over, 180)
+        installation.until(installation.is_over, 900)
         status = Path(f"/proc/{worker.pid}/status").read_text()
         memory = int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) * 1024  # type: ignore[union-attr]
         assert worker.poll() is None, "the worker is alive"

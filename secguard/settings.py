@@ -134,6 +134,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "secguard.web.signedout.SignedOut",
     "secguard.web.openapi.KnownParameters",
     "secguard.web.problems.Problems",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import django_filters
+from django.db import transaction
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
@@ -391,6 +392,7 @@ class ApplicationSerializer(serializers.ModelSerializer[Application]):
             "team",
             "is_exposed",
             "is_production",
+            "impact",
             "is_sample",
             "created_at",
         )
@@ -402,7 +404,7 @@ class ApplicationFilter(django_filters.FilterSet):
 
     class Meta:
         model = Application
-        fields = ("is_exposed", "is_production")
+        fields = ("is_exposed", "is_production", "impact")
 
 
 class ApplicationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Visible):
@@ -416,15 +418,24 @@ class ApplicationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Visib
     ordering = "name"
 
     def create(self, request: Request) -> Response:
-        """Make an application that a team owns."""
+        """Make an application that a team owns. Its `impact` is said afterwards, by security."""
         sent = self.body()
-        application = services.create_application(sent.pop("name"), actor=person_of(request), **sent)
+        actor, impact = person_of(request), sent.pop("impact", "")
+        with transaction.atomic():
+            application = services.create_application(sent.pop("name"), actor=actor, **sent)
+            if impact:
+                application = services.say_impact(application.pk, impact, actor=actor)
         return Response(self.get_serializer(application).data, status.HTTP_201_CREATED)
 
     def partial_update(self, request: Request, slug: str) -> Response:
-        """Change some of it; to hand it to another team needs application:edit in both."""
-        found = self.get_object()
-        application = services.edit_application(found.pk, actor=person_of(request), **self.body(partial=True))
+        """Change some of it; to hand it to another team needs application:edit in both, `impact` application:impact."""
+        application, actor, sent = self.get_object(), person_of(request), self.body(partial=True)
+        with transaction.atomic():
+            if "impact" in sent:
+                application = services.say_impact(application.pk, sent.pop("impact"), actor=actor)
+                if not sent:
+                    return Response(self.get_serializer(application).data)
+            application = services.edit_application(application.pk, actor=actor, **sent)
         return Response(self.get_serializer(application).data)
 
 

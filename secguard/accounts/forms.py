@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from django import forms
 from django.db.models import QuerySet
 
-from secguard.accounts.models import MAX_CI_MINUTES, Application, Team, User
+from secguard.accounts.models import IMPACTS, MAX_CI_MINUTES, Application, Team, User
 from secguard.accounts.roles import APPROVERS, Permission, Role
 from secguard.accounts.services import DAYS, MAX_DAYS
 from secguard.accounts.services.ci_identities import MINUTES
@@ -199,6 +199,15 @@ class ApplicationForm(UseCaseForm):
         super().__init__(*args, **{"initial": shown, **kwargs})
         self.fields["team"] = TeamChoice(actor, Permission.APPLICATION_EDIT, or_organisation=False, label="Team")
         self.order_fields(["name", "team"])
+
+
+class ImpactForm(forms.Form):
+    impact = forms.ChoiceField(
+        label="Mission impact",
+        required=False,
+        choices=[("", "as the risk appetite says"), *((word, word) for word in IMPACTS)],
+        help_text="What it means to the mission where it fails: by when flaws in it must be fixed.",
+    )
 
 
 def _shown(application: Application) -> dict[str, Any]:

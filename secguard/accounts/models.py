@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import connection, models
@@ -226,6 +226,10 @@ class Membership(models.Model):
         return f"{self.user_id} {self.role} {self.team_id or 'organisation'}"
 
 
+IMPACTS: Final = ("low", "medium", "high", "very-high")
+"""SSVC's values of the mission impact, the mildest first."""
+
+
 class ApplicationQuerySet(models.QuerySet["Application"]):
     def visible_to(self, user: User) -> ApplicationQuerySet:
         limit = user.limit
@@ -248,6 +252,13 @@ class Application(models.Model):
     team = models.ForeignKey(Team, models.PROTECT, related_name="applications")
     is_exposed = models.BooleanField(default=False, help_text="Reachable from outside the organisation.")
     is_production = models.BooleanField(default=True)
+    impact = models.CharField(
+        max_length=9,
+        blank=True,
+        default="",
+        choices=[(word, word) for word in IMPACTS],
+        help_text="What it means to the mission where it fails; empty: nobody said so of it.",
+    )
     is_sample = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -255,6 +266,9 @@ class Application(models.Model):
 
     class Meta:
         ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(condition=Q(impact__in=["", *IMPACTS]), name="application_impact_known"),
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -21,6 +21,7 @@ class Permission(StrEnum):
     APPETITE_EDIT = "appetite:edit"
     APPETITE_READ = "appetite:read"
     APPLICATION_EDIT = "application:edit"
+    APPLICATION_IMPACT = "application:impact"
     APPLICATION_READ = "application:read"
     AUDIT_READ = "audit:read"
     BREAK_GLASS_GRANT = "break-glass:grant"
@@ -94,8 +95,8 @@ PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
     Role.SECURITY_REVIEWER: _READS
     | _ASKS
     | _GLASS
-    | {P.AUDIT_READ, P.CONTROL_CONFIRM, P.DECISION_APPROVE, P.DECISION_REVOKE, P.FEED_EDIT, P.IMAGE_RECALL}
-    | {P.POLICY_ACTIVATE, P.POLICY_EDIT},
+    | {P.APPLICATION_IMPACT, P.AUDIT_READ, P.CONTROL_CONFIRM, P.DECISION_APPROVE, P.DECISION_REVOKE}
+    | {P.FEED_EDIT, P.IMAGE_RECALL, P.POLICY_ACTIVATE, P.POLICY_EDIT},
     Role.BUSINESS_APPROVER: _READS
     | {P.APPETITE_EDIT, P.AUDIT_READ, P.DECISION_APPROVE, P.DECISION_REVOKE, P.DECISION_WITHDRAW},
     # Whoever hands out the roles must not be able to approve by that alone: the rest is theirs, the vote is not.

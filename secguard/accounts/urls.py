@@ -53,6 +53,7 @@ application_patterns = [
     path("applications/new/", applications.application_new, name="new"),
     path("applications/<slug:slug>/", applications.application_detail, name="detail"),
     path("applications/<slug:slug>/edit/", applications.application_edit, name="edit"),
+    path("applications/<slug:slug>/impact/", applications.application_impact, name="impact"),
 ]
 
 urlpatterns = [

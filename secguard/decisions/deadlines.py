@@ -81,6 +81,8 @@ class Plan(Struct, frozen=True, kw_only=True):
         return Deadline(row=row, days=self.days[cell.outcome], outcome=cell.outcome, inputs=inputs)
 
     def _input(self, point: Point, held: Held) -> Input:
+        if point is Point.IMPACT and held.impact:
+            return Input(point, *self._own_impact(held.impact))
         said = self.applications.get(held.application, {}).get(point)
         if said is not None:
             return Input(point, said, "the risk appetite says so of the application")
@@ -90,6 +92,13 @@ class Plan(Struct, frozen=True, kw_only=True):
         if found is not None:
             return Input(point, *found)
         return Input(point, self.assume.get(point, ASSUMED[point]), UNKNOWN[point], is_assumed=True)
+
+    def _own_impact(self, said: str) -> tuple[str, str]:
+        """The application's own word; the worst that the table knows where it does not know that."""
+        known, why = self.table.values[Point.IMPACT], "it is said of the application itself"
+        if said in known:
+            return said, why
+        return known[-1], f"{why}: {said}, which the table {self.table.name} does not know"
 
 
 def read(section: Section) -> Plan | None:

@@ -112,6 +112,8 @@ class Held(NamedTuple):
     application: str = ""
     """The slug of the application that it stands in; empty: in none."""
     is_exposed: bool = False
+    impact: str = ""
+    """What is said of the application itself; empty: nothing."""
 
 
 class Input(NamedTuple):

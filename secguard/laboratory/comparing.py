@@ -42,6 +42,8 @@ class Deadlines(NamedTuple):
     after: Appetite
     flaws: Mapping[int, tuple[str, bool]] = {}
     """{risk id: (CVSS vector, whether a reference leads to an exploit)}, as known now; for SSVC tables alone."""
+    impacts: Mapping[str, str] = {}
+    """{application's slug: its own mission impact}, as said now."""
 
     @property
     def ask_for_flaws(self) -> bool:
@@ -139,6 +141,7 @@ def _with_deadline(finding: FindingFact, image: ImageFact, deadlines: Deadlines)
     )
     vector, has_exploit = deadlines.flaws.get(finding.risk, ("", False))
     held = Held(finding.known_exploited, finding.epss, has_exploit, vector, image.application, image.exposed)
+    held = held._replace(impact=deadlines.impacts.get(image.application, ""))
     drafted = deadlines.after.deadline(case, held)
     before, after = deadlines.before.deadline(case, held).days, drafted.days
     if before == after:

@@ -25,6 +25,7 @@ from secguard.accounts.services.teams import (
     create_team,
     edit_application,
     rename_team,
+    say_impact,
 )
 from secguard.accounts.services.tokens import (
     DAYS,
@@ -74,6 +75,7 @@ __all__ = [
     "revoke_token",
     "role_named",
     "rotate_token",
+    "say_impact",
     "set_password",
     "sign_in",
     "use_sign_in_link",

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import IntegrityError, models, transaction
 from django.utils.text import slugify
 
-from secguard.accounts.models import Application, Team, User
+from secguard.accounts.models import IMPACTS, Application, Team, User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services.permission import require
 from secguard.audit import services as audit
@@ -19,7 +19,7 @@ APPLICATION_FOLLOWERS: list[Callable[[Application], None]] = []
 """Called inside the transaction after an application's owner, exposure or stage changed; upper apps add themselves."""
 
 EDITABLE = ("name", "description", "team", "is_exposed", "is_production")
-_JUDGED = {"team", "is_exposed", "is_production"}
+_JUDGED = {"team", "is_exposed", "is_production", "impact"}
 
 
 def create_team(name: str, *, actor: User | None) -> Team:
@@ -95,6 +95,24 @@ def edit_application(application_id: int, *, actor: User | None, **changes: Any)
         if "team" in changed:
             require(actor, Permission.APPLICATION_EDIT, team_id=changed["team"].pk)
         _apply(application, changed, actor)
+    return application
+
+
+def say_impact(application_id: int, impact: str, *, actor: User | None) -> Application:
+    """Say what an application means to the mission, or nothing (empty). Needs application:impact in its team.
+
+    It decides by when flaws in it must be fixed: followers are told in the same transaction. Raises ``Invalid`` for a
+    word that is none of ``IMPACTS``.
+    """
+    if impact and impact not in IMPACTS:
+        raise Invalid(f"{impact[:40]!r} is no mission impact; expected one of {', '.join(IMPACTS)}", where="impact")
+    with transaction.atomic():
+        application = Application.objects.select_for_update().filter(pk=application_id).first()
+        if application is None:
+            raise NotFound(f"there is no application {application_id}")
+        require(actor, Permission.APPLICATION_IMPACT, team_id=application.team_id)
+        if application.impact != impact:
+            _apply(application, {"impact": impact}, actor)
     return application
 
 

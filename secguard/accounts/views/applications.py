@@ -10,11 +10,11 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from secguard.accounts import queries, services
 from secguard.accounts.authentication import person_of
-from secguard.accounts.forms import ApplicationForm
+from secguard.accounts.forms import ApplicationForm, ImpactForm
 from secguard.accounts.models import Application, User
 from secguard.accounts.roles import Permission
 from secguard.errors import NotFound
@@ -68,6 +68,7 @@ def application_detail(request: HttpRequest, slug: str) -> HttpResponse:
     context: dict[str, Any] = {
         "application": application,
         "may_edit": teams is None or application.team_id in teams,
+        "impact_form": _impact_form(user, application),
     }
     for part in DETAIL_PARTS:
         context |= part(application, user)
@@ -99,6 +100,22 @@ def application_edit(request: HttpRequest, slug: str) -> HttpResponse:
             return redirect("applications:detail", slug=slug)
     context = {"form": form, "application": application}
     return render(request, "accounts/application_form.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+@login_required
+def application_impact(request: HttpRequest, slug: str) -> HttpResponse:
+    """Say what it means to the mission."""
+    application = _application(request, slug)
+    services.say_impact(application.pk, request.POST.get("impact", ""), actor=person_of(request))
+    messages.success(request, "Saved. Deadlines were counted anew.")
+    return redirect("applications:detail", slug=slug)
+
+
+def _impact_form(user: User, application: Application) -> ImpactForm | None:
+    teams = user.teams_with(Permission.APPLICATION_IMPACT)
+    may = teams is None or application.team_id in teams
+    return ImpactForm(initial={"impact": application.impact}) if may else None
 
 
 def _application(request: HttpRequest, slug: str) -> Application:

@@ -22,7 +22,7 @@ CHUNK = 50_000
 _FLAW = "risk__vulnerability__"
 _COLUMNS = (
     "pk", "since", "due_at", "kind", "severity", "known_exploited", "fix_available", "application__slug",
-    "application__is_exposed", "risk__epss", "_has_exploit", f"{_FLAW}cvss_vector",
+    "application__is_exposed", "application__impact", "risk__epss", "_has_exploit", f"{_FLAW}cvss_vector",
 )  # fmt: skip
 
 
@@ -66,6 +66,7 @@ def _standing(
     fix: bool,
     application: str | None,
     exposed: bool | None,
+    impact: str | None,
     epss: float | None,
     has_exploit: bool,
     vector: str | None,
@@ -82,7 +83,7 @@ def _standing(
         since,
         due_at,
         case,
-        Held(exploited, epss, bool(has_exploit), vector or "", application or "", bool(exposed)),
+        Held(exploited, epss, bool(has_exploit), vector or "", application or "", bool(exposed), impact or ""),
     )
 
 

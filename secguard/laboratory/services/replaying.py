@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from django.utils import timezone
 
+from secguard.accounts.models import Application
 from secguard.decisions.appetite import parse_appetite
 from secguard.decisions.services.appetite import active_appetite
 from secguard.errors import Invalid
@@ -62,7 +63,9 @@ def _trial(simulation: Simulation, version: PolicyVersion) -> Trial:
     in_force = rules_in_force(version)
     if simulation.kind == "policy":
         return Trial(in_force, parse_policy(simulation.source), None)
-    return Trial(in_force, in_force, Deadlines(active_appetite()[1], parse_appetite(simulation.source)))
+    impacts = dict(Application.objects.exclude(impact="").values_list("slug", "impact"))
+    deadlines = Deadlines(active_appetite()[1], parse_appetite(simulation.source), impacts=impacts)
+    return Trial(in_force, in_force, deadlines)
 
 
 class _Case(NamedTuple):

@@ -224,6 +224,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("secguard.images.urls")),
     path("", include("secguard.laboratory.urls")),
     path("", include("secguard.notifications.urls")),
+    path("", include("secguard.planning.urls")),
     path("", include("secguard.promotion.urls")),
     path("", include("secguard.signing.urls")),
     path("", include("secguard.trackers.urls")),

@@ -17,6 +17,7 @@ from secguard.errors import NotFound
 from secguard.planning.checklist import Item
 from secguard.planning.models import Checklist, PlanningTemplate, RequirementAnswer, RequirementWaiver
 from secguard.planning.queries import application_of, standing_of
+from secguard.planning.services.answering import SEATS
 
 WAIVER_RELATED = ("request", "request__requester", "checklist__application__team")
 
@@ -106,6 +107,29 @@ def waiver_documents(rows: Sequence[RequirementWaiver], user: User, now: datetim
     for vote in cast if rows else ():
         votes[vote.request_id].append(vote)
     return [_waiver(row, votes[row.request_id], user, now) for row in rows]
+
+
+def waiting_for(user: User, now: datetime) -> list[dict[str, Any]]:
+    """The requests that wait for ``user``'s vote, oldest first, at most 200. Nobody's own are among them."""
+    if not any(role in SEATS for role, _ in user.grants()):
+        return []
+    rows = waivers_visible_to(user).filter(request__status=OPEN, ended_at=None, until__gt=now)
+    found = list(rows.exclude(request__requester=user).order_by("id")[:200])
+    told = waiver_documents(found, user, now)
+    names = {row.pk: row.checklist.application.name for row in found}
+    return [{**one, "name": names[one["id"]]} for one in told if "approve" in one["may"]]
+
+
+def earlier_of(checklist: Checklist, user: User, now: datetime) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """{requirement: its last answers and requests, newest first}, of the newest 500 and 200 of the checklist."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for row in answers_of(checklist)[:500]:
+        told = found.setdefault(row.requirement, {"answers": [], "waivers": []})["answers"]
+        told.append(answer_document(row))
+    rows = list(waivers_visible_to(user).filter(checklist=checklist)[:200])
+    for waiver in waiver_documents(rows, user, now):
+        found.setdefault(waiver["requirement"], {"answers": [], "waivers": []})["waivers"].append(waiver)
+    return found
 
 
 def newest_templates() -> list[PlanningTemplate]:

@@ -79,6 +79,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
         (
             Item("Policy", "policies:detail", "shield-check", section=("policies:", "laboratory:")),
             Item("Applications", "applications:list", "apps"),
+            Item("Planning", "planning:list", "flag"),
             Item("Vulnerability data", "feeds:list", "refresh"),
             Item("Compliance", "compliance:home", "report-analytics"),
             Item("Audit log", "audit:list", "list-details", "audit:read"),

@@ -78,6 +78,12 @@ PAGES = {
     "applications:new": "/applications/new/",
     "applications:detail": "/applications/ledger/",
     "applications:edit": "/applications/ledger/edit/",
+    "planning:list": "/planning/",
+    "planning:checklist": "/applications/ledger/checklist/",
+    "a checklist that was not begun": "/applications/till/checklist/",
+    "planning:templates": "/planning/templates/",
+    "planning:template": "/planning/templates/{planning_template}/",
+    "planning:template-new": "/planning/templates/new/",
     "feeds:list": "/feeds/",
     "feeds:address": "/feeds/{feed}/",
     "notifications:list": "/notifications/",
@@ -160,6 +166,8 @@ NOT_PAGES = {
     "decisions:undo", "controls:confirm", "controls:evidence", "approvals:absence-end",
     "decisions:vote", "decisions:appetite-activate", "policies:activate", "laboratory:cancel",  # POST alone
     "feeds:schedule", "feeds:upload", "feeds:fetch",
+    "planning:choose", "planning:measure", "planning:answer", "planning:waiver-ask", "planning:waiver-vote",
+    "planning:waiver-end",
     "admission-validate", "admission-mutate", "admission-imagereview", "admission-external-data", "clusters:token",
     "break-glass:act", "promotions:vote", "promotions:act",
     "registry-hook", "registries:webhook-token", "scans:cancel", "scans:again", "scans:upload",
@@ -173,7 +181,7 @@ NOT_PAGES = {
     "settings:person-remove-second-factors", "settings:ci-identity-withdraw",
     "settings:role-revoke",  # confirmations, all of one template with settings:person-deactivate
 }  # fmt: skip
-OF_REVIEWER = {"decisions:queue", "decisions:revoke", "promotions:detail"}
+OF_REVIEWER = {"planning:list", "planning:checklist", "decisions:queue", "decisions:revoke", "promotions:detail"}
 OF_REQUESTER = {"decisions:withdraw"}
 STATUS = {"a problem": 404}
 
@@ -186,6 +194,7 @@ def estate(installation: Installation, buster: Path) -> dict[str, Any]:
     made.make_person("vera", "security-reviewer")
     made.make_person("amy", "administrator")
     made.make_application("Ledger", "finance")
+    made.make_application("Till", "finance")
     developer = made.make_token("dora", "developer")
     reviewer = made.make_token("vera", "security-reviewer")
     for tag, digest in (("2026.11.24-build.4711", OLD), ("2026.11.25-build.4712", NEW)):
@@ -224,6 +233,7 @@ def estate(installation: Installation, buster: Path) -> dict[str, Any]:
     assert identity.status_code == 201, identity.text
     return {
         **leaned_on(made, developer),
+        **planned(made, developer),
         **brought(made, developer, risks),
         "ci_identity": identity.json()["id"],
         "simulation": tried(made),
@@ -256,6 +266,22 @@ def leaned_on(installation: Installation, token: str) -> dict[str, int]:
         done = installation.api("POST", f"controls/{made.json()['id']}/{act}/")
         assert done.status_code in (200, 201), done.text
     return {"control": made.json()["id"]}
+
+
+def planned(installation: Installation, token: str) -> dict[str, int]:
+    """A checklist with answers, and a request that something does not apply."""
+    path = "applications/ledger/checklist/"
+    begun = installation.api("POST", path, token=token, json={"template": "containers"})
+    assert begun.status_code == 200, begun.text
+    link = "https://wiki.example.org/a-department/with-a-rather-long-name/threats?version=2026-11-24#top"
+    body = {"requirement": "threats-modelled", "is_kept": True, "text": "Kept in the wiki.", "evidence": link}
+    for sent in (body, body | {"is_kept": False, "text": "The model\n\nis of last year."}):
+        done = installation.api("POST", f"{path}answers/", token=token, json=sent)
+        assert done.status_code == 201, done.text
+    words = {"requirement": "sensitivity-stated", "reason": "It holds nothing of anybody's."}
+    asked = installation.api("POST", f"{path}not-applicable/", token=token, json=words)
+    assert asked.status_code == 201, asked.text
+    return {"planning_template": installation.api("GET", "planning/templates/").json()["results"][0]["id"]}
 
 
 def brought(installation: Installation, token: str, risks: list[dict[str, Any]]) -> dict[str, int]:

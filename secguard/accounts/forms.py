@@ -238,7 +238,7 @@ class PatternsLines(forms.CharField):
             max_length=10_000,
             label="Only these repositories",
             widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false", "class": "form-control text-mono"}),
-            help_text="One a line, at most 20, each held against the whole name: registry.example/shop/api, "
+            help_text="One a line, at most 20, each held against the whole name: registry.example/web/cart, "
             "registry.example/shop/* (one part) or registry.example/** (everything below). They have to be the team's, "
             "so say where. With applications too, both hold. None: no such limit.",
         )

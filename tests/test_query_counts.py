@@ -36,3 +36,42 @@ def test_the_api_asks_the_same_number_of_queries_at_any_size(
 ) -> None:
     api = organisation.people["reviewer" if path == "notifications/" else "administrator"].api
     assert_constant_queries(lambda: organisation.grow(application), [f"/api/v1/{path}"], api.get)
+
+
+@pytest.mark.parametrize("path", ["/planning/", "/planning/?waiting=true", "/planning/templates/"])
+def test_planning_asks_the_same_number_of_queries_at_any_size(
+    path: str, application: Any, developer: Any, reviewer: Any
+) -> None:
+    assert_constant_queries(lambda: _plan(application.team, developer), [path], reviewer.client.get)
+
+
+def _plan(team: Any, developer: Any) -> None:
+    """One more application with a checklist, a request that waits, and one more without; a template more."""
+    from secguard.accounts.models import Application
+    from secguard.planning import services
+    from secguard.planning.models import PlanningTemplate
+
+    n = Application.objects.count()
+    one, _ = (Application.objects.create(name=f"{n}-{i}", slug=f"{n}-{i}", team=team) for i in (1, 2))
+    services.choose_template(one.pk, "containers", actor=developer)
+    services.ask_for_waiver(one.pk, "threats-modelled", "It holds nothing.", None, actor=developer)
+    source = services.ensure_shipped().source.replace("name: containers", f"name: own-{n}")
+    PlanningTemplate.objects.create(name=f"own-{n}", version=1, title="Own", source=source)
+
+
+def test_a_checklist_asks_the_same_number_of_queries_whatever_was_said(
+    application: Any, developer: Any, reviewer: Any
+) -> None:
+    from secguard.planning import services
+
+    services.choose_template(application.pk, "containers", actor=developer)
+    asked = [r.id for r in services.ensure_shipped().parsed.requirements if not r.check]
+
+    def say() -> None:
+        for _ in range(2):
+            one = asked.pop()
+            for text in ("Once.", "And again."):
+                services.answer(application.pk, one, services.Said(is_kept=True, text=text), actor=developer)
+            services.ask_for_waiver(application.pk, one, "It holds nothing.", None, actor=developer)
+
+    assert_constant_queries(say, [f"/applications/{application.slug}/checklist/"], reviewer.client.get)

@@ -55,7 +55,7 @@ def test_the_list_shows_what_is_kept_at_each_stage_and_each_number_leads_to_its_
     services.answer(application.pk, "threats", said, actor=developer)
     answer = developer.client.get("/planning/")
     for query, words in (("stage=plan&amp;state=kept", "1"), ("stage=log&amp;state=open", "1 open")):
-        link = re.search(rf'<a[^>]*href="{re.escape(page)}\?{query}"[^>]*>(.*?)</a>', main_of(answer), re.DOTALL)
+        link = re.search(rf'<a[^>]*href="{re.escape(page)}\?{query}#items"[^>]*>(.*?)</a>', main_of(answer), re.DOTALL)
         assert link, query
         assert re.sub(r"<[^>]+>", "", link[1]) == words
         assert len(items_of(developer.client.get(f"{page}?{html.unescape(query)}"))) == 1
@@ -88,7 +88,7 @@ def test_reviewers_see_first_what_waits_for_them_and_nobody_sees_their_own(
     services.ask_for_waiver(application.pk, "threats", "It holds nothing.", None, actor=developer)
     services.ask_for_waiver(application.pk, "contacts", "Nobody is called.", None, actor=reviewer)
     told = text_of(reviewer.client.get("/planning/"))
-    assert "1 request that something is not applicable waits for you" in told
+    assert "1 “not applicable” waits for you" in told
     assert "It holds nothing." in told
     assert "waits for you" not in text_of(developer.client.get("/planning/"))
     narrowed = main_of(reviewer.client.get("/planning/?waiting=true"))
@@ -227,7 +227,7 @@ def test_the_application_s_page_leads_to_its_checklist(
     checklist: Checklist, page: str, application: Any, other_application: Any, viewer: Person, stranger: Person
 ) -> None:
     told = viewer.client.get(f"/applications/{application.slug}/")
-    assert f'href="{page}?state=open">2 open' in main_of(told)
+    assert f'href="{page}?state=open#items">2 open' in main_of(told)
     assert "No checklist yet" in text_of(stranger.client.get(f"/applications/{other_application.slug}/"))
 
 

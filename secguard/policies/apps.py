@@ -15,7 +15,8 @@ class PoliciesConfig(AppConfig):
         from secguard.jobs.registry import every, register  # noqa: PLC0415
         from secguard.planning import checks  # noqa: PLC0415
         from secguard.planning import services as planned  # noqa: PLC0415
-        from secguard.policies import planning, services  # noqa: PLC0415
+        from secguard.planning.views import ASKED_BY  # noqa: PLC0415
+        from secguard.policies import planning, services, views  # noqa: PLC0415
         from secguard.scans import services as scans  # noqa: PLC0415
         from secguard.scans import verdicts  # noqa: PLC0415
         from secguard.signing import services as signing  # noqa: PLC0415
@@ -32,6 +33,7 @@ class PoliciesConfig(AppConfig):
         accounts.APPLICATION_FOLLOWERS.append(services.follow_application)
         checks.register(*planning.CHECKS)
         planned.CHANGED.append(services.follow_planning)
+        ASKED_BY.append(views.asking_of_checklists)
         register(services.JUDGE_REST, services.judge_rest)
         register(services.SETTLE, services.settle)
         register(services.JUDGE_STALE, services.judge_stale)

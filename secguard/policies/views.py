@@ -158,3 +158,15 @@ def observed(request: HttpRequest) -> HttpResponseBase:
     """Where the version in force observes and would answer otherwise, as far as this person sees."""
     rows = queries.observing(person_of(request), services.active_version(), timezone.now())
     return ObservedListing(request, rows).respond("policies/observed.html", "policies/_observed.html")
+
+
+def asking_of_checklists() -> list[tuple[str, str]]:
+    """``planning.views.ASKED_BY``: the rules in force that read an application's checklist, each with its page."""
+    version = services.active_version()
+    page = reverse("policies:detail")
+    rules = services.rules_of(version.sha256, version.source).rules
+    return [
+        (f"{rule.id} ({rule.effect.value} at {', '.join(stage.value for stage in rule.stages)})", f"{page}#{rule.id}")
+        for rule in rules
+        if "image.planning_" in rule.when
+    ]

@@ -14,6 +14,8 @@ from secguard.approvals.quorum import Choice
 from secguard.planning import services
 from secguard.planning.models import Checklist, PlanningTemplate, RequirementAnswer, RequirementWaiver
 from secguard.planning.services import Said
+from secguard.policies import services as policies
+from secguard.policies.library import library
 from tests.fixtures_people import Person
 from tests.planning.test_services import OWN
 
@@ -205,6 +207,19 @@ def test_a_rejection_is_kept_in_the_history(
     told = text_of(developer.client.get(page))
     assert "It holds names." in told
     assert "History of Model threats (1)" in told
+
+
+def test_it_says_which_rules_of_the_policy_ask_for_it(
+    checklist: Checklist, page: str, developer: Person, reviewer: Person, administrator: Person
+) -> None:
+    assert "Asked by" not in text_of(developer.client.get(page))
+    ready = next(r for r in library() if "planning_missing" in r.rule and "block" in r.rule)
+    active = policies.active_version()
+    version = policies.create_version(
+        active.policy.name, f"name: {active.policy.name}\nrules:\n{ready.rule}", actor=reviewer, draft=True
+    )
+    policies.activate_version(version.pk, actor=administrator)
+    assert 'href="/policy/#not-planned">not-planned (block at promote)' in main_of(developer.client.get(page))
 
 
 def test_odd_filters_show_everything(checklist: Checklist, page: str, developer: Person) -> None:

@@ -51,7 +51,7 @@ class PlanningFilter(django_filters.FilterSet):
     team = django_filters.ModelChoiceFilter(
         label="Team",
         field_name="team",
-        queryset=lambda request: Team.objects.visible_to(person_of(request)).order_by("name"),
+        queryset=lambda request: Team.objects.visible_to(person_of(request)).order_by("name"),  # type: ignore[arg-type]
         to_field_name="slug",
         empty_label="Any",
     )
@@ -125,7 +125,7 @@ def choose(request: HttpRequest) -> HttpResponse:
     application = queries.application_of(request.POST.get("application", "").replace("\0", "")[:100], user)
     done = form.run(lambda entered: services.choose_template(application.pk, entered["template"], actor=user))
     if done is None:
-        messages.error(request, " ".join(text for texts in form.errors.values() for text in texts))
+        messages.error(request, " ".join(str(text) for texts in form.errors.values() for text in texts))
     else:
         messages.success(request, f"{done.template} is asked of {application.name}; everything is measured.")
     return htmx.redirect(request, reverse("planning:checklist", args=[application.slug]))

@@ -9,7 +9,9 @@ from datetime import datetime
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from secguard.accounts.models import User
+from secguard.approvals.models import Vote
 from secguard.approvals.queries import Seat, may_fill, open_for, outcomes, seats_of_others, votes_of
+from secguard.approvals.quorum import Choice
 from secguard.decisions.lifecycle import DecisionStatus
 from secguard.decisions.models import Decision
 from secguard.decisions.queries.scopes import Scope, places_with, teams_of
@@ -88,12 +90,20 @@ def waiting_count(user: User, now: datetime, *, bound: int = QUEUE) -> int:
 
 
 def earlier_decisions(risks: Sequence[Risk], user: User, *, before: Decision | None = None) -> list[Decision]:
-    """The latest decisions on ``risks`` that ``user`` may see, newest first, without ``before`` itself."""
+    """The latest decisions on ``risks`` that ``user`` may see, newest first, without ``before`` itself.
+
+    Each has its ``words``, of who refused it: whoever asks again knows what was wrong with it.
+    """
     rows = Decision.objects.visible_to(user).filter(risk__in=risks)
     rows = rows.select_related("requested_by", "risk__vulnerability")
     if before is not None:
         rows = rows.exclude(pk=before.pk)
-    return list(rows.order_by("-requested_at", "-pk")[:20])
+    found = list(rows.order_by("-requested_at", "-pk")[:20])
+    refusing = Vote.objects.filter(request__in=[d.approval_id for d in found], choice=Choice.REJECT.value)
+    words = {vote.request_id: vote for vote in refusing.select_related("voter").order_by("-pk")}
+    for decision in found:
+        decision.words = words.get(decision.approval_id)  # type: ignore[attr-defined]
+    return found
 
 
 @dataclass(frozen=True, slots=True)

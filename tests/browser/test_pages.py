@@ -167,7 +167,7 @@ NOT_PAGES = {
     "decisions:vote", "decisions:appetite-activate", "policies:activate", "laboratory:cancel",  # POST alone
     "feeds:schedule", "feeds:upload", "feeds:fetch",
     "planning:choose", "planning:measure", "planning:answer", "planning:waiver-ask", "planning:waiver-vote",
-    "planning:waiver-end",
+    "planning:waiver-end", "applications:impact",
     "admission-validate", "admission-mutate", "admission-imagereview", "admission-external-data", "clusters:token",
     "break-glass:act", "promotions:vote", "promotions:act",
     "registry-hook", "registries:webhook-token", "scans:cancel", "scans:again", "scans:upload",

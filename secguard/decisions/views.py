@@ -147,7 +147,17 @@ def _images_url(risk_ids: Sequence[int], scope: queries.Scope) -> str:
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
     user = _user(request)
     facts = _facts(_visible(pk, user), user)
-    return render(request, "decisions/detail.html", {**facts, "vote_form": VoteForm(), "loads_reach": True})
+    context = {**facts, "vote_form": VoteForm(), "loads_reach": True, "again_url": _again_url(facts["decision"])}
+    return render(request, "decisions/detail.html", context)
+
+
+def _again_url(decision: Decision) -> str:
+    """The form filled in as it was asked then: more time, or a second try, is a new request."""
+    scope = queries.scope_of(decision)
+    words = {"risk": str(decision.risk_id), "kind": decision.kind, "scope": scope.key}
+    if scope.kind is ScopeKind.IMAGE:
+        words["image"] = scope.label
+    return f"{reverse('decisions:new')}?{urlencode(words)}"
 
 
 @login_required

@@ -57,8 +57,10 @@
     if (showAhead(item)) return;
     awaited = id;
     document.getElementById("review")?.setAttribute("aria-busy", "true");
-    (ahead.get(id) ?? fetchAhead(id)).ready.then(() => {
-      if (awaited === id && !showAhead(item)) item.querySelector("a").click();
+    (ahead.get(id) ?? fetchAhead(id)).ready.then(async () => {
+      if (awaited !== id || showAhead(item)) return;
+      await sending; // it may lead away from here: whatever came of the votes is told before
+      if (awaited === id && !signedOut) item.querySelector("a").click();
     });
   }
 
@@ -111,24 +113,53 @@
     if (place) place.textContent = place.textContent.replace(/^\d+/, (found) => String(Math.max(0, Number(found) + by)));
   }
 
-  async function send(body, item) {
-    const headers = { "HX-Request": "true", "HX-Target": "queue-said", "X-CSRFToken": body.get("csrfmiddlewaretoken") };
-    let answer = null;
+  let signedOut = false;
+  const LATER = 500; // from this status on, and where no answer came, the same vote may be taken when it is tried again
+
+  async function post(body, id) {
+    const headers = {
+      "HX-Request": "true",
+      "HX-Target": "queue-said",
+      "HX-Current-URL": location.origin + part(id), // where to come back to
+      "X-CSRFToken": body.get("csrfmiddlewaretoken"),
+    };
     try {
-      answer = await fetch(location.pathname, { method: "POST", body, headers, credentials: "same-origin", keepalive: true });
+      return await fetch(location.pathname, { method: "POST", body, headers, credentials: "same-origin", keepalive: true });
     } catch {
-      answer = null;
+      return null;
     }
+  }
+
+  async function send(body, item) {
+    // What was cast after the session ended is not sent: it would be refused, and told twice.
+    const answer = signedOut ? null : await post(body, item.dataset.queueItem);
     const text = answer ? await answer.text() : "";
     if (answer?.ok) return tellAnswer(text);
-    // It was not taken: the request is back in its place, and the words say why.
-    item.removeAttribute("data-done");
-    count(1);
-    const area = document.getElementById("flash");
-    if (area && answer?.headers.get("HX-Retarget")) area.insertAdjacentHTML("beforeend", text);
-    if (said()) said().textContent = "The server did not take this vote. The request is still in the list; try again.";
-    area?.scrollIntoView({ block: "nearest" });
+    const mayBeTaken = !answer || [401, 422, 429].includes(answer.status) || answer.status >= LATER;
+    if (mayBeTaken) {
+      item.removeAttribute("data-done"); // the request is back in its place
+      count(1);
+    }
+    tellRefusal(item, answer, text, mayBeTaken);
     return undefined;
+  }
+
+  // The words say why. They lie over the page: nothing moves under the person's eyes.
+  function tellRefusal(item, answer, text, mayBeTaken) {
+    const name = `request ${item.dataset.queueItem} (${item.dataset.risk})`;
+    const area = document.getElementById("queue-refused");
+    if (area && answer?.headers.get("HX-Retarget")) {
+      area.insertAdjacentHTML("beforeend", text); // the server's own fragment, escaped there
+      const about = document.createElement("div");
+      about.textContent = `Your vote on ${name} was not taken${mayBeTaken ? "; it is still in the list" : ""}.`;
+      area.lastElementChild?.querySelector(".flash-text")?.append(about);
+    }
+    if (answer?.status === 401) {
+      signedOut = true;
+      area?.querySelector("[data-signed-out] a")?.focus({ preventScroll: true });
+    }
+    const next = mayBeTaken ? "It is still in the list; try again." : "It needs no vote of yours any more.";
+    if (said()) said().textContent = `The vote on ${name} was not taken. ${signedOut ? "Sign in first." : next}`;
   }
 
   // False where nothing follows, or words are missing: then the form is sent as it always is.

@@ -118,7 +118,9 @@ def open_as(browser: Browser, installation: Installation) -> Iterator[OpenAs]:
     def open_context(name: str, **options: Any) -> BrowserContext:
         if name not in installation.states:
             installation.states[name] = sign_in_by_link(browser, installation, name)
-        context = browser.new_context(base_url=installation.url, storage_state=installation.states[name], **options)
+        # ``storage_state=None``: not signed in yet, with the password chosen.
+        options = {"base_url": installation.url, "storage_state": installation.states[name], **options}
+        context = browser.new_context(**options)
         context.set_default_timeout(20_000)
         opened.append(context)
         return context

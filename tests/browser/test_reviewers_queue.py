@@ -123,7 +123,7 @@ def test_a_rejection_asks_for_words_and_keeps_its_place(open_as: OpenAs, waiting
     assert shown(page) != first
 
 
-def test_a_vote_that_is_not_taken_comes_back_with_the_reason(
+def test_a_vote_that_is_not_taken_says_why_and_comes_up_no_more(
     installation: Installation, open_as: OpenAs, waiting: None
 ) -> None:
     page = open_as("ruth").new_page()
@@ -133,7 +133,26 @@ def test_a_vote_that_is_not_taken_comes_back_with_the_reason(
     assert installation.api("POST", f"decisions/{first}/withdraw/").status_code == 200
     page.keyboard.press("a")
     expect(page.get_by_text(re.compile("The decision is withdrawn"))).to_be_visible()
+    expect(page.locator(f"[data-queue-item='{first}']")).to_have_attribute("data-done", "")
+
+
+def test_a_vote_that_never_arrived_is_back_in_its_place(
+    installation: Installation, open_as: OpenAs, waiting: None
+) -> None:
+    page = open_as("ruth").new_page()
+    page.goto("/decisions/queue/")
+    ahead(page)
+    first = shown(page)
+    page.route("**/decisions/queue/", lambda r: r.abort() if r.request.method == "POST" else r.fallback())
+    page.keyboard.press("a")
+    expect(page.locator("#queue-said")).to_contain_text(f"The vote on request {first}")
+    expect(page.locator("#queue-said")).to_contain_text("still in the list; try again")
     expect(page.locator("[data-done]")).to_have_count(0)
+    page.unroute("**/decisions/queue/")
+    page.keyboard.press("k")
+    expect(page.locator("#review")).to_have_attribute("data-decision", first)
+    page.keyboard.press("a")
+    expect(page.locator("#queue-said")).to_contain_text(f"Decision {first} is approved")
 
 
 def test_without_scripts_it_is_the_same_day(open_as: OpenAs, waiting: None) -> None:

@@ -43,6 +43,7 @@ from secguard.dashboards.queries.standing import (
     trend,
     verdicts_of,
     with_sources,
+    with_upgrades,
 )
 from secguard.dashboards.queries.workloads import (
     answers_about,
@@ -99,5 +100,6 @@ __all__ = [
     "volumes_of",
     "with_layer",
     "with_sources",
+    "with_upgrades",
     "workload_rows",
 ]

@@ -21,6 +21,7 @@ from secguard.images.models import Image, ImageRepository, Repository
 from secguard.images.queries import with_places
 from secguard.policies.facts import Gate
 from secguard.policies.models import Verdict
+from secguard.policies.services import document_of
 from secguard.workloads.models import Workload
 
 WEEK = timedelta(days=7)
@@ -126,6 +127,19 @@ def named(images: Iterable[Image]) -> list[Image]:
     found = list(images)
     for image in found:
         image.name = name_of(image)  # type: ignore[attr-defined]
+    return found
+
+
+def with_upgrades(images: Sequence[Image], gate: Gate = Gate.PROMOTE) -> list[Image]:
+    """The images, each with the ``upgrades`` that its stored verdict names as the way out of what blocks. One query."""
+    rows = Verdict.objects.filter(image__in=images, stage=gate).select_related("evaluation") if images else ()
+    documents = {row.image_id: document_of(row) for row in rows}
+    found = list(images)
+    for image in found:
+        reasons = documents.get(image.pk, {}).get("reasons", ())
+        blocking = (up for r in reasons if r["effect"] == "block" for up in (r.get("remedy") or {}).get("upgrades", ()))
+        once = {(up["name"], up["from"], up["to"]): up for up in blocking}
+        image.upgrades = list(once.values())  # type: ignore[attr-defined]
     return found
 
 

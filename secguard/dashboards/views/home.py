@@ -179,7 +179,7 @@ def _controls(user: User, now: datetime) -> list[Control] | None:
 def _blocked(user: User, now: datetime) -> list[Image]:
     newest = queries.newest_images(user).values("newest_image_id")
     rows = queries.image_rows(user).filter(pk__in=newest, verdict_word="block")
-    return queries.named(rows.order_by("-worst_severity", "-open_findings", "-id")[:ROWS])
+    return queries.with_upgrades(queries.named(rows.order_by("-worst_severity", "-open_findings", "-id")[:ROWS]))
 
 
 def _refused(user: User, now: datetime) -> list[Image]:

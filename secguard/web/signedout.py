@@ -30,7 +30,8 @@ class SignedOut:
         response = self.get_response(request)
         login = resolve_url(settings.LOGIN_URL)
         sent_to = response.get("Location", "").partition("?")[0] if response.status_code in (302, 303) else ""
-        if sent_to != login or request.path == login or request.user.is_authenticated:
+        # Below the sign-in page are the steps of signing in itself: what fails there begins anew, and leads nowhere.
+        if sent_to != login or request.path.startswith(login) or request.user.is_authenticated:
             return response
         changes = request.method not in SAFE
         if not changes and "HX-Request" not in request.headers:

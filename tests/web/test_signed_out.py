@@ -51,3 +51,8 @@ def test_whoever_is_signed_in_meets_none_of_it(reviewer: object) -> None:
     answer = reviewer.client.get("/decisions/queue/", headers=HX)  # type: ignore[attr-defined]
     assert answer.status_code == 200
     assert "HX-Redirect" not in answer
+
+
+def test_a_step_of_signing_in_that_fails_begins_anew() -> None:
+    answer = Client().post("/sign-in/second-factor/", {"code": "000000"}, headers={"Referer": "http://testserver/"})
+    assert (answer.status_code, answer["Location"]) == (302, "/sign-in/")

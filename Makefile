@@ -24,7 +24,7 @@ test: $(VENV)/.installed-dev ## Run the whole suite, but for the browser's part
 	$(BIN)/python -m pytest $(PARALLEL) -m "not browser" $(PYTEST)
 
 test-browser: $(VENV)/.installed-dev ## Run the part of the suite that drives a real Chromium
-	$(BIN)/python -m pytest -m browser $(PYTEST)
+	$(BIN)/python -m pytest $(if $(PARALLEL),$(PARALLEL) --dist loadfile,) -m browser $(PYTEST)
 
 check: lint test ## Everything that must hold before a change goes in
 

@@ -36,7 +36,8 @@ from tests.test_permissions import (  # noqa: F401 - fixtures
     world,
 )
 
-pytestmark = pytest.mark.django_db
+# Who may see what is asked of both databases by the apps' own tests; what a page shows of it is the same on both.
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 GETS = sorted({row.path.partition("?")[0] for row in ROWS if row.method == "GET"})
 LISTS = [path for path in GETS if "{" not in path and path.startswith("/api/v1/") and path.count("/") == 4]

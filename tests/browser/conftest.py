@@ -71,7 +71,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     server = Server(tmp_path_factory.mktemp("browser"))
     server.start()
     try:
-        server.until(r"SecGuard runs on", 180)
+        server.until(r"SecGuard runs on", 600)
         made = Installation(server)
         made.token = made.make_token("root", "administrator")
         yield made

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from secguard.accounts.models import Application, User, owner_filter
 from secguard.approvals.models import APPROVED, OPEN, ApprovalRequest
-from secguard.planning.template import Template, parse_template
+from secguard.planning.template import Template, kept_template
 
 
 class PlanningTemplate(models.Model):
@@ -38,7 +38,7 @@ class PlanningTemplate(models.Model):
 
     @property
     def parsed(self) -> Template:
-        return parse_template(self.source)
+        return kept_template(self.source)
 
 
 class ChecklistQuerySet(models.QuerySet["Checklist"]):

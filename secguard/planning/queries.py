@@ -17,7 +17,7 @@ from secguard.errors import NotFound
 from secguard.planning.checklist import Standing
 from secguard.planning.models import Checklist, PlanningTemplate
 from secguard.planning.services.standing import standings_of
-from secguard.planning.template import parse_template
+from secguard.planning.template import kept_template
 
 
 class Reading(Struct, frozen=True, kw_only=True):
@@ -126,7 +126,7 @@ def templates(user: User) -> list[PlanningTemplate]:
 
 @lru_cache(maxsize=256)
 def _size(source: str) -> int:
-    return len(parse_template(source).requirements)
+    return len(kept_template(source).requirements)
 
 
 def may_be_asked(user: User, name: str) -> QuerySet[Application]:

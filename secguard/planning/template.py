@@ -104,6 +104,12 @@ def parse_template(text: str, checks: Collection[str] | None = None) -> Template
     return template
 
 
+@lru_cache(maxsize=64)
+def kept_template(text: str) -> Template:
+    """``parse_template`` of a text that was written down: read once by each process."""
+    return parse_template(text)
+
+
 @lru_cache(maxsize=1)
 def shipped() -> str:
     """The text of the template that comes with the product."""

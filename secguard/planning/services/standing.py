@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +17,7 @@ from secguard.accounts.models import Application
 from secguard.planning.checklist import Answer, Standing, State, Waiver, stand
 from secguard.planning.checks import CHECKS, Outcome
 from secguard.planning.models import Checklist, RequirementAnswer, RequirementWaiver
-from secguard.planning.template import Stage, Template, parse_template
+from secguard.planning.template import Stage, kept_template
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +64,7 @@ def measured(application_ids: Sequence[int], now: datetime) -> dict[int, dict[st
     rows = Checklist.objects.filter(application__in=application_ids).select_related("template")
     wanted: dict[str, list[int]] = defaultdict(list)
     for row in rows:
-        for name in {r.check for r in _parsed(row.template.source).requirements if r.check}:
+        for name in {r.check for r in kept_template(row.template.source).requirements if r.check}:
             wanted[name].append(row.application_id)
     found: dict[int, dict[str, Outcome]] = {pk: {} for pk in application_ids}
     for name, ids in sorted(wanted.items()):
@@ -98,7 +97,7 @@ def standings_of(
         waivers[waiver.checklist_id].append(as_waiver(waiver))
     return {
         row.pk: stand(
-            _parsed(row.template.source),
+            kept_template(row.template.source),
             kept_outcomes(row) if found is None else found.get(row.application_id, {}),
             answers[row.pk],
             waivers[row.pk],
@@ -144,11 +143,6 @@ def kept_outcomes(row: Checklist) -> dict[str, Outcome]:
 def follow_application(application: Application) -> None:
     """``accounts.services.APPLICATION_FOLLOWERS``: whose it is, and whether it is exposed, is measured anew soon."""
     Checklist.objects.filter(application=application).update(counted_at=None)
-
-
-@lru_cache(maxsize=64)
-def _parsed(source: str) -> Template:
-    return parse_template(source)
 
 
 _COLUMNS = (

@@ -14,7 +14,7 @@ from secguard.errors import Conflict, Invalid, NotFound
 from secguard.planning.checks import CHECKS
 from secguard.planning.models import Checklist, PlanningTemplate
 from secguard.planning.services.standing import recount
-from secguard.planning.template import SHIPPED, parse_template, shipped
+from secguard.planning.template import SHIPPED, kept_template, parse_template, shipped
 
 MOST = 200
 """Templates by name."""
@@ -66,7 +66,7 @@ def make_template(text: str, *, actor: User | None) -> PlanningTemplate:
 
 
 def _make(text: str, actor: User | None, *, is_shipped: bool) -> PlanningTemplate:
-    template, now = parse_template(text), timezone.now()
+    template, now = kept_template(text), timezone.now()
     newest = PlanningTemplate.objects.filter(name=template.name).order_by("-version").first()
     version = 1 if newest is None else newest.version + 1
     try:

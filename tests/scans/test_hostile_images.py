@@ -30,7 +30,7 @@ from tests.fixtures_installations import Installation, own_database
 from tests.imagebuilding import BuiltImage, as_json, entry, image_of, sha256, tar_of
 from tests.scans import conftest as corpora
 
-pytestmark = [pytest.mark.processes, pytest.mark.enable_socket]
+pytestmark = [pytest.mark.processes, pytest.mark.enable_socket, pytest.mark.once]
 
 MEMORY_BYTES = 450 * 2**20
 """Resident, at most, of the worker; it takes about 290 MB, of which 64 MB are the beginning of the largest file."""

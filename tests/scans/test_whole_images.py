@@ -28,7 +28,7 @@ from tests.comparing import (
 from tests.imagebuilding import image_of, tar_of
 from tests.labelled import Feeds, Label, read_feeds, read_labels
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.once]
 ROOT = Path(__file__).parents[2]
 FETCHED = {
     "debian": "debian-bookworm.tar",

@@ -28,8 +28,10 @@ class SignedOut:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
+        sent_to, _, words = response.get("Location", "").partition("?")
+        if response.status_code not in (302, 303) or not words:
+            return response
         login = resolve_url(settings.LOGIN_URL)
-        sent_to = response.get("Location", "").partition("?")[0] if response.status_code in (302, 303) else ""
         # Below the sign-in page are the steps of signing in itself: what fails there begins anew, and leads nowhere.
         if sent_to != login or request.path.startswith(login) or request.user.is_authenticated:
             return response

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.scans.conftest import corpus  # noqa: F401 - the fixture: real reports from ../shared/corpora
-from tests.test_up import Server
+from tests.test_up import Server, migrated  # noqa: F401 - a fixture
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -66,9 +66,12 @@ class Installation:
         assert answer.status_code == 201, answer.text
 
 
-@pytest.fixture(scope="session")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    server = Server(tmp_path_factory.mktemp("browser"))
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Installation]:  # noqa: F811
+    """Each story has one of its own: what waits for whom in one is nothing to another."""
+    folder = tmp_path_factory.mktemp("browser")
+    shutil.copytree(migrated, folder / "data")
+    server = Server(folder)
     server.start()
     try:
         server.until(r"SecGuard runs on", 600)

@@ -1,0 +1,86 @@
+"""What is kept in full, what is counted, and for how long. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from secguard.events.record import Kind, Line
+
+IN_FULL: Final = 5
+"""Of one story in one hour so many are kept in full; the rest is counted."""
+
+DEFAULT_DAYS: Final[Mapping[Kind, int]] = {
+    Kind.AUDIT: 400,
+    Kind.GATE: 400,
+    Kind.ADMISSION: 400,
+    Kind.PROMOTION: 400,
+    Kind.PROCESS: 30,
+    Kind.FILE: 30,
+    Kind.NETWORK: 30,
+    Kind.MALWARE: 180,
+    Kind.LOG_GROWTH: 14,
+    Kind.API_AUDIT: 90,
+    Kind.FLOW: 7,
+    Kind.OTHER: 30,
+}
+"""For how many days raw detail is kept where nobody has said otherwise. Counts stay ``TALLY_DAYS``."""
+LEAST_DAYS: Final = 8
+"""The store must know what it has heard for as long as the same may arrive again (``record.EARLIEST``)."""
+MOST_DAYS: Final = 3_650
+TALLY_DAYS: Final = 400
+
+
+class At(NamedTuple):
+    """Where a story is counted: the hour it happened in, and the story."""
+
+    hour: datetime
+    story: str
+
+
+@dataclass(slots=True)
+class Counted:
+    """What one delivery adds to a story in an hour; ``line`` is the first of it, whose words stand for all."""
+
+    line: Line
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+def hour_of(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
+
+
+def counted(lines: Iterable[Line]) -> dict[At, Counted]:
+    """What the lines add up to, by story and hour, in the order of their keys."""
+    found: dict[At, Counted] = {}
+    for line in lines:
+        at = At(hour_of(line.at), line.story)
+        if (there := found.get(at)) is None:
+            found[at] = Counted(line, line.count, line.at, line.at)
+        else:
+            there.count += line.count
+            there.first_at = min(there.first_at, line.at)
+            there.last_at = max(there.last_at, line.at)
+    return dict(sorted(found.items()))
+
+
+def in_full(lines: Iterable[Line], before: Mapping[At, int]) -> list[Line]:
+    """The lines that are kept in full. ``before`` says how often each story had come in that hour before them."""
+    seen: dict[At, int] = {}
+    kept = []
+    for line in lines:
+        at = At(hour_of(line.at), line.story)
+        have = seen.get(at, before.get(at, 0))
+        if line.keep or have < IN_FULL:
+            kept.append(line)
+        seen[at] = have + 1
+    return kept
+
+
+def first_day_kept(now: datetime, days: int) -> datetime:
+    """The day, at its beginning, from which raw detail is still kept."""
+    return (now - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from django.core.exceptions import EmptyResultSet
@@ -75,6 +76,42 @@ def insert_missing(model: type[models.Model], columns: Sequence[str], rows: Iter
     return ids
 
 
+def merge(
+    model: type[models.Model],
+    columns: Sequence[str],
+    rows: Iterable[Row],
+    *,
+    unique: Sequence[str],
+    settings: str = "",
+    returning: Sequence[str],
+) -> list[tuple[Any, ...]]:
+    """Insert rows; where one with the same ``unique`` values stands, change it by ``settings``, or leave it.
+
+    ``settings`` is SQL of the caller's own, without parameters: ``count = events_tally.count + excluded.count``.
+    Returns the ``returning`` columns, as the driver gives them, of the rows that were inserted or changed, in no order.
+    No two rows may have the same unique values; give them sorted by those, so that two who merge never wait both ways.
+    """
+    _require_transaction()
+    prepared, found = _prepared(model, columns, rows), []
+    doing = f"DO UPDATE SET {settings}" if settings else "DO NOTHING"
+    ending = f"ON CONFLICT ({_names(model, unique)}) {doing} RETURNING {_names(model, returning)}"
+    into = f"INSERT INTO {_table(model)} ({_names(model, columns)})"
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            sql = f"{into} SELECT * FROM {_unnest(model, columns)} {ending}"  # noqa: S608
+            while chunk := list(islice(prepared, CHUNK)):
+                cursor.execute(sql, _by_column(chunk))
+                found += cursor.fetchall()
+        else:
+            values = ", ".join(f"json_extract(value, '$[{n}]')" for n in range(len(columns)))
+            # WHERE: without it SQLite takes ON for a join's (sqlite.org/lang_upsert.html, 2.2).
+            sql = f"{into} SELECT {values} FROM json_each(%s) WHERE true {ending}"  # noqa: S608
+            while chunk := list(islice(prepared, CHUNK)):
+                cursor.execute(sql, [json.dumps([list(row) for row in chunk], default=str)])
+                found += cursor.fetchall()
+    return found
+
+
 def update(model: type[models.Model], columns: Sequence[str], rows: Iterable[Row]) -> None:
     """Set ``columns`` of the rows named by their ids; each row is ``(id, *values)``. Unknown ids are passed over.
 
@@ -96,17 +133,18 @@ def update(model: type[models.Model], columns: Sequence[str], rows: Iterable[Row
             cursor.executemany(sql, [(*row[1:], row[0]) for row in prepared])
 
 
-def among(values: Iterable[str] | Iterable[int]) -> RawSQL:
+def among(values: Iterable[str] | Iterable[int] | Iterable[UUID]) -> RawSQL:
     """``values`` as the right side of ``__in``: one parameter however many there are, so none is ever too many."""
     wanted = list(values)
     if not wanted:
         return _Nothing("", ())
     if connection.vendor == "postgresql":
-        type_ = "bigint" if isinstance(wanted[0], int) else "text"
+        type_ = "bigint" if isinstance(wanted[0], int) else "uuid" if isinstance(wanted[0], UUID) else "text"
         # Written here: the driver takes ten times as long for each value of a list.
-        text = ",".join(map(str, wanted) if type_ == "bigint" else map(_quoted, wanted))
+        text = ",".join(map(_quoted if type_ == "text" else str, wanted))
         return RawSQL(f"SELECT unnest(%s::{type_}[])", (f"{{{text}}}",))  # noqa: S611 - values are parameters
-    return RawSQL("SELECT value FROM json_each(%s)", (json.dumps(wanted),))
+    texts = [value.hex if isinstance(value, UUID) else value for value in wanted]
+    return RawSQL("SELECT value FROM json_each(%s)", (json.dumps(texts),))
 
 
 def _quoted(value: object) -> str:
@@ -177,7 +215,14 @@ def _converter(model: type[models.Model], name: str) -> Converter | None:
         return _document
     if isinstance(field, models.DateTimeField):
         return _moment
+    if isinstance(field, models.UUIDField) and not connection.features.has_native_uuid_field:
+        return _hex
     return None
+
+
+def _hex(value: Any) -> Any:
+    """A UUID as Django keeps it where the database has no type for it."""
+    return value.hex if isinstance(value, UUID) else value
 
 
 def _document(value: Any) -> str:

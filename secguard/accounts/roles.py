@@ -37,6 +37,7 @@ class Permission(StrEnum):
     DECISION_REVOKE = "decision:revoke"
     DECISION_WITHDRAW = "decision:withdraw"
     ENVIRONMENT_EDIT = "environment:edit"
+    EVENT_READ = "event:read"
     FEED_EDIT = "feed:edit"
     FINDING_READ = "finding:read"
     IMAGE_READ = "image:read"
@@ -51,6 +52,7 @@ class Permission(StrEnum):
     REPORT_POST = "report:post"
     SAMPLE_LOAD = "sample:load"
     SCAN_REQUEST = "scan:request"
+    SENSOR_EDIT = "sensor:edit"
     SETTINGS_EDIT = "settings:edit"
     SIGNATURE_REQUEST = "signature:request"
     SIGNING_KEY_MANAGE = "signing-key:manage"
@@ -71,6 +73,7 @@ _READS: Final = frozenset(
         P.APPLICATION_READ,
         P.COMPLIANCE_READ,
         P.DECISION_READ,
+        P.EVENT_READ,
         P.FINDING_READ,
         P.IMAGE_READ,
         P.OWN_TOKEN_MANAGE,
@@ -91,7 +94,7 @@ PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
     | _ASKS
     | _GLASS
     | {P.APPLICATION_EDIT, P.AUDIT_READ, P.CHANNEL_EDIT, P.CLUSTER_EDIT, P.FEED_EDIT}
-    | {P.IMAGE_RECALL, P.PROMOTION_REQUEST, P.REGISTRY_EDIT, P.SIGNATURE_REQUEST, P.WORKLOAD_EDIT},
+    | {P.IMAGE_RECALL, P.PROMOTION_REQUEST, P.REGISTRY_EDIT, P.SENSOR_EDIT, P.SIGNATURE_REQUEST, P.WORKLOAD_EDIT},
     Role.SECURITY_REVIEWER: _READS
     | _ASKS
     | _GLASS

@@ -118,7 +118,7 @@ class Tally(models.Model):
 class Heard(models.Model):
     """The fingerprint of an event that was taken in, so that the same event sent again is not counted again."""
 
-    day = models.DateField(help_text="when it was received, in UTC")
+    day = models.DateField(help_text="of the event's ``at``, in UTC")
     fingerprint = models.UUIDField()
 
     class Meta:
@@ -162,9 +162,12 @@ class Batch(models.Model):
     received_at = models.DateTimeField()
     count = models.PositiveIntegerField()
     body = models.BinaryField(help_text="msgpack, packed with zlib")
+    failed_at = models.DateTimeField(null=True, help_text="it could not be worked on, and was set aside")
+    failure = models.TextField(blank=True)
 
     class Meta:
-        indexes = [models.Index(fields=["channel", "sensor", "id"], name="batch_next")]
+        # The next of each sensor; how much of one waits.
+        indexes = [models.Index(fields=["channel", "sensor", "id"], condition=Q(failed_at=None), name="batch_next")]
 
     def __str__(self) -> str:
         return f"{self.count} {self.channel} of {self.sensor_id}"

@@ -107,7 +107,7 @@ class Migration(migrations.Migration):
             name='Heard',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField(help_text='when it was received, in UTC')),
+                ('day', models.DateField(help_text="of the event's ``at``, in UTC")),
                 ('fingerprint', models.UUIDField()),
             ],
             options={
@@ -196,10 +196,12 @@ class Migration(migrations.Migration):
                 ('received_at', models.DateTimeField()),
                 ('count', models.PositiveIntegerField()),
                 ('body', models.BinaryField(help_text='msgpack, packed with zlib')),
+                ('failed_at', models.DateTimeField(help_text='it could not be worked on, and was set aside', null=True)),
+                ('failure', models.TextField(blank=True)),
                 ('sensor', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='batches', to='events.sensor')),
             ],
             options={
-                'indexes': [models.Index(fields=['channel', 'sensor', 'id'], name='batch_next')],
+                'indexes': [models.Index(condition=models.Q(('failed_at', None)), fields=['channel', 'sensor', 'id'], name='batch_next')],
             },
         ),
     ]

@@ -1,0 +1,134 @@
+"""What sensors were told is taken, until it has been worked on: nothing is lost or done twice by a process that dies.
+
+``accept`` writes what was read (and masked) in one row, and the sensor is answered after its commit. ``work`` hands
+batches to the app they are for, and deletes them in the transaction of what that app writes. Sensors take turns: one
+that floods waits for itself alone, and is told to wait where too much of it waits already.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import structlog
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db.models import Min, Sum
+
+from secguard.errors import Unavailable
+from secguard.events.models import Batch, Sensor
+from secguard.jobs import services as jobs
+from secguard.jobs.lifecycle import Queue
+
+log = structlog.get_logger(__name__)
+
+MOST_WAITING: Final = 500_000
+"""Documents of one sensor on one channel."""
+AT_ONCE: Final = 20_000
+"""Documents that are worked on in one transaction, about."""
+MAX_UNPACKED: Final = 256 * 2**20
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+class Delivered(NamedTuple):
+    """One batch, as it is handed to who works on it; ``packed`` is read by ``documents``."""
+
+    sensor: Sensor
+    received_at: datetime
+    packed: bytes
+
+    def documents(self, decoder: msgspec.msgpack.Decoder[Any]) -> Any:
+        """What was accepted, by a decoder of a list of its type."""
+        return decoder.decode(zlib.decompress(self.packed, bufsize=2**20))
+
+
+Fold = Callable[[Sequence[Delivered], datetime], None]
+
+
+def accept(channel: str, sensor: Sensor, documents: Sequence[Any], now: datetime, *, job: str) -> None:
+    """Keep documents (structs) until ``job`` has worked on them; once this returns and is committed, they are taken.
+
+    Raises ``Unavailable`` where as much of this sensor waits as may wait: it sends them again later.
+    """
+    with transaction.atomic():
+        waiting = Batch.objects.filter(channel=channel, sensor=sensor, failed_at=None).aggregate(n=Sum("count"))["n"]
+        if (waiting or 0) + len(documents) > MOST_WAITING:
+            raise Unavailable(
+                f"{waiting:,} documents of {sensor.name} wait to be worked on; at most {MOST_WAITING:,} may. Send "
+                "these again later: nothing of them was taken.",
+                code="sensor-backlog",
+                retry_after=30,
+            )
+        body = zlib.compress(_ENCODER.encode(documents), 1)
+        Batch.objects.create(channel=channel, sensor=sensor, received_at=now, count=len(documents), body=body)
+        jobs.enqueue(job, {}, key=channel, queue=Queue.SCHEDULED, again=True)
+
+
+def work(channel: str, fold: Fold, now: Callable[[], datetime], *, rounds: int = 1_000) -> int:
+    """Work on what waits, the sensors in turns, until nothing does; returns how many documents that were.
+
+    A batch that cannot be worked on is set aside with the reason, and the others go on.
+    """
+    done = 0
+    for _ in range(rounds):
+        ids = _next(channel)
+        if not ids:
+            break
+        done += _tried(ids, fold, now())
+    return done
+
+
+def _tried(ids: Sequence[int], fold: Fold, now: datetime) -> int:
+    try:
+        return _fold(ids, fold, now)
+    except (OperationalError, InterfaceError):  # the database's fault, and no batch's
+        raise
+    except Exception as error:  # noqa: BLE001 - what one sensor's words make a rule raise must not stop the others'
+        if len(ids) > 1:
+            log.warning("events.batches_alone", error=repr(error))
+            return sum(_tried([pk], fold, now) for pk in ids)
+        _set_aside(ids[0], error, now)
+        return 0
+
+
+def _set_aside(pk: int, error: Exception, now: datetime) -> None:
+    log.error("events.batch_set_aside", batch=pk, exc_info=error)
+    words = type(error).__name__ if isinstance(error, DatabaseError) else f"{type(error).__name__}: {error}"
+    Batch.objects.filter(pk=pk).update(failed_at=now, failure=words.replace("\0", "")[:2_000])
+
+
+def _next(channel: str) -> list[int]:
+    """The oldest batch of each sensor that something waits of: the longest waiting first, ``AT_ONCE`` documents."""
+    waiting = Batch.objects.filter(channel=channel, failed_at=None)
+    oldest = waiting.values("sensor").annotate(first=Min("id")).order_by("first").values_list("first", flat=True)
+    counts = Batch.objects.filter(pk__in=list(oldest[:500])).order_by("pk").values_list("pk", "count")
+    return list(_up_to(counts, AT_ONCE))
+
+
+def _up_to(counts: Any, most: int) -> Iterator[int]:
+    total = 0
+    for pk, count in counts:
+        if total and total + count > most:
+            return
+        total += count
+        yield pk
+
+
+def _fold(ids: Sequence[int], fold: Fold, now: datetime) -> int:
+    with transaction.atomic():
+        rows = Batch.objects.filter(pk__in=ids, failed_at=None).select_related("sensor").order_by("pk")
+        if connection.vendor == "postgresql":
+            rows = rows.select_for_update(of=("self",), skip_locked=True)
+        found = list(rows)
+        if found:
+            fold([Delivered(b.sensor, b.received_at, bytes(b.body)) for b in found], now)
+            Batch.objects.filter(pk__in=[b.pk for b in found]).delete()
+    return sum(b.count for b in found)
+
+
+def waiting(channel: str = "") -> int:
+    """Documents that wait to be worked on."""
+    rows = Batch.objects.filter(failed_at=None)
+    return (rows.filter(channel=channel) if channel else rows).aggregate(n=Sum("count"))["n"] or 0

@@ -22,7 +22,7 @@ def line() -> Callable[..., Line]:
     """A line about a shell; ``n`` tells one event from the next of its story."""
 
     def make(n: int = 0, **changes: Any) -> Line:
-        told = {
+        told: dict[str, Any] = {
             "kind": Kind.PROCESS,
             "source": "falco",
             "title": "A shell was started",

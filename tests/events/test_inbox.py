@@ -96,7 +96,8 @@ def test_a_bad_batch_is_set_aside_and_stops_no_other(sensor: Sensor, other: Sens
     assert inbox.work("test", folded, timezone.now) == 2
     assert folded.all == [2, 3]
     kept = Batch.objects.get()
-    assert kept.failure == "ValueError: a bad one" and kept.failed_at is not None
+    assert kept.failure == "ValueError: a bad one"
+    assert kept.failed_at is not None
     assert inbox.waiting("test") == 0
 
 

@@ -62,10 +62,10 @@ def _slim(pod: Any) -> Any:
         kept_spec["volumes"] = [_volume(v) for v in volumes]
     return {
         "kind": pod.get("kind", "Pod"),
-        "metadata": {n: meta[n] for n in ("name", "namespace", "labels", "ownerReferences") if n in meta},
+        "metadata": {n: meta[n] for n in ("name", "namespace", "uid", "labels", "ownerReferences") if n in meta},
         "spec": kept_spec,
-        "status": {"phase": status.get("phase")}
-        | {name: _only(status[name], ("imageID",)) for name in STATUSES if name in status},
+        "status": {name: status[name] for name in ("phase", "podIP") if name in status}
+        | {name: _only(status[name], ("name", "imageID", "containerID")) for name in STATUSES if name in status},
     }
 
 

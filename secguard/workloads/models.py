@@ -72,6 +72,40 @@ class Workload(models.Model):
         return f"{self.namespace}/{self.name}"
 
 
+class Container(models.Model):
+    """A container that a list of pods told of: what a sensor's event or an address is tied to a workload by."""
+
+    cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="+")
+    workload = models.ForeignKey(Workload, models.CASCADE, related_name="containers")
+    image = models.ForeignKey(Image, models.SET_NULL, null=True, related_name="+", help_text="what its node pulled")
+    namespace = models.CharField(max_length=100, blank=True)
+    pod = models.CharField(max_length=253)
+    pod_uid = models.CharField(max_length=64, blank=True)
+    name = models.CharField(max_length=253)
+    container_id = models.CharField(max_length=64, blank=True, help_text="empty until its node told one")
+    short_id = models.CharField(max_length=12, blank=True, help_text="the beginning of it, which is all that some tell")
+    pod_ip = models.CharField(max_length=45, blank=True)
+    digest = models.CharField(max_length=135, blank=True, help_text="that its node told, known here or not")
+    seen_at = models.DateTimeField()
+    gone_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster", "namespace", "pod", "name", "container_id"], name="container_once"
+            )
+        ]
+        # Whose container, whose pod, whose address this is.
+        indexes = [
+            models.Index(fields=["short_id"], name="container_short_id"),
+            models.Index(fields=["pod_uid"], name="container_pod_uid"),
+            models.Index(fields=["cluster", "pod_ip"], name="container_pod_ip"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pod}/{self.name}"
+
+
 class Volume(models.Model):
     """A volume that a workload's pods mount: what kind, and the claim, folder or share behind it."""
 

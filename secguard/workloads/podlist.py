@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from secguard.errors import Invalid
 from secguard.images.reference import is_digest, try_parse
@@ -14,13 +15,25 @@ from secguard.workloads.volumes import Mount, merged, mounts_of
 
 ENDED: Final = frozenset({"Succeeded", "Failed"})
 MAX_PODS: Final = 200_000
+_CONTAINER_ID: Final = re.compile(r"[0-9a-f]{12,64}")
 STATUSES: Final = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+
+
+class Held(NamedTuple):
+    """One container of a pod; empty where the list does not tell."""
+
+    pod: str
+    name: str
+    container_id: str = ""
+    digest: str = ""
+    pod_uid: str = ""
+    pod_ip: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Runs:
     """One workload: where it is, the images that its pods run, as references and as digests that nodes told, what they
-    mount, and what all of them are kept from."""
+    mount, what all of them are kept from, and its containers."""
 
     namespace: str
     kind: str
@@ -29,6 +42,7 @@ class Runs:
     digests: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
     restrictions: tuple[str, ...] = ()
+    containers: tuple[Held, ...] = ()
 
 
 @dataclass(slots=True)
@@ -39,6 +53,7 @@ class _Gathered:
     digests: dict[str, None] = field(default_factory=dict)
     mounts: dict[Mount, None] = field(default_factory=dict)
     restrictions: frozenset[str] = frozenset(RESTRICTIONS)
+    containers: dict[tuple[str, str, str], Held] = field(default_factory=dict)
 
 
 _Found = dict[tuple[str, str, str], _Gathered]
@@ -63,7 +78,14 @@ def read(body: Any) -> tuple[Runs, ...]:
         _take(pod, f"items[{index}]", found)
     return tuple(
         sorted(
-            Runs(*at, tuple(g.references), tuple(g.digests), merged(g.mounts), tuple(sorted(g.restrictions)))
+            Runs(
+                *at,
+                tuple(g.references),
+                tuple(g.digests),
+                merged(g.mounts),
+                tuple(sorted(g.restrictions)),
+                tuple(g.containers.values()),
+            )
             for at, g in found.items()
         )
     )
@@ -91,6 +113,8 @@ def _take(pod: Any, where: str, found: _Found) -> None:
     gathered.digests.update(dict.fromkeys(_told(status)))
     gathered.mounts.update(dict.fromkeys(mounts_of(pod, "", "Pod", {})))
     gathered.restrictions &= restrictions_of(pod)
+    for held in _containers(meta, status):
+        gathered.containers.setdefault((held.pod, held.name, held.container_id), held)
 
 
 def _told(status: Mapping[str, Any]) -> list[str]:
@@ -104,6 +128,32 @@ def _told(status: Mapping[str, Any]) -> list[str]:
                 digest = text.rpartition("@")[2]
                 found += [digest] if is_digest(digest) else []
     return found
+
+
+def _containers(meta: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[Held]:
+    """What the pod's status tells of each; ``containerID`` is ``containerd://…`` (Kubernetes API, ContainerStatus)."""
+    pod, uid, ip = (_name(told, 253) for told in (meta.get("name"), meta.get("uid"), status.get("podIP")))
+    if not pod:
+        return
+    for group in STATUSES:
+        entries = status.get(group)
+        for entry in entries if isinstance(entries, list) else ():
+            if not isinstance(entry, Mapping) or not (name := _name(entry.get("name"), 253)):
+                continue
+            container_id = _name(entry.get("containerID"), 300).rpartition("//")[2].lower()
+            digest = _name(entry.get("imageID"), 1_000).rpartition("@")[2]
+            yield Held(
+                pod,
+                name,
+                container_id if _CONTAINER_ID.fullmatch(container_id) else "",
+                digest if is_digest(digest) else "",
+                uid[:64],
+                ip[:45],
+            )
+
+
+def _name(told: Any, most: int) -> str:
+    return told if isinstance(told, str) and len(told) <= most and told.isprintable() else ""
 
 
 def names_of(runs: Runs) -> list[tuple[str, str]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -17,7 +18,7 @@ from secguard.errors import Invalid, NotFound
 from secguard.images.models import Image, ImageRepository, IndexImage, Repository, Tag
 from secguard.images.queries import find_image
 from secguard.workloads import podlist
-from secguard.workloads.models import Cluster, Volume, Workload
+from secguard.workloads.models import Cluster, Container, Volume, Workload
 from secguard.workloads.volumes import MAX_MOUNTS, Mount, merged
 
 
@@ -153,6 +154,7 @@ def _written(cluster: Cluster, namespace: str, runs: Sequence[podlist.Runs]) -> 
     Workload.objects.bulk_update(stay, ["seen_at", "application", "restrictions", "listed_at"], batch_size=500)
     unknown = _tie([*stay, *fresh], wanted)
     _mount({w.pk: wanted[w.namespace, w.kind, w.name].mounts for w in (*stay, *fresh)})
+    _hold(cluster, namespace, {w.pk: wanted[w.namespace, w.kind, w.name] for w in (*stay, *fresh)}, now)
     return Synced(len(wanted), len(fresh), len(gone), unknown)
 
 
@@ -217,6 +219,56 @@ def _volume(workload_id: int, mount: Mount) -> Volume:
     return Volume(
         workload_id=workload_id, name=mount.name, kind=mount.kind, source=mount.source, read_only=mount.read_only
     )
+
+
+_HELD = ("workload_id", "image_id", "pod_uid", "pod_ip", "digest")
+_REMEMBERED = timedelta(days=8)
+"""For how long it is known whose container one was that is gone: sensors tell late."""
+
+
+def _hold(cluster: Cluster, namespace: str, wanted: Mapping[int, podlist.Runs], now: datetime) -> None:
+    """Bring the containers of a cluster (of one namespace, or all) up to date; what is gone stays known for a while."""
+    rows = Container.objects.filter(cluster=cluster).order_by("pk")
+    rows = rows.filter(namespace=namespace) if namespace else rows
+    rows.filter(gone_at__lt=now - _REMEMBERED).delete()
+    have = {(c.namespace, c.pod, c.name, c.container_id): c for c in rows}
+    digests = {held.digest for runs in wanted.values() for held in runs.containers if held.digest}
+    images = _images_of(digests)
+    want = {
+        (runs.namespace, held.pod, held.name, held.container_id): (pk, images.get(held.digest), held)
+        for pk, runs in wanted.items()
+        for held in runs.containers
+    }
+    gone = [c.pk for at, c in have.items() if at not in want and c.gone_at is None]
+    Container.objects.filter(pk__in=bulk.among(gone)).update(gone_at=now)
+    changed = []
+    for at, (workload_id, image_id, held) in want.items():
+        values = (workload_id, image_id, held.pod_uid, held.pod_ip, held.digest)
+        stands = have.get(at)
+        if stands is not None and (stands.gone_at is not None or values != tuple(getattr(stands, n) for n in _HELD)):
+            stands.workload_id, stands.image_id, stands.pod_uid, stands.pod_ip, stands.digest = values
+            stands.gone_at, stands.seen_at = None, now
+            changed.append(stands)
+    Container.objects.bulk_update(changed, [*_HELD, "gone_at", "seen_at"], batch_size=500)
+    new = ((at, want[at]) for at in sorted(want.keys() - have.keys()))
+    bulk.insert(
+        Container,
+        ("cluster_id", "namespace", "pod", "name", "container_id", "short_id", *_HELD, "seen_at"),
+        [
+            (cluster.pk, *at, at[3][:12], pk, image, held.pod_uid, held.pod_ip, held.digest, now)
+            for at, (pk, image, held) in new
+        ],
+    )
+
+
+def _images_of(digests: Set[str]) -> dict[str, int]:
+    """Digest of a manifest, or of an index of which one member is known, to the image."""
+    found = dict(Image.objects.filter(digest__in=bulk.among(digests)).values_list("digest", "pk"))
+    members: dict[str, list[int]] = {}
+    rows = IndexImage.objects.filter(index__digest__in=bulk.among(digests))
+    for digest, pk in rows.values_list("index__digest", "image_id"):
+        members.setdefault(digest, []).append(pk)
+    return {d: several[0] for d, several in members.items() if len(several) == 1} | found
 
 
 @transaction.atomic

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from secguard.client.workloads import slim
 from secguard.errors import Invalid
 from secguard.workloads import podlist
-from secguard.workloads.models import Workload
+from secguard.workloads.models import Container, Workload
 from tests.fixtures_people import Person
 from tests.fixtures_reports import digest, report
 
@@ -119,6 +121,57 @@ def test_a_list_brings_a_cluster_up_to_date(operator: Person, developer: Person,
     assert [w["name"] for w in developer.api.get("/api/v1/workloads/").json()["results"]] == ["web"]
 
 
+def held(name: str, container_id: str, told: str) -> dict[str, Any]:
+    return {
+        "podIP": "10.1.2.3",
+        "containerStatuses": [
+            {"name": name, "containerID": f"containerd://{container_id}", "imageID": f"{WEB}@{told}"},
+        ],
+    }
+
+
+def test_containers_are_read_with_what_their_nodes_told() -> None:
+    body = listed(pod("web-1", f"{WEB}:1", owner="web", **held("web", "AB" * 32, digest(1))))
+    body["items"][0]["metadata"]["uid"] = "1f"
+    body["items"][0]["status"]["containerStatuses"] += [
+        {"name": "new", "imageID": ""},
+        {"name": "odd", "containerID": "containerd://../../x"},
+        {"name": "two\nlines", "containerID": "containerd://" + "0" * 64},
+        "nothing",
+    ]
+    (found,) = podlist.read(slim(body))
+    assert [c.name for c in found.containers] == ["web", "new", "odd"]
+    assert found.containers[0] == podlist.Held("web-1", "web", "ab" * 32, digest(1), "1f", "10.1.2.3")
+    assert {c.container_id for c in found.containers[1:]} == {""}
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("images")
+def test_whose_a_container_was_stays_known_for_a_while(operator: Person) -> None:
+    first = listed(pod("web-1", f"{WEB}:1", owner="web", **held("web", "a" * 64, digest(1))))
+    operator.api.post(PATH, first, format="json")
+    row = Container.objects.get()
+    assert (row.workload.name, row.short_id, row.pod_ip, row.gone_at) == ("web", "a" * 12, "10.1.2.3", None)
+    assert row.image is not None
+    assert row.image.digest == digest(1)
+    again = listed(pod("web-1", f"{WEB}:1", owner="web", **held("web", "b" * 64, digest(9))))
+    operator.api.post(PATH, again, format="json")
+    assert [(c.container_id[0], c.gone_at is None) for c in Container.objects.order_by("pk")] == [
+        ("a", False),
+        ("b", True),
+    ]
+    unknown = Container.objects.get(short_id="b" * 12)
+    assert (unknown.image, unknown.digest) == (None, digest(9))
+    operator.api.post(PATH, first, format="json")
+    assert [(c.container_id[0], c.gone_at is None) for c in Container.objects.order_by("pk")] == [
+        ("a", True),
+        ("b", False),
+    ]
+    Container.objects.filter(short_id="b" * 12).update(gone_at=timezone.now() - timedelta(days=9))
+    operator.api.post(PATH, first, format="json")
+    assert [c.container_id[0] for c in Container.objects.all()] == ["a"]
+
+
 @pytest.mark.django_db
 @pytest.mark.usefixtures("images")
 def test_a_list_of_one_namespace_leaves_the_others(operator: Person) -> None:
@@ -150,7 +203,7 @@ def test_whose_a_workload_is_stays_as_somebody_said(operator: Person, images: No
 @pytest.mark.usefixtures("images")
 def test_as_many_queries_for_any_number_of_pods(operator: Person) -> None:
     def cost(cluster: str, count: int) -> int:
-        pods = [pod(f"p{n}", f"{WEB}:{n % 3}", digest(n % 3)) for n in range(count)]
+        pods = [pod(f"p{n}", f"{WEB}:{n % 3}", **held("web", f"{n:064x}", digest(n % 3))) for n in range(count)]
         with CaptureQueriesContext(connection) as seen:
             answer = operator.api.post(f"/api/v1/workloads/sync/?cluster={cluster}", listed(*pods), format="json")
         assert answer.json()["running"] == count

@@ -1,0 +1,1 @@
+"""Sinks: each takes one batch, and returns only once the receiver has it."""

@@ -49,6 +49,7 @@ from secguard.planning.api import (
 from secguard.policies import views as policy_views
 from secguard.policies.api import EvaluationViewSet, PolicyVersionViewSet, PolicyViewSet
 from secguard.promotion.api import EnvironmentViewSet, PromotionViewSet, RecallView
+from secguard.runtime.hooks import events as runtime_events_hook
 from secguard.sample.api import SampleView
 from secguard.sample.views import sample
 from secguard.scans.api import AffectedList, ReportView, ScanViewSet, WatchView
@@ -203,6 +204,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics_page, name="metrics"),
     path("hooks/registry/", registry_hook, name="registry-hook"),
+    path("hooks/falco/", runtime_events_hook, name="runtime-hook"),
     *hook_patterns,
     path("api/v1/", include((router.urls + api_patterns, "api"))),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

@@ -170,7 +170,7 @@ NOT_PAGES = {
     "planning:waiver-end", "applications:impact",
     "admission-validate", "admission-mutate", "admission-imagereview", "admission-external-data", "clusters:token",
     "break-glass:act", "promotions:vote", "promotions:act",
-    "registry-hook", "registries:webhook-token", "scans:cancel", "scans:again", "scans:upload",
+    "registry-hook", "runtime-hook", "registries:webhook-token", "scans:cancel", "scans:again", "scans:upload",
     "repositories:watch", "notifications:read", "notifications:read-all",
     "notifications:kinds", "channels:test", "channels:secret",
     "trackers:test", "trackers:secret", "trackers:issue-new", "trackers:issue-act",

@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from secguard.accounts.models import User, owner_filter
+from secguard.accounts.roles import Permission
 from secguard.events import keeping
 from secguard.events.record import MAX_RULE, MAX_TITLE, Kind
 from secguard.findings.severity import Severity
@@ -22,10 +23,19 @@ SEVERITY_CHOICES = [(s.value, s.label) for s in Severity]
 KNOWN_KINDS = [k.value for k in Kind]
 
 
+def _visible_to(user: User) -> Q:
+    mine = owner_filter(user, "application_id", team="team_id")
+    readers = user.teams_with(Permission.AUDIT_READ)
+    if readers is None:
+        return mine
+    of_log = Q(kind=Kind.AUDIT.value)
+    return mine & (~of_log | Q(team_id__in=readers)) if readers else mine & ~of_log
+
+
 class EventQuerySet(models.QuerySet["Event"]):
     def visible_to(self, user: User) -> EventQuerySet:
-        """Those of the user's teams; what belongs to no team only to who sees everything."""
-        return self.filter(owner_filter(user, "application_id", team="team_id"))
+        """Those of the user's teams; what belongs to no team only to who sees everything. The log: who may read it."""
+        return self.filter(_visible_to(user))
 
 
 class Event(models.Model):
@@ -78,8 +88,8 @@ class Event(models.Model):
 
 class TallyQuerySet(models.QuerySet["Tally"]):
     def visible_to(self, user: User) -> TallyQuerySet:
-        """Those of the user's teams; what belongs to no team only to who sees everything."""
-        return self.filter(owner_filter(user, "application_id", team="team_id"))
+        """As the events that it counts."""
+        return self.filter(_visible_to(user))
 
 
 class Tally(models.Model):
@@ -92,6 +102,10 @@ class Tally(models.Model):
     rule = models.CharField(max_length=MAX_RULE, blank=True)
     title = models.CharField(max_length=MAX_TITLE)
     severity = models.SmallIntegerField(choices=SEVERITY_CHOICES, default=0)
+    outcome = models.CharField(max_length=16, blank=True)
+    cluster = models.CharField(max_length=100, blank=True)
+    namespace = models.CharField(max_length=253, blank=True)
+    workload = models.CharField(max_length=253, blank=True)
     workload_id = models.BigIntegerField(null=True)
     application_id = models.BigIntegerField(null=True)
     team_id = models.BigIntegerField(null=True)
@@ -104,9 +118,12 @@ class Tally(models.Model):
 
     class Meta:
         ordering = ["-hour", "story"]
-        constraints = [models.UniqueConstraint(fields=["hour", "story"], name="tally_once")]
+        # The hours of a story; whether it came again later.
+        constraints = [models.UniqueConstraint(fields=["story", "hour"], name="tally_once")]
         indexes = [
-            # Time series of one team, of one workload.
+            # The list of stories, the last heard first; time series of all, of one team, of one workload; what has aged.
+            models.Index(fields=["-last_at", "-id"], name="tally_newest"),
+            models.Index(fields=["hour"], name="tally_hour"),
             models.Index(fields=["team_id", "hour"], name="tally_team"),
             models.Index(fields=["workload_id", "hour"], name="tally_workload"),
         ]

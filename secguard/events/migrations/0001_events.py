@@ -161,6 +161,10 @@ class Migration(migrations.Migration):
                 ('rule', models.CharField(blank=True, max_length=200)),
                 ('title', models.CharField(max_length=300)),
                 ('severity', models.SmallIntegerField(choices=[(0, 'unknown'), (1, 'negligible'), (2, 'low'), (3, 'medium'), (4, 'high'), (5, 'critical')], default=0)),
+                ('outcome', models.CharField(blank=True, max_length=16)),
+                ('cluster', models.CharField(blank=True, max_length=100)),
+                ('namespace', models.CharField(blank=True, max_length=253)),
+                ('workload', models.CharField(blank=True, max_length=253)),
                 ('workload_id', models.BigIntegerField(null=True)),
                 ('application_id', models.BigIntegerField(null=True)),
                 ('team_id', models.BigIntegerField(null=True)),
@@ -171,8 +175,8 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-hour', 'story'],
-                'indexes': [models.Index(fields=['team_id', 'hour'], name='tally_team'), models.Index(fields=['workload_id', 'hour'], name='tally_workload')],
-                'constraints': [models.UniqueConstraint(fields=('hour', 'story'), name='tally_once')],
+                'indexes': [models.Index(fields=['-last_at', '-id'], name='tally_newest'), models.Index(fields=['hour'], name='tally_hour'), models.Index(fields=['team_id', 'hour'], name='tally_team'), models.Index(fields=['workload_id', 'hour'], name='tally_workload')],
+                'constraints': [models.UniqueConstraint(fields=('story', 'hour'), name='tally_once')],
             },
         ),
         migrations.CreateModel(

@@ -7,20 +7,23 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
+
 from secguard import bulk
 from secguard.events import keeping
 from secguard.events.keeping import At, Counted
 from secguard.events.models import Event, Heard, Tally
 from secguard.events.record import MAX_RULE, MAX_TITLE, Line
 
+_ENCODER: Final = msgspec.json.Encoder()
 _COLUMNS: Final = (
     "day", "at", "received_at", "kind", "source", "rule", "title", "severity", "outcome", "sensor_id", "cluster",
     "namespace", "workload", "host", "workload_id", "application_id", "team_id", "digest", "actor", "story", "ref",
     "detail", "count",
 )  # fmt: skip
 _TALLIED: Final = (
-    "hour", "story", "kind", "source", "rule", "title", "severity", "workload_id", "application_id", "team_id",
-    "digest", "count", "first_at", "last_at",
+    "hour", "story", "kind", "source", "rule", "title", "severity", "outcome", "cluster", "namespace", "workload",
+    "workload_id", "application_id", "team_id", "digest", "count", "first_at", "last_at",
 )  # fmt: skip
 _MORE: Final = "CASE WHEN excluded.{0} > events_tally.{0} THEN excluded.{0} ELSE events_tally.{0} END"
 _LESS: Final = _MORE.replace(">", "<")
@@ -85,7 +88,7 @@ def _count(found: Mapping[At, Counted]) -> dict[At, int]:
     """Add to the tallies; returns how often each story had come in its hour before that."""
     rows = [_tallied(at, told) for at, told in found.items()]
     merged = bulk.merge(
-        Tally, _TALLIED, rows, unique=("hour", "story"), settings=_ADDED, returning=("hour", "story", "count")
+        Tally, _TALLIED, rows, unique=("story", "hour"), settings=_ADDED, returning=("hour", "story", "count")
     )
     told = {(at.hour.astimezone(UTC), at.story): at for at in found}
     keys = [(told[_moment(hour), story], count) for hour, story, count in merged]
@@ -102,7 +105,8 @@ def _tallied(at: At, told: Counted) -> tuple[Any, ...]:
     line = told.line
     return (
         at.hour, at.story, line.kind.value, _clean(line.source, 64), _clean(line.rule, MAX_RULE),
-        _clean(line.title, MAX_TITLE), int(line.severity), line.workload_id, line.application_id, line.team_id,
+        _clean(line.title, MAX_TITLE), int(line.severity), line.outcome[:16], _clean(line.cluster, 100),
+        _clean(line.namespace, 253), _clean(line.workload, 253), line.workload_id, line.application_id, line.team_id,
         line.digest[:135], told.count, told.first_at, told.last_at,
     )  # fmt: skip
 
@@ -113,7 +117,7 @@ def _row(line: Line, now: datetime) -> tuple[Any, ...]:
         _clean(line.rule, MAX_RULE), _clean(line.title, MAX_TITLE), int(line.severity), line.outcome[:16],
         line.sensor_id, _clean(line.cluster, 100), _clean(line.namespace, 253), _clean(line.workload, 253),
         _clean(line.host, 253), line.workload_id, line.application_id, line.team_id, line.digest[:135],
-        _clean(line.actor, 200), line.story, line.ref[:80], _storable(line.detail), line.count,
+        _clean(line.actor, 200), line.story, line.ref[:80], _detail(line.detail), line.count,
     )  # fmt: skip
 
 
@@ -122,8 +126,17 @@ def _clean(text: str, length: int) -> str:
     return text.replace("\0", "")[:length]
 
 
+def _detail(value: Mapping[str, Any]) -> Any:
+    """JSON that both databases keep, written once: most has nothing to mend."""
+    try:
+        written = _ENCODER.encode(value)
+    except UnicodeEncodeError:
+        written = b""
+    return msgspec.Raw(written) if written and rb"\u0000" not in written else _storable(value)
+
+
 def _storable(value: Any) -> Any:
-    """JSON that both databases keep: no NUL, no half of a surrogate pair."""
+    """The value without NUL, and with no half of a surrogate pair."""
     if isinstance(value, str):
         return value.replace("\0", "").encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):

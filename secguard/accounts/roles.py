@@ -38,6 +38,7 @@ class Permission(StrEnum):
     DECISION_WITHDRAW = "decision:withdraw"
     ENVIRONMENT_EDIT = "environment:edit"
     EVENT_READ = "event:read"
+    EXPORT_EDIT = "export:edit"
     FEED_EDIT = "feed:edit"
     FINDING_READ = "finding:read"
     IMAGE_READ = "image:read"
@@ -93,7 +94,7 @@ PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
     Role.OPERATOR: _READS
     | _ASKS
     | _GLASS
-    | {P.APPLICATION_EDIT, P.AUDIT_READ, P.CHANNEL_EDIT, P.CLUSTER_EDIT, P.FEED_EDIT}
+    | {P.APPLICATION_EDIT, P.AUDIT_READ, P.CHANNEL_EDIT, P.CLUSTER_EDIT, P.EXPORT_EDIT, P.FEED_EDIT}
     | {P.IMAGE_RECALL, P.PROMOTION_REQUEST, P.REGISTRY_EDIT, P.SENSOR_EDIT, P.SIGNATURE_REQUEST, P.WORKLOAD_EDIT},
     Role.SECURITY_REVIEWER: _READS
     | _ASKS

@@ -76,17 +76,17 @@ def wait(failures: int) -> timedelta:
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Which events a target is told. Nothing chosen in a field: all. Teams and applications add up."""
+    """Which events a target is told. No kinds: all of them. Teams and applications add up.
+
+    ``is_wide``: everybody's events, and those that belong to nobody. It is said, and does not follow from an empty
+    list: when the last of its teams is removed, a target is told nothing.
+    """
 
     kinds: frozenset[str] = frozenset()
     least_severity: int = 0
+    is_wide: bool = True
     teams: frozenset[int] = frozenset()
     applications: frozenset[int] = frozenset()
-
-    @property
-    def is_wide(self) -> bool:
-        """It is told what belongs to nobody too."""
-        return not self.teams and not self.applications
 
     def wants(self, line: Line) -> bool:
         """``exports.queries`` asks the same of the database."""

@@ -8,8 +8,9 @@ Loopback and private addresses are for hosts that are named in full by who may d
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from secguard.errors import NotAllowed
 
@@ -29,6 +30,15 @@ class Destination:
     @property
     def origin(self) -> tuple[str, str, int]:
         return (self.scheme, self.host, self.port)
+
+
+def is_named_by(named_hosts: Sequence[str], host: str, port: int) -> bool:
+    """Whether the operator named that host: ``host`` alone (any port) or ``host:port``."""
+    for name in named_hosts:
+        parts = urlsplit(f"//{name.lower()}")
+        if parts.hostname == host and parts.port in (None, port):
+            return True
+    return False
 
 
 def permitted(found: Iterable[str], to: Destination) -> list[str]:

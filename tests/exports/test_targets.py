@@ -44,11 +44,11 @@ def test_waits_grow_to_a_bound() -> None:
         (Audience(kinds=frozenset({"audit", "gate"})), False),
         (Audience(least_severity=3), True),
         (Audience(least_severity=4), False),
-        (Audience(teams=frozenset({5})), True),
-        (Audience(teams=frozenset({6})), False),
-        (Audience(teams=frozenset({6}), applications=frozenset({8})), True),
-        (Audience(applications=frozenset({9})), False),
-        (Audience(teams=frozenset({5}), kinds=frozenset({"audit"})), False),
+        (Audience(is_wide=False, teams=frozenset({5})), True),
+        (Audience(is_wide=False, teams=frozenset({6})), False),
+        (Audience(is_wide=False, teams=frozenset({6}), applications=frozenset({8})), True),
+        (Audience(is_wide=False, applications=frozenset({9})), False),
+        (Audience(is_wide=False, teams=frozenset({5}), kinds=frozenset({"audit"})), False),
     ],
 )
 def test_who_is_told(audience: Audience, wanted: bool) -> None:
@@ -59,8 +59,12 @@ def test_who_is_told(audience: Audience, wanted: bool) -> None:
 def test_what_belongs_to_nobody_is_for_the_organisation_alone() -> None:
     line = item().line
     assert Audience().wants(line)
-    assert not Audience(teams=frozenset({1})).wants(line)
-    assert not Audience(applications=frozenset({1})).wants(line)
+    assert not Audience(is_wide=False, teams=frozenset({1})).wants(line)
+    assert not Audience(is_wide=False, applications=frozenset({1})).wants(line)
+
+
+def test_without_its_last_team_a_target_is_told_nothing() -> None:
+    assert not Audience(is_wide=False).wants(item(team_id=5, application_id=8).line)
 
 
 @given(st.integers(0, 10**18 - 1), st.integers(0, 10**18 - 1), st.dates(min_value=date(1000, 1, 1)))

@@ -8,6 +8,7 @@ be posted to (SECGUARD_WEBHOOK_HOSTS).
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLong
@@ -18,7 +19,7 @@ import httpx
 
 from secguard.errors import Invalid, NotAllowed, SecGuardError, Unavailable
 from secguard.outbound import connections
-from secguard.outbound.addresses import Destination, permitted
+from secguard.outbound.addresses import Destination, is_named_by, permitted
 from secguard.outbound.connections import CheckedTransport, Patience, Resolver
 
 MAX_URL = 2_000
@@ -62,7 +63,7 @@ def destination(url: str, named_hosts: Sequence[str]) -> Destination:
     if read != host:
         raise _bad("its host can be read in two ways")
     port = port or _PORTS[parts.scheme]
-    is_named = _is_named(host, port, named_hosts)
+    is_named = is_named_by(named_hosts, host, port)
     if parts.scheme == "http" and not is_named:
         raise _bad("http:// would let everybody on the way read and change what is told")
     return Destination(parts.scheme, host, port, is_named)
@@ -74,14 +75,6 @@ def _bad(why: str) -> Invalid:
         code="channel-url",
         where="url",
     )
-
-
-def _is_named(host: str, port: int, named_hosts: Sequence[str]) -> bool:
-    for name in named_hosts:
-        parts = urlsplit(f"//{name.lower()}")
-        if parts.hostname == host and parts.port in (None, port):
-            return True
-    return False
 
 
 def check(url: str, named_hosts: Sequence[str], *, resolver: Resolver = connections.resolve) -> Destination:
@@ -117,8 +110,9 @@ def post(
     *,
     resolver: Resolver = connections.resolve,
     patience: Patience = PATIENCE,
+    context: ssl.SSLContext | None = None,
 ) -> Answer:
-    """Post JSON; returns once the receiver has taken it (2xx).
+    """Post JSON, or what ``headers`` say it is; returns once the receiver has taken it (2xx).
 
     Raises ``Invalid`` or ``NotAllowed`` where this may not be posted there, ``Unavailable`` where it may be tried again
     (``retry_after``: what the receiver asked for), with code ``gone`` where the receiver wants none any more (410).
@@ -128,7 +122,7 @@ def post(
     def few(host: str, port: int) -> list[str]:
         return resolver(host, port)[:MAX_ADDRESSES]
 
-    transport = CheckedTransport(to, connections.tls_context(""), patience, few)
+    transport = CheckedTransport(to, context or connections.tls_context(""), patience, few)
     sent = {"Content-Type": "application/json", "User-Agent": "SecGuard", "Accept-Encoding": "identity", **headers}
     try:
         with (

@@ -1,9 +1,9 @@
 """Send a batch over one connection of its own, and learn whether the receiver read all of it.
 
 Syslog answers nothing, and that TCP acknowledged bytes says only that they lie in the receiver's kernel, where a
-restart of its program loses them. So a batch ends with the end of its connection: we end our side (close_notify, RFC 5425
-section 4.4, and FIN), and the receiver must end its own without a reset. A program that goes before it read everything
-cannot do that: its kernel resets a connection that is closed with unread bytes in it, or on which more bytes arrive
+restart of its program loses them. So a batch ends with the end of its connection: we end our side (close_notify, RFC
+5425 section 4.4, and FIN), and the receiver must end its own without a reset. A program that goes before it read all of
+it cannot do that: its kernel resets a connection that is closed with unread bytes in it, or on which more bytes arrive
 after it was closed (RFC 9293 section 3.6.1, RFC 2525 section 2.17).
 """
 

@@ -67,13 +67,19 @@ def test_what_was_accepted_is_worked_on_once(sensor: Sensor, now: datetime) -> N
     assert not Batch.objects.exists()
 
 
-def test_a_flood_waits_for_itself_alone(sensor: Sensor, other: Sensor, now: datetime) -> None:
+def test_a_flood_waits_for_itself_alone(
+    sensor: Sensor, other: Sensor, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "AT_ONCE", 3)
     for n in range(50):
         accept(sensor, [n], now)
-    accept(other, [1_000], now)
+    for n in (1_000, 1_001):
+        accept(other, [n], now)
     folded = Folded()
     inbox.work("test", folded, timezone.now)
-    assert folded.rounds[0] == [("falco-prod", [0]), ("another", [1_000])]
+    assert folded.rounds[0] == [("falco-prod", [0]), ("falco-prod", [1]), ("another", [1_000])]
+    assert ("another", [1_001]) in folded.rounds[1]
+    assert folded.all.index(1_001) < 6
 
 
 def test_too_much_is_refused_whole(

@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
-from django.db.models import Min, Sum
+from django.db.models import Sum, Window
+from django.db.models.functions import RowNumber
 
 from secguard.errors import Unavailable
 from secguard.events.models import Batch, Sensor
@@ -100,11 +101,11 @@ def _set_aside(pk: int, error: Exception, now: datetime) -> None:
 
 
 def _next(channel: str) -> list[int]:
-    """The oldest batch of each sensor that something waits of: the longest waiting first, ``AT_ONCE`` documents."""
+    """About ``AT_ONCE`` documents that wait: the oldest batch of each sensor, then the second of each, and so on."""
     waiting = Batch.objects.filter(channel=channel, failed_at=None)
-    oldest = waiting.values("sensor").annotate(first=Min("id")).order_by("first").values_list("first", flat=True)
-    counts = Batch.objects.filter(pk__in=list(oldest[:500])).order_by("pk").values_list("pk", "count")
-    return list(_up_to(counts, AT_ONCE))
+    turn = Window(RowNumber(), partition_by="sensor", order_by="id")
+    counts = waiting.annotate(turn=turn).order_by("turn", "id").values_list("pk", "count")
+    return list(_up_to(counts[:500], AT_ONCE))
 
 
 def _up_to(counts: Any, most: int) -> Iterator[int]:

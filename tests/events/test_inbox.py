@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 import pytest
@@ -61,9 +61,9 @@ def test_what_was_accepted_is_worked_on_once(sensor: Sensor, now: datetime) -> N
     accept(sensor, [1, 2, 3], now)
     accept(sensor, [4], now)
     folded = Folded()
-    assert inbox.work("test", folded, timezone.now) == 4
+    assert inbox.work("test", folded, timezone.now, job="events.test") == 4
     assert folded.all == [1, 2, 3, 4]
-    assert inbox.work("test", folded, timezone.now) == 0
+    assert inbox.work("test", folded, timezone.now, job="events.test") == 0
     assert not Batch.objects.exists()
 
 
@@ -76,7 +76,7 @@ def test_a_flood_waits_for_itself_alone(
     for n in (1_000, 1_001):
         accept(other, [n], now)
     folded = Folded()
-    inbox.work("test", folded, timezone.now)
+    inbox.work("test", folded, timezone.now, job="events.test")
     assert folded.rounds[0] == [("falco-prod", [0]), ("falco-prod", [1]), ("another", [1_000])]
     assert ("another", [1_001]) in folded.rounds[1]
     assert folded.all.index(1_001) < 6
@@ -99,7 +99,7 @@ def test_a_bad_batch_is_set_aside_and_stops_no_other(sensor: Sensor, other: Sens
     accept(other, [2], now)
     accept(sensor, [3], now)
     folded = Folded(bad=frozenset({1}))
-    assert inbox.work("test", folded, timezone.now) == 2
+    assert inbox.work("test", folded, timezone.now, job="events.test") == 2
     assert folded.all == [2, 3]
     kept = Batch.objects.get()
     assert kept.failure == "ValueError: a bad one"
@@ -113,7 +113,7 @@ def test_a_fold_that_fails_writes_nothing(sensor: Sensor, now: datetime) -> None
         raise ValueError("in the middle")
 
     accept(sensor, [1], now)
-    inbox.work("test", fold, timezone.now)
+    inbox.work("test", fold, timezone.now, job="events.test")
     assert not Sensor.objects.filter(name="half").exists()
 
 
@@ -121,3 +121,20 @@ def test_one_job_is_asked_for(sensor: Sensor, now: datetime) -> None:
     for n in range(3):
         accept(sensor, [n], now)
     assert Job.objects.filter(kind="events.test").count() == 1
+
+
+def test_a_flood_lets_others_have_the_worker(sensor: Sensor, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "AT_ONCE", 1)
+    for n in range(5):
+        accept(sensor, [n], now)
+    before = Job.objects.get(kind="events.test").requests
+    seconds = iter(range(100))
+    folded = Folded()
+
+    def clock() -> datetime:
+        return now + timedelta(seconds=next(seconds))
+
+    assert 0 < inbox.work("test", folded, clock, job="events.test", most=timedelta(seconds=5)) < 5
+    assert Job.objects.get(kind="events.test").requests > before
+    inbox.work("test", folded, timezone.now, job="events.test")
+    assert folded.all == list(range(5))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -29,7 +29,7 @@ MOST_WAITING: Final = 500_000
 """Documents of one sensor on one channel."""
 AT_ONCE: Final = 20_000
 """Documents that are worked on in one transaction, about."""
-MAX_UNPACKED: Final = 256 * 2**20
+AT_A_TIME: Final = timedelta(seconds=3)
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
@@ -64,18 +64,25 @@ def accept(channel: str, sensor: Sensor, documents: Sequence[Any], now: datetime
             )
         body = zlib.compress(_ENCODER.encode(documents), 1)
         Batch.objects.create(channel=channel, sensor=sensor, received_at=now, count=len(documents), body=body)
-        jobs.enqueue(job, {}, key=channel, queue=Queue.SCHEDULED, again=True)
+        _ask(channel, job)
 
 
-def work(channel: str, fold: Fold, now: Callable[[], datetime], *, rounds: int = 1_000) -> int:
+def _ask(channel: str, job: str) -> None:
+    """Interactive: an alert waits for no scan. What floods is worked on a few seconds at a time, others in between."""
+    jobs.enqueue(job, {}, key=channel, queue=Queue.INTERACTIVE, again=True)
+
+
+def work(channel: str, fold: Fold, now: Callable[[], datetime], *, job: str, most: timedelta = AT_A_TIME) -> int:
     """Work on what waits, the sensors in turns, until nothing does; returns how many documents that were.
 
-    A batch that cannot be worked on is set aside with the reason, and the others go on.
+    After about ``most`` it asks for ``job`` again and lets others have the worker. A batch that cannot be worked on is
+    set aside with the reason, and the others go on.
     """
-    done = 0
-    for _ in range(rounds):
-        ids = _next(channel)
-        if not ids:
+    done, ends_at = 0, now() + most
+    while ids := _next(channel):
+        if now() >= ends_at:
+            with transaction.atomic():
+                _ask(channel, job)
             break
         done += _tried(ids, fold, now())
     return done

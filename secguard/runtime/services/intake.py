@@ -64,7 +64,7 @@ def take(raw: bytes, sensor: Sensor, now: datetime) -> Delivery:
 
 def fold(_run: Run) -> Mapping[str, Any]:
     """The job: everything that waits, the sensors in turns."""
-    return {"events": inbox.work(CHANNEL, _fold, timezone.now)}
+    return {"events": inbox.work(CHANNEL, _fold, timezone.now, job=FOLD)}
 
 
 def _fold(batches: Sequence[inbox.Delivered], now: datetime) -> None:

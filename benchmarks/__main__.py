@@ -19,6 +19,7 @@ from benchmarks import (
     promotion,
     radius,
     scanning,
+    sensors,
     table,
 )
 from benchmarks.server import fresh_database, serving
@@ -34,9 +35,17 @@ PARTS = (
     "matching",
     "promotion",
     "admission",
+    "sensors",
 )
 
-SERVED = {"ingest": ingest, "gate": gate, "advisories": advisories, "scanning": scanning, "promotion": promotion}
+SERVED = {
+    "ingest": ingest,
+    "gate": gate,
+    "advisories": advisories,
+    "scanning": scanning,
+    "promotion": promotion,
+    "sensors": sensors,
+}
 """What is measured over one server, in this order."""
 
 

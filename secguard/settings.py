@@ -54,6 +54,9 @@ try:
     SMTP = environment.mail_server(os.environ, "SECGUARD_SMTP_URL")
     MAIL_FROM = environment.mail_sender(os.environ, "SECGUARD_MAIL_FROM", SMTP)
     WEBHOOK_HOSTS = environment.hosts(os.environ, "SECGUARD_WEBHOOK_HOSTS")
+    MAX_EVENT_ROWS = environment.integer(
+        os.environ, "SECGUARD_MAX_EVENT_ROWS", 2_000_000, least=10_000, most=100_000_000
+    )
     FORECAST_DAYS = environment.days(os.environ, "SECGUARD_FORECAST_DAYS", [7, 1], most=14)
     LOG_LEVEL = environment.choice(os.environ, "SECGUARD_LOG_LEVEL", "info", environment.LOG_LEVELS)
     LOG_FORMAT = environment.choice(os.environ, "SECGUARD_LOG_FORMAT", "text", ("text", "json"))

@@ -112,6 +112,7 @@ class AdmissionDecision(models.Model):
         null=True, blank=True, help_text="when the snapshot was made that the agent answered from; empty: it had none"
     )
     count = models.PositiveBigIntegerField(default=1)
+    told = models.PositiveBigIntegerField(default=0, db_default=0, help_text="of the count, to the event store")
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
 
@@ -133,6 +134,8 @@ class AdmissionDecision(models.Model):
             models.Index(fields=["-last_at", "-id"], name="admissiondecision_newest"),
             models.Index(fields=["outcome", "-last_at", "-id"], name="admissiondecision_outcome"),
             models.Index(fields=["image", "-last_at", "-id"], name="admissiondecision_image"),
+            # What the event store was not told yet.
+            models.Index(fields=["id"], condition=Q(count__gt=models.F("told")), name="admissiondecision_untold"),
         ]
 
     def __str__(self) -> str:

@@ -84,3 +84,37 @@ def in_full(lines: Iterable[Line], before: Mapping[At, int]) -> list[Line]:
 def first_day_kept(now: datetime, days: int) -> datetime:
     """The day, at its beginning, from which raw detail is still kept."""
     return (now - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+HEARD_DAYS: Final = 9
+"""For how many days fingerprints are kept: two more than the same may arrive again in (``record.EARLIEST``)."""
+MEASURED_DAYS: Final = 7
+"""The rate of so many whole days is what a forecast goes on."""
+
+
+def over(rows: Mapping[Kind, int], bound: int) -> dict[Kind, int]:
+    """How many of each kind go so that ``bound`` are left: the kinds with most rows go down to one common level."""
+    level, left = bound, bound
+    for n, count in enumerate(sorted(rows.values()), start=1):
+        level = max(left, 0) // (len(rows) - n + 1)
+        if count > level:
+            break
+        left -= count
+    else:
+        return {}
+    return {kind: count - level for kind, count in rows.items() if count > level}
+
+
+class Forecast(NamedTuple):
+    """What a kind takes once its retention is reached, at the rate it has now."""
+
+    rows: int
+    bytes: int
+
+
+def forecast(rows: int, size: int, per_day: float | None, days: int) -> Forecast | None:
+    """``per_day``: rows of a day; ``None``, and where there is no row to learn a row's size from: nobody knows yet."""
+    if per_day is None or not rows:
+        return None
+    expected = round(per_day * days)
+    return Forecast(expected, round(expected * size / rows))

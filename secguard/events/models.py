@@ -85,6 +85,11 @@ class Event(models.Model):
     def __str__(self) -> str:
         return self.title
 
+    @property
+    def key(self) -> str:
+        """What names it outside: with its kind and day, so that one partition is asked."""
+        return f"{self.kind}-{self.day:%Y%m%d}-{self.pk}"
+
 
 class TallyQuerySet(models.QuerySet["Tally"]):
     def visible_to(self, user: User) -> TallyQuerySet:
@@ -121,7 +126,7 @@ class Tally(models.Model):
         # The hours of a story; whether it came again later.
         constraints = [models.UniqueConstraint(fields=["story", "hour"], name="tally_once")]
         indexes = [
-            # The list of stories, the last heard first; time series of all, of one team, of one workload; what has aged.
+            # The stories, the last heard first; series of all (and what has aged), of one team, of one workload.
             models.Index(fields=["-last_at", "-id"], name="tally_newest"),
             models.Index(fields=["hour"], name="tally_hour"),
             models.Index(fields=["team_id", "hour"], name="tally_team"),
@@ -220,6 +225,7 @@ class Stored(models.Model):
     rows = models.PositiveBigIntegerField()
     bytes = models.PositiveBigIntegerField()
     is_exact = models.BooleanField(default=False, help_text="measured by the database, or reckoned from a sample")
+    per_day = models.FloatField(null=True, help_text="rows of the last whole days, a day; none: there was no whole day")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["day", "kind"], name="stored_once")]

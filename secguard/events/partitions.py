@@ -75,7 +75,7 @@ def _make(branch: str, day: date) -> None:
 def drop_before(kind: Kind, day: date) -> int:
     """Drop what is older than ``day``: whole partitions (PostgreSQL), else rows; returns how many of them.
 
-    A partition that somebody reads for longer than a few seconds stays until the next time.
+    A partition that somebody reads at this moment stays until the next time: who waits for it keeps others waiting.
     """
     if is_partitioned():
         return _drop(branch_of(kind), day)
@@ -93,7 +93,7 @@ def _drop(branch: str, before: date) -> int:
             continue
         try:
             with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute("SET LOCAL lock_timeout = '5s'")
+                cursor.execute("SET LOCAL lock_timeout = '1s'")
                 cursor.execute(f"DROP TABLE {name}")
         except OperationalError:
             continue
@@ -101,6 +101,34 @@ def _drop(branch: str, before: date) -> int:
     with connection.cursor() as cursor:
         cursor.execute(f"DELETE FROM {branch}_default WHERE day < %s", [before])  # noqa: S608
     return dropped
+
+
+def drop_empty_before(kind: Kind, day: date) -> int:
+    """Drop partitions older than ``day`` that nothing came into: each costs a lock in every query over its day."""
+    if not is_partitioned():
+        return 0
+    dropped = 0
+    for name, found in _days_of(branch_of(kind)):
+        if found < day:
+            dropped += _drop_empty(name)
+    return dropped
+
+
+def _drop_empty(name: str) -> bool:
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '1s'")
+            cursor.execute(f"SELECT EXISTS (SELECT FROM {name})")  # noqa: S608
+            if cursor.fetchone()[0]:
+                return False
+            cursor.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
+            cursor.execute(f"SELECT EXISTS (SELECT FROM {name})")  # noqa: S608
+            if cursor.fetchone()[0]:  # it came meanwhile
+                return False
+            cursor.execute(f"DROP TABLE {name}")
+            return True
+    except OperationalError:
+        return False
 
 
 def _delete(rows: object) -> int:

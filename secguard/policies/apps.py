@@ -10,13 +10,14 @@ class PoliciesConfig(AppConfig):
     def ready(self) -> None:
         from secguard.accounts import services as accounts  # noqa: PLC0415
         from secguard.decisions import services as decisions  # noqa: PLC0415
+        from secguard.events import sources  # noqa: PLC0415
         from secguard.findings import services as findings  # noqa: PLC0415
         from secguard.images import services as images  # noqa: PLC0415
         from secguard.jobs.registry import every, register  # noqa: PLC0415
         from secguard.planning import checks  # noqa: PLC0415
         from secguard.planning import services as planned  # noqa: PLC0415
         from secguard.planning.views import ASKED_BY  # noqa: PLC0415
-        from secguard.policies import planning, services, views  # noqa: PLC0415
+        from secguard.policies import events, planning, services, views  # noqa: PLC0415
         from secguard.scans import services as scans  # noqa: PLC0415
         from secguard.scans import verdicts  # noqa: PLC0415
         from secguard.signing import services as signing  # noqa: PLC0415
@@ -34,6 +35,8 @@ class PoliciesConfig(AppConfig):
         checks.register(*planning.CHECKS)
         planned.CHANGED.append(services.follow_planning)
         ASKED_BY.append(views.asking_of_checklists)
+        sources.register(events.NAME, events.pull)
+        sources.lead("evaluation", events.address)
         register(services.JUDGE_REST, services.judge_rest)
         register(services.SETTLE, services.settle)
         register(services.JUDGE_STALE, services.judge_stale)

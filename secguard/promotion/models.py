@@ -87,6 +87,9 @@ class Promotion(models.Model):
     copied_bytes = models.BigIntegerField(default=0)
     job_id = models.BigIntegerField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    told = models.CharField(
+        max_length=10, blank=True, default="", db_default="", help_text="the status that the event store was told last"
+    )
 
     seat_of: User | None = None
     """The person away in whose seat the reader votes on it; set by ``queries.waiting_for`` alone."""
@@ -112,6 +115,8 @@ class Promotion(models.Model):
             models.Index(fields=["digest", "-id"], name="promotion_of_digest"),
             # Whether a later one moved the same tags already.
             models.Index(fields=["destination_name", "-id"], name="promotion_to_place"),
+            # What the event store was not told yet.
+            models.Index(fields=["id"], condition=~Q(status=models.F("told")), name="promotion_untold"),
         ]
 
     def __str__(self) -> str:

@@ -145,6 +145,7 @@ class Migration(migrations.Migration):
                 ('rows', models.PositiveBigIntegerField()),
                 ('bytes', models.PositiveBigIntegerField()),
                 ('is_exact', models.BooleanField(default=False, help_text='measured by the database, or reckoned from a sample')),
+                ('per_day', models.FloatField(help_text='rows of the last whole days, a day; none: there was no whole day', null=True)),
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('day', 'kind'), name='stored_once')],

@@ -53,8 +53,9 @@ def stable(text: str) -> str:
 
 
 def story(event: Event, place: str, digest: str) -> str:
-    """What the event is counted under: the same rule of the same tool about the same thing in the same place."""
-    return story_of(event.kind, event.tool, event.rule, place, digest, stable(object_of(event)))
+    """What the event is counted under: the same rule of the same tool, with the same outcome, about the same thing in
+    the same place."""
+    return story_of(event.kind, event.tool, event.rule, event.outcome, place, digest, stable(object_of(event)))
 
 
 def severity_of(event: Event) -> int:

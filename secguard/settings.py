@@ -57,6 +57,7 @@ try:
     MAX_EVENT_ROWS = environment.integer(
         os.environ, "SECGUARD_MAX_EVENT_ROWS", 2_000_000, least=10_000, most=100_000_000
     )
+    NETWORK_DAYS = environment.integer(os.environ, "SECGUARD_NETWORK_DAYS", 90, least=7, most=3650)
     FORECAST_DAYS = environment.days(os.environ, "SECGUARD_FORECAST_DAYS", [7, 1], most=14)
     LOG_LEVEL = environment.choice(os.environ, "SECGUARD_LOG_LEVEL", "info", environment.LOG_LEVELS)
     LOG_FORMAT = environment.choice(os.environ, "SECGUARD_LOG_FORMAT", "text", ("text", "json"))

@@ -30,11 +30,13 @@ from secguard.decisions.appetite_api import AppetiteViewSet
 from secguard.decisions.controls_api import ControlViewSet
 from secguard.decisions.vex_api import ImageVex, Vex
 from secguard.decisions.vexin_api import VexAuthorViewSet, VexDocumentViewSet
+from secguard.exports.api import EventExportView, ExportTargetViewSet
 from secguard.findings.api import ExposureViewSet, FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
 from secguard.forecast.api import ForecastViewSet
 from secguard.history.api import ImageHistory, ImagePassport, ImageVerdict
 from secguard.images.api import DIGEST, ComponentList, ImageSbom, ImageViewSet, RegistryViewSet, RepositoryViewSet
 from secguard.laboratory.api import RedecidedViewSet, SimulateView, SimulationViewSet, TurnedViewSet
+from secguard.network.hooks import flows as flows_hook
 from secguard.notifications.api import NoticeViewSet
 from secguard.planning.api import (
     SLUG,
@@ -102,6 +104,7 @@ router.register("notifications", NoticeViewSet, "notification")
 router.register("channels", ChannelViewSet, "channel")
 router.register("forecast", ForecastViewSet, "forecast")
 router.register("trackers", TrackerViewSet, "tracker")
+router.register("export-targets", ExportTargetViewSet, "export-target")
 router.register("issues", IssueViewSet, "issue")
 router.register("planning/templates", PlanningTemplateViewSet, "planning-template")
 router.register("planning/checklists", ChecklistViewSet, "checklist")
@@ -111,6 +114,7 @@ OF_IMAGE = rf"^images/(?P<digest>{DIGEST})"
 OF_CHECKLIST = rf"^applications/{SLUG}/checklist"
 
 api_patterns: list[URLPattern | URLResolver] = [
+    path("events/export/", EventExportView.as_view(), name="event-export"),
     path("me/", MeView.as_view(), name="me"),
     path("token-exchange/", TokenExchange.as_view(), name="token-exchange"),
     path("sample/", SampleView.as_view(), name="sample"),
@@ -204,6 +208,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics_page, name="metrics"),
     path("hooks/registry/", registry_hook, name="registry-hook"),
+    path("hooks/flows/", flows_hook, name="flows-hook"),
     path("hooks/falco/", runtime_events_hook, name="runtime-hook"),
     *hook_patterns,
     path("api/v1/", include((router.urls + api_patterns, "api"))),
@@ -218,6 +223,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("secguard.advisories.urls")),
     path("", include("secguard.audit.urls")),
     path("", include("secguard.channels.urls")),
+    path("", include("secguard.exports.urls")),
     path("", include("secguard.approvals.urls")),
     path("", include("secguard.decisions.urls")),
     path("", include("secguard.decisions.controls_urls")),

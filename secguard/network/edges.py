@@ -21,6 +21,8 @@ from secguard.network.flow import End, Flow, Verdict
 
 MAX_PORTS: Final = 128
 """Of one pair and protocol: what knocks at more is one edge without a port, and a scan of ports."""
+MAX_COUNT: Final = 2**62
+"""Of flows or bytes; more is counted as this, so that no source can fill a counter until it breaks."""
 MAX_NETWORKS: Final = 32
 """So many networks are remembered of a name in the DNS."""
 EPHEMERAL: Final = 32_768
@@ -81,8 +83,8 @@ class Seen:
     def add(self, begins: datetime, ends: datetime, count: int, size: int) -> None:
         self.first_at = min(self.first_at, begins)
         self.last_at = max(self.last_at, ends)
-        self.count += count
-        self.bytes += size
+        self.count = min(self.count + count, MAX_COUNT)
+        self.bytes = min(self.bytes + size, MAX_COUNT)
 
 
 @dataclass(slots=True)
@@ -96,6 +98,7 @@ class Folded:
     """Where their addresses lay, of all that are not a network themselves."""
     scanned: set[tuple[Peer, Peer]] = field(default_factory=set)
     """Pairs whose ports were more than ``MAX_PORTS``."""
+    clusters: set[str] = field(default_factory=set)
     replies: int = 0
     mistimed: Counter[str] = field(default_factory=Counter)
 
@@ -139,24 +142,30 @@ def is_reply(flow: Flow) -> bool:
 
 
 def _take(flow: Flow, bound: str, received: datetime, resolve: Resolve, folded: Folded) -> None:
-    cluster = bound or flow.cluster or ""
-    source = _noted(flow.source, bound, cluster, resolve, folded)
-    destination = _noted(flow.destination, bound, cluster, resolve, folded)
+    node, has_cluster, _ = (flow.node or "").partition("/")
+    home = (node if has_cluster else "") or flow.cluster or ""
+    cluster = bound or home
+    source = _noted(flow.source, bound, home, resolve, folded)
+    destination = _noted(flow.destination, bound, home, resolve, folded)
+    folded.clusters.add(cluster)
     begins, wrong = moment(flow.observed, received)
     ends, _ = moment(flow.ended or flow.observed, received)
     if wrong:
         folded.mistimed[wrong] += 1
-    edge = Edge(source, destination, (flow.protocol or "")[:16], flow.port or None, flow.verdict)
+    edge = Edge(source, destination, _bounded(flow.protocol or "", 16), flow.port or None, flow.verdict)
     seen = folded.edges.get(edge)
     if seen is None:
         seen = folded.edges[edge] = Seen(begins, begins)
     seen.add(begins, max(begins, ends), flow.count, flow.bytes or 0)
     hour = edge, begins.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    folded.hours[hour] = folded.hours.get(hour, 0) + flow.count
+    folded.hours[hour] = min(folded.hours.get(hour, 0) + flow.count, MAX_COUNT)
 
 
-def _noted(end: End, bound: str, cluster: str, resolve: Resolve, folded: Folded) -> Peer:
-    peer = peer_of(end, bound or end.cluster or cluster, resolve)
+def _noted(end: End, bound: str, home: str, resolve: Resolve, folded: Folded) -> Peer:
+    """A sensor of one cluster can speak of another's workloads only as of strangers."""
+    if bound and end.cluster and home and end.cluster != home:
+        return Peer(Sort.MACHINE, f"{end.cluster}/{end.namespace or ''}/{end.workload or end.pod or ''}"[:253], bound)
+    peer = peer_of(end, bound or end.cluster or home, resolve)
     if end.labels and peer.sort is Sort.WORKLOAD:
         labels = _labels(end.labels)
         known = folded.labels.get(peer)
@@ -176,6 +185,23 @@ def _labels(told: tuple[str, ...]) -> Mapping[str, str]:
 
 def peer_of(end: End, cluster: str, resolve: Resolve) -> Peer:
     """Who an end is: what is told of it first, then what is known of its address; never a guess."""
+    peer = _told(end, cluster, resolve)
+    bounded = Peer(
+        peer.sort,
+        _bounded(peer.name, 253),
+        _bounded(peer.cluster, 100),
+        _bounded(peer.namespace, 100),
+        _bounded(peer.kind, 50),
+    )
+    return peer if peer == bounded else bounded
+
+
+def _bounded(text: str, most: int) -> str:
+    """As it is kept: no NUL, and no longer than its column."""
+    return text if len(text) <= most and "\0" not in text else text.replace("\0", "")[:most]
+
+
+def _told(end: End, cluster: str, resolve: Resolve) -> Peer:
     if end.workload and end.namespace is not None:
         known = resolve(end, cluster) if not end.workload_kind else None
         return known or Peer(Sort.WORKLOAD, end.workload, cluster, end.namespace, end.workload_kind or "")
@@ -212,6 +238,28 @@ def network_of(ip: str) -> str:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     return str(ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False))
+
+
+def is_world(peer: Peer) -> bool:
+    """Outside the organisation: a name, or a network that is neither private nor local (RFC 1918, 4193, 6598)."""
+    if peer.sort is Sort.NETWORK:
+        network = ipaddress.ip_network(peer.name)
+        return not _is_local(network) and not network.is_multicast
+    if peer.sort is Sort.NAME:
+        return not peer.name.endswith(_INTERNAL) and "." in peer.name
+    return peer.sort is Sort.IDENTITY and peer.name == WORLD
+
+
+_INTERNAL: Final = (".local", ".internal", ".svc", ".localdomain", ".home.arpa", ".lan")
+_LOCAL: Final = tuple(
+    ipaddress.ip_network(n)
+    for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+              "0.0.0.0/8", "fc00::/7", "fe80::/10", "::1/128", "::/128")
+)  # fmt: skip
+
+
+def _is_local(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    return any(network.version == local.version and network.overlaps(local) for local in _LOCAL)
 
 
 def collapse(folded: Folded, known: Mapping[Pair, frozenset[int]]) -> None:

@@ -1,0 +1,18 @@
+from datetime import timedelta
+
+from django.apps import AppConfig
+
+
+class NetworkConfig(AppConfig):
+    name = "secguard.network"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from secguard.jobs import registry  # noqa: PLC0415 - models are loaded only now
+        from secguard.network import tasks  # noqa: PLC0415
+        from secguard.network.services import intake  # noqa: PLC0415
+
+        registry.register(intake.FOLD, intake.fold)
+        registry.every(timedelta(minutes=1), intake.FOLD)
+        registry.register("network.keep", tasks.keep)
+        registry.every(timedelta(minutes=5), "network.keep")

@@ -1,0 +1,326 @@
+"""Who spoke to whom, who may, and which policies a cluster says it applies.
+
+Names are texts, since a sensor tells of what no list of pods has told yet; ``Peer.workload`` ties them to what runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from secguard.accounts.models import Application, User, owner_filter
+from secguard.events.models import Sensor
+from secguard.network import edges
+from secguard.network.flow import Verdict
+from secguard.network.lifecycle import ProposalState
+from secguard.network.policy import Form
+from secguard.workloads.models import Workload
+
+SORTS = [(s.value, s.value) for s in edges.Sort]
+VERDICTS = [(v.value, {"forwarded": "allowed"}.get(v.value, v.value)) for v in Verdict]
+FORMS = [(Form.KUBERNETES.value, "NetworkPolicy"), (Form.CILIUM.value, "CiliumNetworkPolicy")]
+ANOMALIES = [("ports", "many ports"), ("volume", "more than usual")]
+PROTOCOLS = [("tcp", "TCP"), ("udp", "UDP"), ("sctp", "SCTP"), ("", "any")]
+
+
+class Heard(models.Model):
+    """Since when flows of a cluster have come: until that is a while ago, nothing of it counts as new."""
+
+    cluster = models.CharField(max_length=100, unique=True)
+    since = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.cluster
+
+
+class PeerQuerySet(models.QuerySet["Peer"]):
+    def visible_to(self, user: User) -> PeerQuerySet:
+        """Workloads of the user's teams; what is tied to none only to who sees everything."""
+        return self.filter(owner_filter(user, "workload__application"))
+
+
+class Peer(models.Model):
+    """One end of edges: a workload, something of a cluster's own, or a name or network outside."""
+
+    sort = models.CharField(max_length=8, choices=SORTS)
+    cluster = models.CharField(max_length=100, blank=True)
+    namespace = models.CharField(max_length=100, blank=True)
+    kind = models.CharField(max_length=50, blank=True)
+    name = models.CharField(max_length=253, blank=True)
+    is_world = models.BooleanField(default=False, help_text="outside, and of no private network")
+    workload = models.ForeignKey(Workload, models.SET_NULL, null=True, related_name="peers")
+    labels: Any = models.JSONField(null=True, help_text="of its pods, as flows told; null: not told")
+    networks: Any = models.JSONField(default=list, help_text="in which its addresses lay")
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    objects = PeerQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "namespace", "name", "kind", "sort"], name="networkpeer_once"),
+            models.CheckConstraint(condition=Q(sort__in=[s.value for s in edges.Sort]), name="networkpeer_sort_known"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.end)
+
+    @property
+    def end(self) -> edges.Peer:
+        return edges.Peer(edges.Sort(self.sort), self.name, self.cluster, self.namespace, self.kind)
+
+
+class EdgeQuerySet(models.QuerySet["Edge"]):
+    def visible_to(self, user: User) -> EdgeQuerySet:
+        """Those of which either end is a workload that the user may see."""
+        source, destination = (owner_filter(user, f"{end}__workload__application") for end in ("source", "destination"))
+        return self.filter(source | destination)
+
+    def passed(self) -> EdgeQuerySet:
+        """What was not denied; of some sources it is not known whether it was let through, only that it was seen."""
+        return self.exclude(verdict=Verdict.DENIED.value)
+
+    def from_outside(self) -> EdgeQuerySet:
+        """What came in from outside the organisation."""
+        return self.filter(verdict=Verdict.FORWARDED.value, source__is_world=True, destination__sort="workload")
+
+
+class Edge(models.Model):
+    """One end asked another at a port, and what became of it; all such flows together."""
+
+    source = models.ForeignKey(Peer, models.CASCADE, related_name="outgoing")
+    destination = models.ForeignKey(Peer, models.CASCADE, related_name="incoming")
+    protocol = models.CharField(max_length=16, blank=True)
+    port = models.PositiveIntegerField(default=0, help_text="0: not told, or very many")
+    verdict = models.CharField(max_length=9, choices=VERDICTS)
+    count = models.PositiveBigIntegerField()
+    bytes = models.PositiveBigIntegerField(default=0)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    new_until = models.DateTimeField(null=True, help_text="until when it counts as new")
+    anomaly = models.CharField(max_length=6, blank=True, choices=ANOMALIES)
+    anomaly_at = models.DateTimeField(null=True)
+
+    objects = EdgeQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-last_at", "-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source", "destination", "protocol", "port", "verdict"], name="networkedge_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(verdict__in=[v.value for v in Verdict]), name="networkedge_verdict_known"
+            ),
+        ]
+        # The list, newest first, and what has aged.
+        indexes = [models.Index(fields=["-last_at", "-id"], name="networkedge_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.source} -> {self.destination} {self.where}"
+
+    @property
+    def where(self) -> str:
+        return f"{self.protocol or 'any'}/{self.port}" if self.port else f"{self.protocol or 'any'}, any port"
+
+    @property
+    def as_edge(self) -> edges.Edge:
+        return edges.Edge(
+            self.source.end, self.destination.end, self.protocol, self.port or None, Verdict(self.verdict)
+        )
+
+
+class Hour(models.Model):
+    """How many flows of an edge an hour had."""
+
+    edge = models.ForeignKey(Edge, models.CASCADE, related_name="hours")
+    hour = models.DateTimeField()
+    count = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["edge", "hour"], name="networkhour_once")]
+        indexes = [models.Index(fields=["hour"], name="networkhour_hour")]
+
+    def __str__(self) -> str:
+        return f"{self.edge_id} {self.hour}: {self.count}"
+
+
+class Loss(models.Model):
+    """A source's word that it saw more than it told."""
+
+    sensor = models.ForeignKey(Sensor, models.SET_NULL, null=True, related_name="+")
+    cluster = models.CharField(max_length=100, blank=True)
+    node = models.CharField(max_length=253, blank=True)
+    reason = models.CharField(max_length=253, blank=True)
+    count = models.PositiveBigIntegerField(null=True, help_text="null: not told")
+    began_at = models.DateTimeField()
+    ended_at = models.DateTimeField()
+    fingerprint = models.CharField(max_length=64, unique=True)
+
+    class Meta:
+        ordering = ["-ended_at", "-pk"]
+        indexes = [models.Index(fields=["cluster", "-ended_at"], name="networkloss_cluster")]
+
+    def __str__(self) -> str:
+        return f"{self.count or 'some'} lost: {self.reason}"
+
+
+class Print(models.Model):
+    """Which flows a batch told of, so that what is sent again soon is not counted again."""
+
+    sensor = models.ForeignKey(Sensor, models.CASCADE, related_name="+")
+    received_at = models.DateTimeField()
+    prints = models.BinaryField(help_text="eight bytes of each flow's fingerprint")
+
+    class Meta:
+        indexes = [models.Index(fields=["sensor", "received_at"], name="networkprint_recent")]
+
+    def __str__(self) -> str:
+        return f"{self.sensor_id} {self.received_at}"
+
+
+class AppliedQuerySet(models.QuerySet["Applied"]):
+    def of(self, cluster: str) -> AppliedQuerySet:
+        return self.filter(cluster=cluster)
+
+
+class Applied(models.Model):
+    """A policy that a cluster says it applies."""
+
+    cluster = models.CharField(max_length=100)
+    namespace = models.CharField(max_length=63, blank=True)
+    name = models.CharField(max_length=253)
+    form = models.CharField(max_length=10, choices=FORMS)
+    document: Any = models.JSONField()
+    first_at = models.DateTimeField()
+    reported_at = models.DateTimeField()
+
+    objects = AppliedQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["cluster", "namespace", "name"]
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "namespace", "name", "form"], name="networkapplied_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class ProposalQuerySet(models.QuerySet["Proposal"]):
+    def visible_to(self, user: User) -> ProposalQuerySet:
+        return self.filter(owner_filter(user, "application"))
+
+
+class Proposal(models.Model):
+    """A generated policy that somebody asks to have applied; somebody else says yes. It never changes."""
+
+    cluster = models.CharField(max_length=100)
+    namespace = models.CharField(max_length=63)
+    name = models.CharField(max_length=253)
+    form = models.CharField(max_length=10, choices=FORMS)
+    subject = models.CharField(max_length=253, blank=True, help_text="the workload; empty: the whole namespace")
+    application = models.ForeignKey(Application, models.SET_NULL, null=True, related_name="network_proposals")
+    document: Any = models.JSONField()
+    made_from = models.PositiveIntegerField(help_text="so many edges")
+    left_out: Any = models.JSONField(default=list, help_text="[{subject, why}]")
+    simulated: Any = models.JSONField(default=dict, help_text="what it would have cut when it was proposed")
+    reason = models.TextField(blank=True)
+    state = models.CharField(
+        max_length=9, default=ProposalState.OPEN.value, choices=[(s.value, s.value) for s in ProposalState]
+    )
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    asked_at = models.DateTimeField(default=timezone.now)
+    decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+    decided_at = models.DateTimeField(null=True)
+    answer = models.TextField(blank=True)
+
+    objects = ProposalQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-asked_at", "-pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=[s.value for s in ProposalState]), name="networkproposal_state_known"
+            ),
+            # Nobody approves their own request (DESIGN section 3.6).
+            models.CheckConstraint(
+                condition=~Q(state="approved") | (Q(decided_by__isnull=False) & ~Q(decided_by=F("asked_by"))),
+                name="networkproposal_approved_by_another",
+            ),
+            models.UniqueConstraint(
+                fields=["cluster", "namespace", "name", "form"],
+                condition=Q(state="open"),
+                name="networkproposal_one_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class SegmentQuerySet(models.QuerySet["Segment"]):
+    def visible_to(self, user: User) -> SegmentQuerySet:
+        return self.filter(owner_filter(user, "application"))
+
+
+class Segment(models.Model):
+    """Workloads of an application that are spoken to alike: all of them, or those of one namespace or name."""
+
+    application = models.ForeignKey(Application, models.CASCADE, related_name="segments")
+    name = models.CharField(max_length=100)
+    cluster = models.CharField(max_length=100, blank=True, help_text="empty: in every one")
+    namespace = models.CharField(max_length=100, blank=True, help_text="empty: in every one")
+    workload = models.CharField(max_length=253, blank=True, help_text="its name; empty: all")
+    created_at = models.DateTimeField(default=timezone.now)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+
+    objects = SegmentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["application__name", "name"]
+        constraints = [models.UniqueConstraint(fields=["application", "name"], name="networksegment_once")]
+
+    def __str__(self) -> str:
+        return f"{self.application.name}: {self.name}"
+
+
+class SegmentRuleQuerySet(models.QuerySet["SegmentRule"]):
+    def visible_to(self, user: User) -> SegmentRuleQuerySet:
+        """Those of which either segment is the user's."""
+        return self.filter(owner_filter(user, "source__application") | owner_filter(user, "destination__application"))
+
+
+class SegmentRule(models.Model):
+    """One segment may speak to another, or with what is outside, at these ports. An empty end is outside."""
+
+    source = models.ForeignKey(Segment, models.CASCADE, null=True, related_name="rules_out")
+    destination = models.ForeignKey(Segment, models.CASCADE, null=True, related_name="rules_in")
+    outside = models.CharField(max_length=253, blank=True, help_text="a name or network outside; empty: any")
+    protocol = models.CharField(max_length=4, blank=True, choices=PROTOCOLS)
+    port = models.PositiveIntegerField(default=0, help_text="0: any")
+    last_port = models.PositiveIntegerField(default=0, help_text="where it is a range")
+    reason = models.CharField(max_length=500)
+    created_at = models.DateTimeField(default=timezone.now)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+
+    objects = SegmentRuleQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(source__isnull=False) | Q(destination__isnull=False), name="networkrule_has_a_segment"
+            ),
+            models.CheckConstraint(
+                condition=Q(port__lte=65535, last_port__lte=65535), name="networkrule_ports_in_range"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source or 'outside'} -> {self.destination or 'outside'}"

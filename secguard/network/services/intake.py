@@ -1,0 +1,126 @@
+"""Taking flows in: read at once, kept durably, then folded into edges in batches."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from django.db import transaction
+from django.utils import timezone
+
+from secguard.errors import Invalid
+from secguard.events.models import Sensor
+from secguard.events.record import moment
+from secguard.events.services import inbox, sensors
+from secguard.jobs.registry import Run
+from secguard.network import edges, readers
+from secguard.network.flow import Flow, Lost
+from secguard.network.models import Loss, Print
+from secguard.network.readers import Delivery
+from secguard.network.services.keeping import save
+from secguard.network.services.tying import resolver
+
+CHANNEL: Final = "flows"
+FOLD: Final = "network.fold"
+REMEMBERED: Final = timedelta(minutes=30)
+"""So long a flow that is sent again is known: who gets no answer sends again within minutes."""
+MOST_REMEMBERED: Final = 1_000_000
+"""Flows of one sensor."""
+_DECODER: Final = msgspec.msgpack.Decoder(list[Flow])
+
+FOLLOWERS: Final[list[Callable[[Iterable[int], datetime], None]]] = []
+"""Called inside the transaction that records a batch, with the ids of its edges."""
+
+
+def take(raw: bytes, sensor: Sensor, now: datetime) -> Delivery:
+    """Read one request (unpacked), and keep what it tells until it is folded: once this returns, it is taken.
+
+    A broken document is refused by itself. Raises ``Invalid`` where not one could be taken, and ``Unavailable`` where
+    too much of this sensor waits.
+    """
+    try:
+        delivery = readers.read(raw)
+    except Invalid as error:
+        sensors.note_heard(sensor, taken=0, refused=1, refusal=f"{error.where}: {error.detail}", now=now)
+        raise
+    with transaction.atomic():
+        if delivery.flows:
+            inbox.accept(CHANNEL, sensor, delivery.flows, now, job=FOLD)
+        if delivery.lost:
+            _keep_losses(delivery.lost, sensor, now)
+    first = next(iter(delivery.refused), None)
+    sensors.note_heard(
+        sensor,
+        taken=len(delivery.flows),
+        refused=delivery.refused_count,
+        refusal=f"{first.where}: {first.detail}" if first else "",
+        now=now,
+    )
+    return delivery
+
+
+def _keep_losses(lost: Sequence[Lost], sensor: Sensor, now: datetime) -> None:
+    rows = []
+    for one in lost:
+        began, _ = moment(one.observed or one.ended, now)
+        ended, _ = moment(one.ended or one.observed, now)
+        rows.append(
+            Loss(
+                sensor=sensor,
+                cluster=(sensor.cluster or one.cluster or "").replace("\0", "")[:100],
+                node=(one.node or "").replace("\0", "")[:253],
+                reason=(one.reason or "").replace("\0", "")[:253],
+                count=one.count,
+                began_at=min(began, ended),
+                ended_at=max(began, ended),
+                fingerprint=f"{sensor.pk}:{one.fingerprint}"[:64],
+            )
+        )
+    Loss.objects.bulk_create(rows, batch_size=500, ignore_conflicts=True)
+
+
+def fold(_run: Run) -> Mapping[str, Any]:
+    """The job: everything that waits, the sensors in turns."""
+    return {"flows": inbox.work(CHANNEL, _fold, timezone.now, job=FOLD)}
+
+
+def _fold(batches: Sequence[inbox.Delivered], now: datetime) -> None:
+    told = [(batch, batch.documents(_DECODER)) for batch in batches]
+    fresh = [(batch, _unheard(batch.sensor, flows, now)) for batch, flows in told]
+    resolve = resolver([(flow, batch.sensor.cluster) for batch, flows in fresh for flow in flows])
+    folded = edges.Folded()
+    for batch, flows in fresh:
+        edges.fold(flows, cluster=batch.sensor.cluster, received=batch.received_at, resolve=resolve, into=folded)
+    ids = save(folded, now)
+    if ids:
+        for follow in FOLLOWERS:
+            follow(ids, now)
+
+
+def _unheard(sensor: Sensor, flows: Sequence[Flow], now: datetime) -> list[Flow]:
+    """The flows that this sensor has not told of a short while ago; what a batch says twice counts once."""
+    known: set[int] = set()
+    recent = Print.objects.filter(sensor=sensor, received_at__gte=now - REMEMBERED).order_by("-received_at", "-pk")
+    for prints in recent.values_list("prints", flat=True).iterator(chunk_size=1):
+        known.update(_numbers(bytes(prints)))
+        if len(known) >= MOST_REMEMBERED:
+            break
+    fresh, new = [], array("Q")
+    for flow in flows:
+        number = int(flow.fingerprint[:16], 16)
+        if number not in known:
+            known.add(number)
+            new.append(number)
+            fresh.append(flow)
+    if new:
+        Print.objects.create(sensor=sensor, received_at=now, prints=new.tobytes())
+    return fresh
+
+
+def _numbers(prints: bytes) -> array[int]:
+    found = array("Q")
+    found.frombytes(prints)
+    return found

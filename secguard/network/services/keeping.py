@@ -1,0 +1,178 @@
+"""Writing folded edges, and letting go of what has aged: a fixed number of statements for a batch of any size."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count
+
+from secguard import bulk
+from secguard.network import edges, selectors
+from secguard.network.edges import Folded, Pair
+from secguard.network.models import Edge, Heard, Hour, Loss, Peer, Print
+from secguard.network.services import tying
+
+HOURS_KEPT: Final = timedelta(days=14)
+LOSSES_KEPT: Final = timedelta(days=90)
+_MANY: Final = edges.MAX_PORTS // 2
+_LATER: Final = "CASE WHEN excluded.{0} > {1}.{0} THEN excluded.{0} ELSE {1}.{0} END"
+_EARLIER: Final = _LATER.replace(">", "<")
+_ADDED: Final = f"CASE WHEN {{1}}.{{0}} >= {edges.MAX_COUNT} THEN {{1}}.{{0}} ELSE {{1}}.{{0}} + excluded.{{0}} END"
+_PEER_KEY: Final = ("cluster", "namespace", "name", "kind", "sort")
+_EDGE_KEY: Final = ("source_id", "destination_id", "protocol", "port", "verdict")
+
+
+def save(folded: Folded, now: datetime) -> list[int]:
+    """Add what a batch adds up to, inside the caller's transaction; returns the ids of the edges that it touched."""
+    since = _hear(folded, now)
+    peers = _peers(folded)
+    if not peers:
+        return []
+    edges.collapse(folded, _known_ports(folded, peers))
+    _enrich(folded, peers)
+    ids = _edges(folded, peers, since, now)
+    table = Hour._meta.db_table
+    rows = sorted((ids[edge], hour, min(n, edges.MAX_COUNT)) for (edge, hour), n in folded.hours.items())
+    bulk.merge(
+        Hour,
+        ("edge_id", "hour", "count"),
+        rows,
+        unique=("edge_id", "hour"),
+        settings=f"count = {_ADDED.format('count', table)}",
+        returning=("id",),
+    )
+    return sorted(ids.values())
+
+
+def _hear(folded: Folded, now: datetime) -> Mapping[str, datetime]:
+    rows: list[bulk.Row] = [(cluster[:100].replace("\0", ""), now, now) for cluster in sorted(folded.clusters)]
+    bulk.merge(
+        Heard,
+        ("cluster", "since", "last_at"),
+        rows,
+        unique=("cluster",),
+        settings=f"last_at = {_LATER.format('last_at', Heard._meta.db_table)}",
+        returning=("id",),
+    )
+    return dict(Heard.objects.values_list("cluster", "since"))
+
+
+def _peers(folded: Folded) -> dict[edges.Peer, int]:
+    """Every end's row, made where it is missing."""
+    seen: dict[edges.Peer, edges.Seen] = {}
+    for edge, times in folded.edges.items():
+        for peer in edge[:2]:
+            there = seen.setdefault(peer, edges.Seen(times.first_at, times.last_at))
+            there.add(times.first_at, times.last_at, 0, 0)
+    table = Peer._meta.db_table
+    rows: list[bulk.Row] = [
+        (p.cluster, p.namespace, p.name, p.kind, p.sort.value, edges.is_world(p), [], seen[p].first_at, seen[p].last_at)
+        for p in sorted(seen, key=_key)
+    ]
+    found = bulk.merge(
+        Peer,
+        (*_PEER_KEY, "is_world", "networks", "first_at", "last_at"),
+        rows,
+        unique=_PEER_KEY,
+        settings=f"first_at = {_EARLIER.format('first_at', table)}, last_at = {_LATER.format('last_at', table)}",
+        returning=("id", *_PEER_KEY),
+    )
+    by_key = {tuple(key): pk for pk, *key in found}
+    return {p: by_key[_key(p)] for p in seen}
+
+
+def _key(peer: edges.Peer) -> tuple[str, ...]:
+    return (peer.cluster, peer.namespace, peer.name, peer.kind, peer.sort.value)
+
+
+def _known_ports(folded: Folded, peers: Mapping[edges.Peer, int]) -> dict[Pair, frozenset[int]]:
+    """Of pairs that have many ports already, and come again with one."""
+    sources = {peers[e.source] for e in folded.edges if e.port}
+    destinations = {peers[e.destination] for e in folded.edges if e.port}
+    rows = Edge.objects.filter(
+        source__in=bulk.among(sorted(sources)), destination__in=bulk.among(sorted(destinations)), port__gt=0
+    ).order_by()
+    columns = ("source_id", "destination_id", "protocol")
+    many = rows.values(*columns).annotate(n=Count("port", distinct=True)).filter(n__gte=_MANY)
+    wanted = {tuple(one[c] for c in columns) for one in many}
+    if not wanted:
+        return {}
+    by_id = {pk: peer for peer, pk in peers.items()}
+    found: dict[Pair, set[int]] = defaultdict(set)
+    ports = rows.filter(source__in=[w[0] for w in wanted], destination__in=[w[1] for w in wanted])
+    for source, destination, protocol, port in ports.values_list(*columns, "port"):
+        if (source, destination, protocol) in wanted:
+            found[Pair(by_id[source], by_id[destination], protocol)].add(port)
+    return {pair: frozenset(several) for pair, several in found.items()}
+
+
+def _enrich(folded: Folded, peers: Mapping[edges.Peer, int]) -> None:
+    """What was told of labels and networks, and the workload, where they are not known yet."""
+    by_id = {pk: peer for peer, pk in peers.items()}
+    rows = list(Peer.objects.filter(pk__in=bulk.among(sorted(by_id))).order_by("pk"))
+    changed = []
+    for row in rows:
+        peer = by_id[row.pk]
+        labels, told = row.labels, folded.labels.get(peer)
+        if told is not None:
+            labels = dict(told) if labels is None else selectors.merged(labels, told)
+        networks = edges.remembered([*row.networks, *folded.networks.get(peer, ())])
+        if (labels, networks) != (row.labels, row.networks):
+            changed.append((row.pk, labels, networks))
+    bulk.update(Peer, ("labels", "networks"), changed)
+    tying.tie([row for row in rows if row.workload_id is None])
+
+
+def _edges(
+    folded: Folded, peers: Mapping[edges.Peer, int], since: Mapping[str, datetime], now: datetime
+) -> dict[edges.Edge, int]:
+    rows = {}
+    for edge, seen in folded.edges.items():
+        key = (peers[edge.source], peers[edge.destination], edge.protocol, edge.port or 0, edge.verdict.value)
+        scanned = edge.port is None and (edge.source, edge.destination) in folded.scanned
+        cluster = edge.destination.cluster or edge.source.cluster
+        until = edges.new_until(seen.first_at, since.get(cluster, now))
+        anomaly = ("ports", now) if scanned else ("", None)
+        rows[key] = (edge, (*key, seen.count, seen.bytes, seen.first_at, seen.last_at, until, *anomaly))
+    table = Edge._meta.db_table
+    found = bulk.merge(
+        Edge,
+        (*_EDGE_KEY, "count", "bytes", "first_at", "last_at", "new_until", "anomaly", "anomaly_at"),
+        [row for _, row in (rows[key] for key in sorted(rows))],
+        unique=_EDGE_KEY,
+        settings=f"""
+            count = {_ADDED.format("count", table)},
+            bytes = {_ADDED.format("bytes", table)},
+            first_at = {_EARLIER.format("first_at", table)},
+            last_at = {_LATER.format("last_at", table)},
+            anomaly = CASE WHEN excluded.anomaly <> '' THEN excluded.anomaly ELSE {table}.anomaly END,
+            anomaly_at = CASE WHEN excluded.anomaly <> '' THEN excluded.anomaly_at ELSE {table}.anomaly_at END
+        """,
+        returning=("id", *_EDGE_KEY),
+    )
+    return {rows[tuple(key)][0]: pk for pk, *key in found}
+
+
+@transaction.atomic
+def age(now: datetime) -> dict[str, int]:
+    """Let go of edges that were not seen for ``NETWORK_DAYS``, and of what is counted and remembered for less."""
+    gone, _ = Edge.objects.filter(last_at__lt=now - timedelta(days=settings.NETWORK_DAYS)).delete()
+    _, of_each = Peer.objects.filter(
+        outgoing=None, incoming=None, last_at__lt=now - timedelta(days=settings.NETWORK_DAYS)
+    ).delete()
+    Hour.objects.filter(hour__lt=now - HOURS_KEPT).delete()
+    Loss.objects.filter(ended_at__lt=now - LOSSES_KEPT).delete()
+    Print.objects.filter(received_at__lt=now - timedelta(hours=1)).delete()
+    return {"edges": gone, "ends": of_each.get("network.Peer", 0)}
+
+
+@transaction.atomic
+def retie() -> int:
+    """Tie ends to what runs now: workloads go and come back, and lists of pods come after flows."""
+    loose = Peer.objects.filter(sort="workload").exclude(workload__gone_at=None, workload__isnull=False)
+    return tying.tie(loose.order_by("pk").iterator(chunk_size=2000))

@@ -30,6 +30,7 @@ from tests.test_permissions import (  # noqa: F401 - fixtures
     on_the_way,
     planned,
     posted_to,
+    sent_to,
     simulation,
     told,
     tracked,

@@ -267,6 +267,19 @@ def posted_to(application: Application) -> dict[str, Any]:
 
 
 @pytest.fixture
+def sent_to(db: None) -> dict[str, Any]:
+    """Two targets of the organisation: one over syslog, one webhook."""
+    from secguard.exports.services import Start, TargetEdit, add_target
+
+    places = {"export_target": ("syslog-tls", "8.8.8.8:6514"), "webhook_target": ("webhook", "https://8.8.8.8/hook")}
+    made = {}
+    for name, (sink, address) in places.items():
+        edit = TargetEdit(name=name, address=address, format="cef")
+        made[name] = add_target(edit, sink=sink, start=Start.NOW, actor=None)[0].pk
+    return made
+
+
+@pytest.fixture
 def tracked(application: Application, decided: dict[str, Any]) -> dict[str, Any]:
     """A tracker of the first team, one of the organisation, and an issue of a risk of the team's."""
     from secguard.trackers.models import Issue
@@ -319,6 +332,7 @@ def world(
     asked_about: dict[str, Any],
     on_the_way: dict[str, Any],
     posted_to: dict[str, Any],
+    sent_to: dict[str, Any],
     tracked: dict[str, Any],
     told: int,
     simulation: int,
@@ -336,6 +350,7 @@ def world(
         | asked_about
         | on_the_way
         | posted_to
+        | sent_to
         | tracked
         | planned
         | {

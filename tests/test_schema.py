@@ -261,6 +261,7 @@ def _data(operator: Person, developer: Person, application: Any) -> dict[str, in
         "imports": Import.objects.create(name="feed.json").pk,
         "notifications": developer.notices.order_by("pk")[0].pk,
         "channels": _channel(),
+        "export-targets": _export_target(),
         **_tracked(application),
         "kinds": "new-flaw",
     }
@@ -284,6 +285,14 @@ def _channel() -> int:
     from secguard.channels.services import ChannelEdit, add_channel
 
     return add_channel(ChannelEdit("chat", "https://8.8.8.8/hook"), format_="secguard", team=None, actor=None)[0].pk
+
+
+def _export_target() -> int:
+    """A target that events are posted to."""
+    from secguard.exports.services import Start, TargetEdit, add_target
+
+    edit = TargetEdit(name="siem", address="https://8.8.8.8/hook", format="ocsf")
+    return add_target(edit, sink="webhook", start=Start.NOW, actor=None)[0].pk
 
 
 def _proposed(developer: Person) -> dict[str, int]:

@@ -101,6 +101,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
                     "trusted-keys:",
                     "channels:",
                     "trackers:",
+                    "exports:",
                 ),
             ),
         ),

@@ -93,6 +93,11 @@ PAGES = {
     "channels:new": "/settings/channels/new/",
     "channels:detail": "/settings/channels/{channel}/",
     "channels:remove": "/settings/channels/{channel}/remove/",
+    "exports:list": "/exports/",
+    "exports:new": "/exports/new/",
+    "exports:detail": "/exports/{export_target}/",
+    "exports:move": "/exports/{export_target}/move/",
+    "exports:remove": "/exports/{export_target}/remove/",
     "trackers:list": "/settings/trackers/",
     "trackers:new": "/settings/trackers/new/",
     "trackers:detail": "/settings/trackers/{tracker}/",
@@ -173,6 +178,7 @@ NOT_PAGES = {
     "registry-hook", "runtime-hook", "registries:webhook-token", "scans:cancel", "scans:again", "scans:upload",
     "repositories:watch", "notifications:read", "notifications:read-all",
     "notifications:kinds", "channels:test", "channels:secret",
+    "exports:test", "exports:pause", "exports:resume", "exports:secret",
     "trackers:test", "trackers:secret", "trackers:issue-new", "trackers:issue-act",
     "github-hook", "jira-hook", "jira-hook-secret",
     "images:rebuild",  # needs our own scans: looked at in test_own_eyes
@@ -240,6 +246,7 @@ def estate(installation: Installation, buster: Path) -> dict[str, Any]:
         "key": key.json()["id"],
         "trusted": trusted.json()["id"],
         "channel": posted_to(made),
+        "export_target": sent_to(made),
         "tracker": tracked(made),
         **denied(made),
         "workload": noted(made),
@@ -296,6 +303,13 @@ def brought(installation: Installation, token: str, risks: list[dict[str, Any]])
     author = installation.api("POST", "vex-authors/", json={"pattern": "Example Vendor", "note": "base images"})
     assert author.status_code == 201, author.text
     return {"vex": made.json()["document"], "vex_author": author.json()["id"]}
+
+
+def sent_to(installation: Installation) -> int:
+    """A target of the organisation."""
+    made = installation.api("POST", "export-targets/", json={"name": "SOC", "address": "8.8.8.8:6514"})
+    assert made.status_code == 201, made.text
+    return int(made.json()["id"])
 
 
 def posted_to(installation: Installation) -> int:

@@ -91,7 +91,7 @@ def make_target(settings: Any) -> Callable[..., ExportTarget]:
 @dataclass
 class Receiver:
     """Takes what is posted. ``answers`` is how it answers next, the last one for ever: a status, ``stall`` (reads
-    nothing until the test ends) or ``drop`` (closes in the middle). ``before_answer`` is told the how manieth it is."""
+    nothing until the test ends) or ``drop`` (closes in the middle). ``before_answer`` is told its number, from 1."""
 
     answers: list[int | str] = field(default_factory=lambda: [200])
     before_answer: Callable[[int], None] = lambda _: None
@@ -250,7 +250,7 @@ class Rsyslog:
 
 @pytest.fixture
 def rsyslog(request: pytest.FixtureRequest, authority: Signed, tmp_path: Path) -> Iterator[Rsyslog]:
-    """``indirect`` parameter: rsyslog's ``StreamDriver.AuthMode`` (``anon``, ``x509/certvalid``), or ``plain``: no TLS."""
+    """``indirect`` parameter: rsyslog's ``authMode`` (``anon``, ``x509/certvalid``), or ``plain``: no TLS."""
     if not RSYSLOGD:
         if os.environ.get("CI"):
             pytest.fail("There is no rsyslogd; .ci/run installs Debian's packages rsyslog and rsyslog-gnutls.")

@@ -46,7 +46,7 @@ def target(make_target, rsyslog, authority) -> ExportTarget:
 
 
 def test_rsyslog_takes_every_format(tell, make_target, rsyslog, authority, run) -> None:
-    told = tell(1, title="Überraschung ]\" \\ = | 漢字 😀", rule='a]"\\', detail={"process": {"pid": 1}})
+    told = tell(1, title='Überraschung ]" \\ = | 漢字 😀', rule='a]"\\', detail={"process": {"pid": 1}})
     for form in ("text", "json", "cef", "ocsf"):
         target = make_target(rsyslog.host, name=form, sink="syslog-tls", format=form, ca_certificate=authority.pem)
         deliver_all(target, run)

@@ -248,5 +248,5 @@ def test_a_receiver_that_speaks_no_tls(listen, authority) -> None:
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         connection.close()
 
-    with pytest.raises(Unavailable, match="TLS failed|the connection failed"):
+    with pytest.raises(Unavailable, match=r"TLS failed|the connection failed"):
         send([b"x"], listen(serve), client(authority))

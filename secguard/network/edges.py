@@ -124,11 +124,12 @@ def fold(
 ) -> Folded:
     """Edges of a batch. ``cluster``: of whoever sent it, where it is bound to one; else each flow tells its own."""
     folded = Folded() if into is None else into
+    met: _Met = {}
     for flow in flows:
         if is_reply(flow):
             folded.replies += flow.count
             continue
-        _take(flow, cluster, received, resolve, folded)
+        _take(flow, cluster, received, resolve, folded, met)
     return folded
 
 
@@ -141,15 +142,21 @@ def is_reply(flow: Flow) -> bool:
     return flow.port >= EPHEMERAL > flow.source_port
 
 
-def _take(flow: Flow, bound: str, received: datetime, resolve: Resolve, folded: Folded) -> None:
+_Met = dict[tuple[End, str], Peer]
+"""Ends that a batch has told of already: few, in very many flows."""
+
+
+def _take(flow: Flow, bound: str, received: datetime, resolve: Resolve, folded: Folded, met: _Met) -> None:
     node, has_cluster, _ = (flow.node or "").partition("/")
     home = (node if has_cluster else "") or flow.cluster or ""
     cluster = bound or home
-    source = _noted(flow.source, bound, home, resolve, folded)
-    destination = _noted(flow.destination, bound, home, resolve, folded)
+    if (source := met.get((flow.source, home))) is None:
+        source = met[flow.source, home] = _noted(flow.source, bound, home, resolve, folded)
+    if (destination := met.get((flow.destination, home))) is None:
+        destination = met[flow.destination, home] = _noted(flow.destination, bound, home, resolve, folded)
     folded.clusters.add(cluster)
     begins, wrong = moment(flow.observed, received)
-    ends, _ = moment(flow.ended or flow.observed, received)
+    ends = begins if flow.ended is None else moment(flow.ended, received)[0]
     if wrong:
         folded.mistimed[wrong] += 1
     edge = Edge(source, destination, _bounded(flow.protocol or "", 16), flow.port or None, flow.verdict)

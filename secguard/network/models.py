@@ -109,7 +109,7 @@ class Edge(models.Model):
     objects = EdgeQuerySet.as_manager()
 
     class Meta:
-        ordering = ["-last_at", "-pk"]
+        ordering = ["-pk"]
         constraints = [
             models.UniqueConstraint(
                 fields=["source", "destination", "protocol", "port", "verdict"], name="networkedge_once"
@@ -118,8 +118,7 @@ class Edge(models.Model):
                 condition=Q(verdict__in=[v.value for v in Verdict]), name="networkedge_verdict_known"
             ),
         ]
-        # The list, newest first, and what has aged.
-        indexes = [models.Index(fields=["-last_at", "-id"], name="networkedge_newest")]
+        # None of what every batch changes: PostgreSQL then writes a row anew beside itself, and no index (HOT).
 
     def __str__(self) -> str:
         return f"{self.source} -> {self.destination} {self.where}"

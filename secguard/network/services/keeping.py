@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -34,7 +34,6 @@ def save(folded: Folded, now: datetime) -> list[int]:
     if not peers:
         return []
     edges.collapse(folded, _known_ports(folded, peers))
-    _enrich(folded, peers)
     ids = _edges(folded, peers, since, now)
     table = Hour._meta.db_table
     rows = sorted((ids[edge], hour, min(n, edges.MAX_COUNT)) for (edge, hour), n in folded.hours.items())
@@ -62,28 +61,63 @@ def _hear(folded: Folded, now: datetime) -> Mapping[str, datetime]:
     return dict(Heard.objects.values_list("cluster", "since"))
 
 
+_KNOWN: Final = ("id", *_PEER_KEY, "labels", "networks", "workload_id", "last_at")
+_LATELY: Final = timedelta(minutes=10)
+"""How exactly it is kept when an end was last seen; its edges tell to the second."""
+
+
 def _peers(folded: Folded) -> dict[edges.Peer, int]:
-    """Every end's row, made where it is missing."""
+    """Every end's row, made where it is missing, and brought up to date where it has changed."""
     seen: dict[edges.Peer, edges.Seen] = {}
     for edge, times in folded.edges.items():
         for peer in edge[:2]:
-            there = seen.setdefault(peer, edges.Seen(times.first_at, times.last_at))
-            there.add(times.first_at, times.last_at, 0, 0)
-    table = Peer._meta.db_table
-    rows: list[bulk.Row] = [
-        (p.cluster, p.namespace, p.name, p.kind, p.sort.value, edges.is_world(p), [], seen[p].first_at, seen[p].last_at)
-        for p in sorted(seen, key=_key)
-    ]
-    found = bulk.merge(
-        Peer,
-        (*_PEER_KEY, "is_world", "networks", "first_at", "last_at"),
-        rows,
-        unique=_PEER_KEY,
-        settings=f"first_at = {_EARLIER.format('first_at', table)}, last_at = {_LATER.format('last_at', table)}",
-        returning=("id", *_PEER_KEY),
-    )
-    by_key = {tuple(key): pk for pk, *key in found}
-    return {p: by_key[_key(p)] for p in seen}
+            if (there := seen.get(peer)) is None:
+                seen[peer] = edges.Seen(times.first_at, times.last_at)
+            else:
+                there.first_at = min(there.first_at, times.first_at)
+                there.last_at = max(there.last_at, times.last_at)
+    by_key = {_key(p): p for p in seen}
+    found, loose = _refresh(by_key, seen, folded)
+    missing = sorted(by_key.keys() - found.keys())
+    if missing:
+        _add([by_key[key] for key in missing], seen)
+        more, loose = _refresh({key: by_key[key] for key in missing}, seen, folded)
+        found |= more
+    tying.tie(loose)
+    return {p: found[key] for key, p in by_key.items()}
+
+
+def _add(peers: Sequence[edges.Peer], seen: Mapping[edges.Peer, edges.Seen]) -> None:
+    rows: list[bulk.Row] = [(*_key(p), edges.is_world(p), [], seen[p].first_at, seen[p].last_at) for p in peers]
+    columns = (*_PEER_KEY, "is_world", "networks", "first_at", "last_at")
+    bulk.merge(Peer, columns, rows, unique=_PEER_KEY, returning=("id",))
+
+
+def _refresh(
+    by_key: Mapping[tuple[str, ...], edges.Peer], seen: Mapping[edges.Peer, edges.Seen], folded: Folded
+) -> tuple[dict[tuple[str, ...], int], list[tying.Loose]]:
+    """The rows of ends that are kept, and those that are tied to no workload yet."""
+    found: dict[tuple[str, ...], int] = {}
+    changed: list[bulk.Row] = []
+    loose = []
+    rows = Peer.objects.filter(name__in=bulk.among(sorted({key[2] for key in by_key}))).order_by("pk")
+    for pk, *rest in rows.values_list(*_KNOWN):
+        key = tuple(rest[:5])
+        peer = by_key.get(key)
+        if peer is None:
+            continue
+        found[key] = pk
+        labels, networks, workload_id, last_at = rest[5:]
+        told, more = folded.labels.get(peer), folded.networks.get(peer, ())
+        merged = labels if told is None else dict(told) if labels is None else selectors.merged(labels, told)
+        remembered = networks if set(networks) >= set(more) else edges.remembered([*networks, *more])
+        is_later = seen[peer].last_at > last_at + _LATELY
+        if is_later or merged != labels or remembered != networks:
+            changed.append((pk, merged, remembered, max(last_at, seen[peer].last_at)))
+        if workload_id is None and peer.sort is edges.Sort.WORKLOAD:
+            loose.append(tying.Loose(pk, peer, None))
+    bulk.update(Peer, ("labels", "networks", "last_at"), changed)
+    return found, loose
 
 
 def _key(peer: edges.Peer) -> tuple[str, ...]:
@@ -109,23 +143,6 @@ def _known_ports(folded: Folded, peers: Mapping[edges.Peer, int]) -> dict[Pair, 
         if (source, destination, protocol) in wanted:
             found[Pair(by_id[source], by_id[destination], protocol)].add(port)
     return {pair: frozenset(several) for pair, several in found.items()}
-
-
-def _enrich(folded: Folded, peers: Mapping[edges.Peer, int]) -> None:
-    """What was told of labels and networks, and the workload, where they are not known yet."""
-    by_id = {pk: peer for peer, pk in peers.items()}
-    rows = list(Peer.objects.filter(pk__in=bulk.among(sorted(by_id))).order_by("pk"))
-    changed = []
-    for row in rows:
-        peer = by_id[row.pk]
-        labels, told = row.labels, folded.labels.get(peer)
-        if told is not None:
-            labels = dict(told) if labels is None else selectors.merged(labels, told)
-        networks = edges.remembered([*row.networks, *folded.networks.get(peer, ())])
-        if (labels, networks) != (row.labels, row.networks):
-            changed.append((row.pk, labels, networks))
-    bulk.update(Peer, ("labels", "networks"), changed)
-    tying.tie([row for row in rows if row.workload_id is None])
 
 
 def _edges(
@@ -175,4 +192,5 @@ def age(now: datetime) -> dict[str, int]:
 def retie() -> int:
     """Tie ends to what runs now: workloads go and come back, and lists of pods come after flows."""
     loose = Peer.objects.filter(sort="workload").exclude(workload__gone_at=None, workload__isnull=False)
-    return tying.tie(loose.order_by("pk").iterator(chunk_size=2000))
+    rows = loose.order_by("pk").values_list("pk", "name", "cluster", "namespace", "kind", "workload_id")
+    return tying.tie(tying.Loose(pk, edges.Peer(edges.Sort.WORKLOAD, *at), of) for pk, *at, of in rows.iterator())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.db.models import F, Q
 
@@ -84,24 +84,31 @@ def _named(names: set[str]) -> _Keyed:
     return found
 
 
-def tie(peers: Iterable[PeerRow]) -> int:
-    """Tie rows to the workloads that run now under their names; returns how many changed. Two statements."""
-    rows = [p for p in peers if p.sort == Sort.WORKLOAD.value and p.name]
+class Loose(NamedTuple):
+    """An end's row, and the workload that it is tied to."""
+
+    id: int
+    peer: Peer
+    workload_id: int | None
+
+
+def tie(ends: Iterable[Loose]) -> int:
+    """Tie ends to the workloads that run now under their names; returns how many changed. Two statements."""
+    rows = [end for end in ends if end.peer.name]
     if not rows:
         return 0
-    names = sorted({p.name for p in rows})
-    running = Workload.objects.running().filter(name__in=bulk.among(names))
+    running = Workload.objects.running().filter(name__in=bulk.among(sorted({end.peer.name for end in rows})))
     by_kind: dict[tuple[str, ...], int] = {}
     by_name: dict[tuple[str, ...], list[int]] = {}
     for pk, cluster, namespace, name, kind in running.values_list("pk", "cluster__name", "namespace", "name", "kind"):
         by_kind[cluster, namespace, name, kind] = pk
         by_name.setdefault((cluster, namespace, name), []).append(pk)
-    changed = []
-    for row in rows:
-        at = (row.cluster, row.namespace, row.name)
+    changed: list[bulk.Row] = []
+    for end in rows:
+        at = (end.peer.cluster, end.peer.namespace, end.peer.name)
         alike = by_name.get(at, [])
-        found = by_kind.get((*at, row.kind)) or (alike[0] if not row.kind and len(alike) == 1 else None)
-        if found is not None and found != row.workload_id:
-            changed.append((row.pk, found))
+        found = by_kind.get((*at, end.peer.kind)) or (alike[0] if not end.peer.kind and len(alike) == 1 else None)
+        if found is not None and found != end.workload_id:
+            changed.append((end.id, found))
     bulk.update(PeerRow, ("workload_id",), changed)
     return len(changed)

@@ -31,6 +31,8 @@ from secguard.decisions.controls_api import ControlViewSet
 from secguard.decisions.vex_api import ImageVex, Vex
 from secguard.decisions.vexin_api import VexAuthorViewSet, VexDocumentViewSet
 from secguard.exports.api import EventExportView, ExportTargetViewSet
+from secguard.events.api import EventViewSet
+from secguard.events.sensors_api import SensorViewSet
 from secguard.findings.api import ExposureViewSet, FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
 from secguard.forecast.api import ForecastViewSet
 from secguard.history.api import ImageHistory, ImagePassport, ImageVerdict
@@ -91,6 +93,8 @@ router.register("environments", EnvironmentViewSet, "environment")
 router.register("promotions", PromotionViewSet, "promotion")
 router.register("signing-keys", SigningKeyViewSet, "signing-key")
 router.register("trusted-keys", TrustedKeyViewSet, "trusted-key")
+router.register("events", EventViewSet, "event")
+router.register("sensors", SensorViewSet, "sensor")
 router.register("users", UserViewSet, "user")
 router.register("memberships", MembershipViewSet, "membership")
 router.register("teams", TeamViewSet, "team")
@@ -227,6 +231,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("secguard.approvals.urls")),
     path("", include("secguard.decisions.urls")),
     path("", include("secguard.decisions.controls_urls")),
+    path("", include("secguard.events.urls")),
     path("", include("secguard.forecast.urls")),
     path("", include("secguard.history.urls")),
     path("", include("secguard.images.urls")),

@@ -26,6 +26,7 @@ from tests.test_permissions import (  # noqa: F401 - fixtures
     decided,
     estate,
     fill,
+    happened,
     judged,
     on_the_way,
     planned,

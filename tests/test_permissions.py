@@ -317,6 +317,26 @@ def planned(developer: Person, application: Application) -> dict[str, Any]:
 
 
 @pytest.fixture
+def happened(application: Application) -> dict[str, Any]:
+    """An event of the first team's, one of nobody's, and a sensor of which something was set aside."""
+    from secguard.events.models import Batch, Event, Sensor
+    from secguard.events.record import Kind, Line, story_of
+    from secguard.events.services.recording import record
+
+    now = timezone.now()
+    same: dict[str, Any] = {"kind": Kind.PROCESS, "source": "falco", "at": now, "title": "A shell in shop/api"}
+    owner = {"application_id": application.pk, "team_id": application.team_id}
+    with transaction.atomic():
+        record([Line(story=story_of("ours"), **owner, **same), Line(story=story_of("nobody's"), **same)], now)
+    ours, wide = Event.objects.order_by("pk")
+    sensor = Sensor.objects.create(name="falco", token_hash="0" * 64)
+    Batch.objects.create(
+        channel="events", sensor=sensor, received_at=now, count=1, body=b"", failed_at=now, failure="Error"
+    )
+    return {"event": ours.key, "wide_event": wide.key, "sensor": sensor.pk}
+
+
+@pytest.fixture
 def world(
     viewer: Person,
     developer: Person,
@@ -336,6 +356,7 @@ def world(
     tracked: dict[str, Any],
     told: int,
     simulation: int,
+    happened: dict[str, Any],
     request: pytest.FixtureRequest,
 ) -> dict[str, Any]:
     """What ``{name}`` in a row stands for: all of it belongs to the first team or to the organisation."""
@@ -352,6 +373,7 @@ def world(
         | posted_to
         | sent_to
         | tracked
+        | happened
         | planned
         | {
             "team": application.team.slug,

@@ -17,11 +17,15 @@ Number = int | float | None
 
 @dataclass(frozen=True)
 class Series:
-    """One row of numbers, one for each label of the chart; ``tone`` names its colour, the same on every page."""
+    """One row of numbers, one for each label of the chart; ``tone`` names its colour, the same on every page.
+
+    ``as_line``: a line over the bars, and no part of their stack.
+    """
 
     name: str
     values: Sequence[Number]
     tone: Tone = ""
+    as_line: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Chart:
                 {
                     "name": series.name,
                     "tone": series.tone,
+                    "line": series.as_line,
                     "values": list(series.values),
                     "urls": [self.url(index, label) for label in range(len(self.labels))],
                 }

@@ -1,0 +1,47 @@
+"""Reading the event store: call these as ``queries.<name>``."""
+
+from secguard.events.queries.filters import EventFilter, NarrowFilter, StoryFilter
+from secguard.events.queries.sensors import find_sensor, sensors, set_aside
+from secguard.events.queries.series import Series, series
+from secguard.events.queries.storage import Cost, costs, history, measured
+from secguard.events.queries.stories import (
+    KEY,
+    Told,
+    events,
+    find,
+    heads,
+    matching,
+    neighbours,
+    readable,
+    searched,
+    stories,
+    story_of,
+    totals,
+)
+
+__all__ = [
+    "KEY",
+    "Cost",
+    "EventFilter",
+    "NarrowFilter",
+    "Series",
+    "StoryFilter",
+    "Told",
+    "costs",
+    "events",
+    "find",
+    "find_sensor",
+    "heads",
+    "history",
+    "matching",
+    "measured",
+    "neighbours",
+    "readable",
+    "searched",
+    "sensors",
+    "series",
+    "set_aside",
+    "stories",
+    "story_of",
+    "totals",
+]

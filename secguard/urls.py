@@ -37,6 +37,7 @@ from secguard.findings.api import ExposureViewSet, FindingViewSet, ImageDifferen
 from secguard.forecast.api import ForecastViewSet
 from secguard.history.api import ImageHistory, ImagePassport, ImageVerdict
 from secguard.images.api import DIGEST, ComponentList, ImageSbom, ImageViewSet, RegistryViewSet, RepositoryViewSet
+from secguard.incidents.api import ExpectationViewSet, IncidentViewSet
 from secguard.laboratory.api import RedecidedViewSet, SimulateView, SimulationViewSet, TurnedViewSet
 from secguard.network.hooks import flows as flows_hook
 from secguard.notifications.api import NoticeViewSet
@@ -110,6 +111,8 @@ router.register("forecast", ForecastViewSet, "forecast")
 router.register("trackers", TrackerViewSet, "tracker")
 router.register("export-targets", ExportTargetViewSet, "export-target")
 router.register("issues", IssueViewSet, "issue")
+router.register("incidents", IncidentViewSet, "incident")
+router.register("expectations", ExpectationViewSet, "expectation")
 router.register("planning/templates", PlanningTemplateViewSet, "planning-template")
 router.register("planning/checklists", ChecklistViewSet, "checklist")
 router.register("planning/not-applicable", NotApplicableViewSet, "not-applicable")
@@ -235,6 +238,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("secguard.forecast.urls")),
     path("", include("secguard.history.urls")),
     path("", include("secguard.images.urls")),
+    path("", include("secguard.incidents.urls")),
     path("", include("secguard.laboratory.urls")),
     path("", include("secguard.notifications.urls")),
     path("", include("secguard.planning.urls")),

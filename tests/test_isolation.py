@@ -23,6 +23,7 @@ from tests.fixtures_people import MakePerson, Person
 from tests.test_permissions import (  # noqa: F401 - fixtures
     ROWS,
     asked_about,
+    attacked,
     decided,
     estate,
     fill,

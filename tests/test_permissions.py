@@ -337,6 +337,38 @@ def happened(application: Application) -> dict[str, Any]:
 
 
 @pytest.fixture
+def attacked(judged: dict[str, Any], application: Application, reviewer: Person) -> dict[str, Any]:
+    """Three incidents in the first team's workload: open, closed, and an attack with what would contain it; and what
+    was decided to be expected there."""
+    from secguard.images.models import Image
+    from secguard.incidents.models import Containment, Expectation, Incident
+
+    now = timezone.now()
+    same: dict[str, Any] = {
+        "workload_id": judged["workload"], "image": Image.objects.get(digest=judged["digest"]), "line": "l",
+        "application": application, "technique": "T1059", "first_at": now, "last_at": now, "count": 3,
+        "digest": judged["digest"], "rule": "A shell", "title": "A shell in shop/api", "kind": "process",
+        "place": f"workload:{judged['workload']}", "workload_name": "api", "workload_kind": "Deployment",
+    }  # fmt: skip
+    decided = {"decision": "attack", "decided_by": reviewer, "decided_at": now}
+    found = [Incident.objects.create(key=f"{n}", status=s, **same) for n, s in enumerate(("open", "closed"))]
+    attack = Incident.objects.create(key="2", status="attack", **decided, **same)
+    said: dict[str, Any] = {"proposed_at": now, "incident": attack}
+    proposed = Containment.objects.create(kind="deny", **said)
+    approved = Containment.objects.create(
+        kind="scale", status="approved", decided_by=reviewer, decided_at=now, document="x", **said
+    )
+    expected = Expectation.objects.create(
+        rule="A shell", place=same["place"], application=application, incident=found[1], until=now + timedelta(days=9),
+        reason="known", decided_by=reviewer, decided_at=now,
+    )  # fmt: skip
+    return {
+        "incident": found[0].pk, "closed_incident": found[1].pk, "attack": attack.pk, "containment": proposed.pk,
+        "approved_containment": approved.pk, "expectation": expected.pk,
+    }  # fmt: skip
+
+
+@pytest.fixture
 def world(
     viewer: Person,
     developer: Person,
@@ -354,6 +386,7 @@ def world(
     posted_to: dict[str, Any],
     sent_to: dict[str, Any],
     tracked: dict[str, Any],
+    attacked: dict[str, Any],
     told: int,
     simulation: int,
     happened: dict[str, Any],
@@ -373,6 +406,7 @@ def world(
         | posted_to
         | sent_to
         | tracked
+        | attacked
         | happened
         | planned
         | {

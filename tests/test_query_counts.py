@@ -23,6 +23,7 @@ LISTS = (
     f"images/{IMAGE}/verdict/", f"images/{IMAGE}/signatures/", "images/?search=service", "risks/?search=openssl",
     "notifications/", "advisories/PYSEC-2026-1/affected/", "clusters/", "admission-decisions/", "break-glass/",
     "trackers/", "issues/", "export-targets/",
+    "incidents/", "expectations/",
     "channels/", "forecast/", "environments/", "promotions/", f"images/{IMAGE}/history/", f"images/{IMAGE}/passport/",
     "simulations/", "vex-documents/", "vex-authors/", f"images/{IMAGE}/verdict/?at=2026-01-01T00:00:00Z",
 )  # fmt: skip

@@ -43,6 +43,9 @@ class Permission(StrEnum):
     FINDING_READ = "finding:read"
     IMAGE_READ = "image:read"
     IMAGE_RECALL = "image:recall"
+    INCIDENT_CONTAIN = "incident:contain"
+    INCIDENT_HANDLE = "incident:handle"
+    INCIDENT_READ = "incident:read"
     OWN_TOKEN_MANAGE = "own-token:manage"  # noqa: S105 - a permission's name
     POLICY_ACTIVATE = "policy:activate"
     POLICY_EDIT = "policy:edit"
@@ -77,6 +80,7 @@ _READS: Final = frozenset(
         P.EVENT_READ,
         P.FINDING_READ,
         P.IMAGE_READ,
+        P.INCIDENT_READ,
         P.OWN_TOKEN_MANAGE,
         P.POLICY_READ,
         P.PROMOTION_READ,
@@ -90,17 +94,18 @@ _ASKS: Final = frozenset({P.DECISION_REQUEST, P.DECISION_WITHDRAW, P.REPORT_POST
 
 PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
     Role.VIEWER: _READS,
-    Role.DEVELOPER: _READS | _ASKS,
+    Role.DEVELOPER: _READS | _ASKS | {P.INCIDENT_HANDLE},
     Role.OPERATOR: _READS
     | _ASKS
     | _GLASS
     | {P.APPLICATION_EDIT, P.AUDIT_READ, P.CHANNEL_EDIT, P.CLUSTER_EDIT, P.EXPORT_EDIT, P.FEED_EDIT}
-    | {P.IMAGE_RECALL, P.PROMOTION_REQUEST, P.REGISTRY_EDIT, P.SENSOR_EDIT, P.SIGNATURE_REQUEST, P.WORKLOAD_EDIT},
+    | {P.IMAGE_RECALL, P.INCIDENT_CONTAIN, P.INCIDENT_HANDLE, P.PROMOTION_REQUEST, P.REGISTRY_EDIT}
+    | {P.SENSOR_EDIT, P.SIGNATURE_REQUEST, P.WORKLOAD_EDIT},
     Role.SECURITY_REVIEWER: _READS
     | _ASKS
     | _GLASS
     | {P.APPLICATION_IMPACT, P.AUDIT_READ, P.CONTROL_CONFIRM, P.DECISION_APPROVE, P.DECISION_REVOKE}
-    | {P.FEED_EDIT, P.IMAGE_RECALL, P.POLICY_ACTIVATE, P.POLICY_EDIT},
+    | {P.FEED_EDIT, P.IMAGE_RECALL, P.INCIDENT_CONTAIN, P.INCIDENT_HANDLE, P.POLICY_ACTIVATE, P.POLICY_EDIT},
     Role.BUSINESS_APPROVER: _READS
     | {P.APPETITE_EDIT, P.AUDIT_READ, P.DECISION_APPROVE, P.DECISION_REVOKE, P.DECISION_WITHDRAW},
     # Whoever hands out the roles must not be able to approve by that alone: the rest is theirs, the vote is not.

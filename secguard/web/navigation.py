@@ -69,6 +69,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
         "Promote and run",
         (
             Item("Promotions", "promotions:list", "rocket", "promotion:read"),
+            Item("Incidents", "incidents:list", "alert-circle", "incident:read"),
             Item("Workloads", "workloads:list", "player-play"),
             Item("Admission", "admissions:list", "server"),
             Item("Events", "events:list", "message", "event:read"),

@@ -171,6 +171,7 @@ NOT_PAGES = {
     "decisions:undo", "controls:confirm", "controls:evidence", "approvals:absence-end",
     "decisions:vote", "decisions:appetite-activate", "policies:activate", "laboratory:cancel",  # POST alone
     "feeds:schedule", "feeds:upload", "feeds:fetch",
+    "incidents:act", "incidents:several", "incidents:containment", "incidents:expectation-end",  # POST alone
     "planning:choose", "planning:measure", "planning:answer", "planning:waiver-ask", "planning:waiver-vote",
     "planning:waiver-end", "applications:impact",
     "admission-validate", "admission-mutate", "admission-imagereview", "admission-external-data", "clusters:token",

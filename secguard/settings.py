@@ -288,6 +288,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "RoleEnum": "secguard.accounts.models.ROLE_CHOICES",
         "DecisionKind": "secguard.decisions.models.KIND_CHOICES",
         "DecisionStatus": "secguard.decisions.models.STATUS_CHOICES",
+        "EventKind": "secguard.events.models.KIND_CHOICES",
         "EvidenceKind": "secguard.decisions.models.EVIDENCE_CHOICES",
         "EvidenceSent": ["heartbeat", "check"],
         "FindingKind": "secguard.findings.models.KIND_CHOICES",

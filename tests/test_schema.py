@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.fixtures_people import Person
 from tests.fixtures_reports import digest, flaw, report
-from tests.test_permissions import ci_identity
+from tests.test_permissions import ci_identity, happened  # noqa: F401 - the fixture
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = 5
@@ -141,7 +141,14 @@ def test_the_docs_page_keeps_to_the_content_security_policy(client: Any) -> None
 
 
 @pytest.fixture
-def filled(developer: Person, operator: Person, reviewer: Person, application: Any, post: Any) -> dict[str, Any]:
+def filled(
+    developer: Person,
+    operator: Person,
+    reviewer: Person,
+    application: Any,
+    post: Any,
+    happened: dict[str, Any],  # noqa: F811
+) -> dict[str, Any]:
     """One of everything, and the values that path parameters take so that requests reach it."""
     from secguard.findings.models import Exposure, Finding, Risk
     from secguard.images.models import Repository
@@ -191,6 +198,8 @@ def filled(developer: Person, operator: Person, reviewer: Person, application: A
         **_ways_in(developer),
         "tokens": developer.tokens.order_by("pk")[0].pk,
         "audit": 1,
+        "events": happened["event"],
+        "sensors": happened["sensor"],
         "simulations": _simulation(developer),
         "controls": _control(developer, application),
         **_planned(developer, application),

@@ -19,7 +19,7 @@ from secguard.accounts.queries import application_slugs
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.events import keeping, queries
-from secguard.events.models import Event, Tally
+from secguard.events.models import KIND_CHOICES, Event, Tally
 from secguard.events.queries.filters import EventFilter, NarrowFilter, StoryFilter, window
 from secguard.events.ranges import Step
 from secguard.events.record import Kind
@@ -65,9 +65,9 @@ class _Owned(serializers.Serializer[Any]):
         return slug
 
 
-class EventSerializer(_Owned, serializers.ModelSerializer[Event]):
+class StoredEventSerializer(_Owned, serializers.ModelSerializer[Event]):
     id = serializers.CharField(source="key", help_text="its kind, its day and a number")
-    kind = serializers.ChoiceField(choices=[k.value for k in Kind])
+    kind = serializers.ChoiceField(choices=KIND_CHOICES)
     severity = SeverityWord(help_text=", ".join(LABELS))
     sensor = serializers.IntegerField(source="sensor_id", allow_null=True)
     detail = serializers.DictField(help_text="what its source told, masked")
@@ -84,7 +84,7 @@ class EventSerializer(_Owned, serializers.ModelSerializer[Event]):
 
 
 class StorySerializer(_Owned, serializers.ModelSerializer[Tally]):
-    kind = serializers.ChoiceField(choices=[k.value for k in Kind])
+    kind = serializers.ChoiceField(choices=KIND_CHOICES)
     severity = serializers.SerializerMethodField()
     count = serializers.SerializerMethodField()
     first_at = serializers.SerializerMethodField()
@@ -154,13 +154,13 @@ class StorageSerializer(serializers.Serializer[Any]):
 
 
 class RetentionSerializer(serializers.Serializer[Any]):
-    kind = serializers.ChoiceField(choices=[k.value for k in Kind])
+    kind = serializers.ChoiceField(choices=KIND_CHOICES)
     days = serializers.IntegerField()
     default = serializers.IntegerField()
 
 
 class RetentionEditSerializer(serializers.Serializer[Any]):
-    kind = serializers.ChoiceField(choices=[k.value for k in Kind])
+    kind = serializers.ChoiceField(choices=KIND_CHOICES)
     days = serializers.IntegerField(
         allow_null=True, min_value=1, max_value=100_000, help_text="none: as long as where nobody has said so"
     )
@@ -174,7 +174,7 @@ class EventViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Event]):
     """What happened: changes, gates, admissions, promotions, and what sensors saw."""
 
     queryset = Event.objects.none()
-    serializer_class = EventSerializer
+    serializer_class = StoredEventSerializer
     filterset_class: Any = EventSearch
     lookup_field = "key"
     lookup_value_regex = queries.KEY
@@ -192,12 +192,12 @@ class EventViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Event]):
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Events that were kept in full, the newest first."""
         rows = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
-        return self.get_paginated_response(EventSerializer(rows, many=True, context=self._slugs(rows)).data)
+        return self.get_paginated_response(StoredEventSerializer(rows, many=True, context=self._slugs(rows)).data)
 
     def retrieve(self, request: Request, key: str) -> Response:
         """One event in full."""
         event = queries.find(self.user, key)
-        return Response(EventSerializer(event, context=self._slugs([event])).data)
+        return Response(StoredEventSerializer(event, context=self._slugs([event])).data)
 
     def _slugs(self, rows: Any) -> dict[str, Any]:
         wanted = sorted({row.application_id for row in rows if row.application_id})

@@ -109,6 +109,16 @@ PAGES = {
     "clusters:new": "/settings/clusters/new/",
     "clusters:detail": "/settings/clusters/{gate}/",
     "admissions:list": "/admissions/",
+    "events:list": "/events/",
+    "events, each by itself": "/events/?view=each",
+    "events that match nothing": "/events/?kind=flow",
+    "events:detail": "/events/{event}/",
+    "events:series": "/events/series/?days=2",
+    "events:storage": "/events/storage/",
+    "sensors:list": "/settings/sensors/",
+    "sensors:new": "/settings/sensors/new/",
+    "sensors:detail": "/settings/sensors/{sensor}/",
+    "retention:edit": "/settings/retention/",
     "break-glass:list": "/break-glass/",
     "break-glass:new": "/break-glass/new/",
     "break-glass:detail": "/break-glass/{glass}/",
@@ -181,6 +191,7 @@ NOT_PAGES = {
     "notifications:kinds", "channels:test", "channels:secret",
     "exports:test", "exports:pause", "exports:resume", "exports:secret",
     "trackers:test", "trackers:secret", "trackers:issue-new", "trackers:issue-act",
+    "sensors:token", "sensors:drop",
     "github-hook", "jira-hook", "jira-hook-secret",
     "images:rebuild",  # needs our own scans: looked at in test_own_eyes
     "notifications:detail",  # leads on to what the notice is about
@@ -247,6 +258,7 @@ def estate(installation: Installation, buster: Path) -> dict[str, Any]:
         "key": key.json()["id"],
         "trusted": trusted.json()["id"],
         "channel": posted_to(made),
+        **happened(made),
         "export_target": sent_to(made),
         "tracker": tracked(made),
         **denied(made),
@@ -311,6 +323,17 @@ def sent_to(installation: Installation) -> int:
     made = installation.api("POST", "export-targets/", json={"name": "SOC", "address": "8.8.8.8:6514"})
     assert made.status_code == 201, made.text
     return int(made.json()["id"])
+
+
+def happened(installation: Installation) -> dict[str, Any]:
+    """A sensor, and what the product told of itself meanwhile."""
+    made = installation.api("POST", "sensors/", json={"name": "falco-in-the-production-cluster-of-finance"})
+    assert made.status_code == 201, made.text
+    until = time.monotonic() + 60
+    while not (rows := installation.api("GET", "events/?kind=gate").json()["results"]):
+        assert time.monotonic() < until, "no gate was told of"
+        time.sleep(1)
+    return {"event": rows[0]["id"], "sensor": made.json()["id"]}
 
 
 def posted_to(installation: Installation) -> int:

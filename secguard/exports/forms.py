@@ -108,7 +108,8 @@ class TargetForm(UseCaseForm):
     def _certificate(self, entered: dict[str, Any]) -> dict[str, str]:
         """The client's certificate where it, or its key, was entered anew."""
         certificate, key = entered.get("client_certificate", ""), entered.get("client_key", "")
-        stays = self.target is not None and certificate.strip() == self.target.client_certificate and not key
+        shown = certificate.replace("\r\n", "\n").strip()  # browsers end lines so
+        stays = self.target is not None and shown == self.target.client_certificate and not key
         return {} if stays or (not certificate and not self.target) else _pair(certificate, key)
 
 

@@ -1,4 +1,4 @@
-"""The process that delivers is killed in the middle, for real; nothing is lost, and no more than a batch comes twice."""
+"""The process that delivers is killed in the middle, for real: nothing is lost, at most a batch comes twice."""
 
 from __future__ import annotations
 

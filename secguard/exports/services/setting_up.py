@@ -151,7 +151,7 @@ def _checked_kinds(names: Sequence[str]) -> list[str]:
 
 
 def _pem(text: str, where: str) -> str:
-    found = text.strip()
+    found = text.replace("\r\n", "\n").strip()
     if len(found) > MAX_PEM:
         raise Invalid(f"It has {len(found):,} characters, expected at most {MAX_PEM:,}.", where=where)
     if found and "-----BEGIN " not in found:

@@ -1,4 +1,4 @@
-"""A process of its own that delivers to one target, as the worker's job does: DATABASE is a file or a PostgreSQL URL."""
+"""A process of its own that delivers to one target, as the worker's job does: its number, and the size of a batch."""
 
 import sys
 
@@ -21,5 +21,6 @@ class Run:
 
 
 delivering.BATCH = int(sys.argv[2])
-print("begins", flush=True)
+sys.stdout.write("begins\n")
+sys.stdout.flush()
 services.deliver(int(sys.argv[1]), Run())

@@ -46,7 +46,7 @@ def add(sink: str = "syslog-tls", **edit: Any) -> tuple[ExportTarget, str]:
         ("syslog-tls", {"format": "leef"}, "format"),
         ("syslog-tls", {"kinds": ["process", "nonsense"]}, "kinds"),
         ("syslog-tls", {"ca_certificate": "nonsense"}, "ca_certificate"),
-        ("syslog-tls", {"ca_certificate": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"}, "ca_certificate"),
+        ("syslog-tls", {"ca_certificate": "-----BEGIN CERTIFICATE-----\nAA\n"}, "ca_certificate"),
         ("syslog-tls", {"ca_certificate": "-----BEGIN " + "x" * 70_000}, "ca_certificate"),
         ("syslog-tls", {"is_wide": False}, "teams"),
     ],

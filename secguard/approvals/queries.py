@@ -110,20 +110,33 @@ def outcome_of(
 ) -> Outcome:
     """How ``request`` stands after ``votes``, by the roles held when voting and in ``grants`` (of the voters and of
     those in whose seats they voted)."""
-    cast = list(votes)
     required = {Role(r): n for r, n in request.required.items()}
-    parts = [[_fact(request, v, grants, part) for v in cast] for part in parts_of(teams)]
+    parts = facts_in_parts(votes, grants, teams, required, lambda at: next_role(request, at))
     return outcome_in_parts(request.requester_id, required, parts)
 
 
-def _fact(request: ApprovalRequest, v: Vote, grants: Mapping[int, Grants], part: frozenset[int]) -> VoteFact:
+def facts_in_parts(
+    votes: Iterable[Vote],
+    grants: Mapping[int, Grants],
+    teams: frozenset[int],
+    required: Mapping[Role, int],
+    late: Callable[[datetime], frozenset[Role]],
+) -> list[list[VoteFact]]:
+    """The votes as facts of each part. ``late(at)``: the roles that may fill any of the ``required`` seats by a vote
+    at that instant, because it waited too long."""
+    cast = list(votes)
+    return [[_fact(v, grants, part, frozenset(required), late(v.created_at)) for v in cast] for part in parts_of(teams)]
+
+
+def _fact(
+    v: Vote, grants: Mapping[int, Grants], part: frozenset[int], seats: frozenset[Role], late: frozenset[Role]
+) -> VoteFact:
     then = frozenset(map(Role, v.roles if v.parts is None else v.parts.get(part_key(part), [])))
     now = held(grants[v.seat_of_id or v.voter_id], part)
     if v.seat_of_id and v.voter_id not in grants:
         now = frozenset()  # the deputy was deactivated since
-    if next_role(request, v.created_at) & then & now:
-        any_seat = frozenset(map(Role, request.required))
-        then, now = then | any_seat, now | any_seat
+    if late & then & now:
+        then, now = then | seats, now | seats
     return VoteFact(
         voter=v.voter_id,
         choice=Choice(v.choice),
@@ -143,6 +156,38 @@ def grants_of_votes(votes: Iterable[Vote], *, also: Iterable[int] = ()) -> dict[
         for gone in deputies - active:
             del found[gone]
     return found
+
+
+class Electorate(NamedTuple):
+    """Who could vote at an instant: what each holds, and who sits for those that are away (``None``: nobody)."""
+
+    grants: Mapping[int, Grants]
+    deputies: Mapping[int, int | None]
+
+    def able(self, part: frozenset[int], requester: int) -> dict[int, frozenset[Role]]:
+        """{voter: the roles whose seats they may fill in a part}: their own, or those of who is away and named them."""
+        found: dict[int, frozenset[Role]] = {}
+        for person, holds in self.grants.items():
+            voter = self.deputies.get(person, person)
+            if voter is not None and requester not in (voter, person) and (roles := held(holds, part)):
+                found[voter] = found.get(voter, frozenset()) | roles
+        return found
+
+    def all(self, part: frozenset[int], requester: int) -> dict[int, frozenset[Role]]:
+        """As ``able``, as if nobody were away."""
+        return self._replace(deputies={}).able(part, requester)
+
+
+def electorate(now: datetime) -> Electorate:
+    """Everybody who holds a role that approves, in two queries."""
+    grants: dict[int, Grants] = {}
+    rows = Membership.objects.filter(role__in=APPROVERS, user__is_active=True)
+    for user_id, role, team_id in rows.values_list("user_id", "role", "team_id"):
+        grants.setdefault(user_id, set()).add((Role(role), team_id))
+    away = Absence.objects.at(now).order_by("-starts_at", "-pk")
+    rows = away.values_list("person_id", "deputy_id", "deputy__is_active", "deputy__is_service")
+    deputies = {person: deputy if active and not service else None for person, deputy, active, service in rows}
+    return Electorate(grants, deputies)
 
 
 class Seat(NamedTuple):

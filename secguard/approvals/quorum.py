@@ -132,6 +132,11 @@ def may_vote(voter: int, requester: int, required: Mapping[Role, int], roles: fr
     return ""
 
 
+def unfilled(required: Mapping[Role, int], people: Mapping[int, frozenset[Role]]) -> dict[Role, int]:
+    """The seats, by role, that stay empty however ``people`` (person to the roles they may fill) are seated."""
+    return _empty_seats({role: count for role, count in required.items() if count > 0}, people)
+
+
 def _roles(vote: VoteFact) -> frozenset[Role]:
     return vote.roles_then & vote.roles_now
 

@@ -109,6 +109,16 @@ class DecidedSerializer(serializers.Serializer[Any]):
         "ended by now)",
     )
     short = serializers.IntegerField(help_text="in force with votes that would not be enough")
+    votes = serializers.DictField(
+        child=serializers.IntegerField(),
+        help_text="`short` (in force, its votes would not be enough), `lost` (in force, and who approved no longer "
+        "holds the roles), `enough` (it waits, and its votes would be enough)",
+    )
+    reach = serializers.DictField(
+        child=serializers.IntegerField(),
+        help_text="`nobody` holds the roles that it would need, or only people who are `away` and whose deputies may "
+        "not vote on it",
+    )
     teams = serializers.SerializerMethodField()
 
     @extend_schema_field(DecidedTeamSerializer(many=True))
@@ -290,8 +300,9 @@ class RedecidedSerializer(serializers.ModelSerializer[Redecided]):
     class Meta:
         model = Redecided
         fields = [
-            "id", "decision", "risk", "kind", "scope", "status", "needs", "ends", "is_short", "row_was", "row_would",
-            "approvers_was", "approvers_would", "expires_at", "latest_end",
+            "id", "decision", "risk", "kind", "scope", "status", "needs", "ends", "is_short", "votes", "reach",
+            "missing", "open_parts", "row_was", "row_would", "approvers_was", "approvers_would", "expires_at",
+            "latest_end",
         ]  # fmt: skip
         read_only_fields = fields
 

@@ -11,7 +11,7 @@ from secguard.accounts.models import Team, User
 from secguard.decisions.models import Decision
 from secguard.images.models import Image, Repository
 from secguard.laboratory.lifecycle import Change, Origin, Status
-from secguard.laboratory.redeciding import Ends, Needs
+from secguard.laboratory.redeciding import Ends, Needs, Reach, Votes
 from secguard.policies.models import GATE_CHOICES, VERDICT_CHOICES, Evaluation, PolicyVersion
 
 KIND_CHOICES = [("policy", "policy"), ("appetite", "risk appetite")]
@@ -116,6 +116,10 @@ class Redecided(models.Model):
     needs = models.CharField(max_length=5, blank=True, choices=[(n.value, n.value) for n in Needs if n])
     ends = models.CharField(max_length=7, blank=True, choices=[(e.value, e.value) for e in Ends if e])
     is_short = models.BooleanField(default=False, help_text="in force with votes that would not be enough")
+    votes = models.CharField(max_length=6, blank=True, choices=[(v.value, v.value) for v in Votes if v])
+    reach = models.CharField(max_length=6, blank=True, choices=[(r.value, r.value) for r in Reach if r])
+    missing = models.JSONField(default=dict, help_text="{role: seats that would be empty}, of the part that needs most")
+    open_parts = models.PositiveIntegerField(default=0, help_text="teams whose part would have an empty seat")
     row_was = models.CharField(max_length=100, help_text="of the risk appetite that it was asked under")
     row_would = models.CharField(max_length=100)
     approvers_was = models.JSONField(help_text="{role: number of people}")

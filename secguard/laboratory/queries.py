@@ -22,7 +22,7 @@ from secguard.images.models import Image, ImageRepository
 from secguard.jobs.models import Job
 from secguard.laboratory.lifecycle import EACH_TIME, Change, Origin
 from secguard.laboratory.models import Redecided, Simulation, Turned
-from secguard.laboratory.redeciding import Ends, Needs
+from secguard.laboratory.redeciding import Ends, Needs, Reach, Votes
 from secguard.policies import facts as fact_bytes
 from secguard.policies.facts import Facts, Gate
 from secguard.policies.models import Evaluation, EvaluationInput
@@ -80,7 +80,7 @@ class Scope:
     def decisions(self, now: datetime) -> QuerySet[Decision]:
         """Those that wait or are in force."""
         live = Decision.objects.in_force(now) | Decision.objects.waiting().filter(expires_at__gt=now)
-        rows = live.select_related("appetite", "risk", "approval").prefetch_related("approval__votes").defer("reason")
+        rows = live.select_related("appetite", "risk", "approval").defer("reason")
         return rows if self.teams is None else rows.filter(team_id__in=self.teams)
 
     def _lies_here(self, image: str) -> Exists:
@@ -341,6 +341,8 @@ class Decided(NamedTuple):
     needs: dict[str, int]
     ends: dict[str, int]
     short: int
+    votes: dict[str, int]
+    reach: dict[str, int]
     teams: list[tuple[str, int]]
     """(team, decisions that the draft makes something else of), most first."""
 
@@ -350,21 +352,23 @@ def decided(user: User, simulation: Simulation) -> Decided | None:
     if simulation.kind != "appetite":
         return None
     rows = Redecided.objects.visible_to(user).filter(simulation=simulation).order_by()
-    found = Decided(Counter(), Counter(), 0, [])
+    found = Decided(Counter(), Counter(), 0, Counter(), Counter(), [])
     by_team: Counter[int | None] = Counter()
-    for needs, ends, is_short, team, n in rows.values_list("needs", "ends", "is_short", "decision__team_id").annotate(
-        n=Count("pk")
-    ):
+    columns = ("needs", "ends", "votes", "reach", "decision__team_id")
+    for needs, ends, votes, reach, team, n in rows.values_list(*columns).annotate(n=Count("pk")):
         found.needs[needs] += n
         found.ends[ends] += n
+        found.votes[votes] += n
+        found.reach[reach] += n
         by_team[team] += n
-        found = found._replace(short=found.short + n * is_short)
     names = dict(Team.objects.filter(pk__in=[pk for pk in by_team if pk]).values_list("pk", "name"))
     teams = [(names.get(pk or 0, NOBODY), n) for pk, n in by_team.most_common(GROUPED)]
     return Decided(
         {n.value: found.needs[n.value] for n in Needs if n},
         {e.value: found.ends[e.value] for e in Ends if e},
-        found.short,
+        found.votes[Votes.SHORT.value],
+        {v.value: found.votes[v.value] for v in Votes if v},
+        {r.value: found.reach[r.value] for r in Reach if r},
         teams,
     )
 
@@ -378,6 +382,8 @@ def redecided_of(user: User, simulation: Simulation) -> QuerySet[Redecided]:
 class RedecidedFilter(django_filters.FilterSet):
     needs = django_filters.ChoiceFilter(label="Approvals", choices=[(n.value, n.value) for n in Needs if n])
     ends = django_filters.ChoiceFilter(label="End", choices=[(e.value, e.value) for e in Ends if e])
+    votes = django_filters.ChoiceFilter(label="Votes", choices=[(v.value, v.value) for v in Votes if v])
+    reach = django_filters.ChoiceFilter(label="Who could approve", choices=[(r.value, r.value) for r in Reach if r])
     is_short = YesNoFilter(label="Too few votes")
 
     class Meta:

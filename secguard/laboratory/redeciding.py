@@ -1,19 +1,22 @@
 """Decisions that stand, asked for anew under the draft of a risk appetite. Pure.
 
-Nothing else about them is played again: facts are those that were noted when they were asked for, votes are those that
-were cast. What is in force keeps what it was asked under, whatever appetite comes into force later; this says what the
-same request would meet today.
+Facts are those that were noted when they were asked for, votes are those that were cast, and whether they are enough is
+asked of the rules that decide (``approvals.quorum``): for each team's part, with the roles that count there, in one's
+own seat or in that of somebody away. What is in force keeps what it was asked under, whatever appetite comes into force
+later; this says what the same request would meet today.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+import msgspec
+
 from secguard.accounts.roles import Role
-from secguard.approvals.quorum import Choice, VoteFact, outcome
+from secguard.approvals.quorum import Outcome, VoteFact, outcome_in_parts, unfilled
 from secguard.approvals.quorum import Standing as Settled
 from secguard.decisions.appetite import Appetite, Case, Requirement
 from secguard.decisions.lifecycle import DecisionKind
@@ -40,16 +43,49 @@ class Ends(StrEnum):
     """It is in force, and would have ended by now."""
 
 
+class Votes(StrEnum):
+    """What the draft makes of the votes that were cast."""
+
+    SAME = ""
+    SHORT = "short"
+    """It is in force, and its votes would not be enough."""
+    LOST = "lost"
+    """It is in force by enough votes, and who cast them no longer holds the roles that the draft asks for."""
+    ENOUGH = "enough"
+    """It waits, and the votes that it has would be enough."""
+
+
+class Reach(StrEnum):
+    """Whether somebody could fill the seats that the draft leaves empty."""
+
+    SOMEBODY = ""
+    AWAY = "away"
+    """Only people who are away, and whose deputies may not."""
+    NOBODY = "nobody"
+    """Nobody holds the roles: it could not be approved by anyone."""
+
+
+class Part(NamedTuple):
+    """One team's part of a request (or the organisation's, or the only one)."""
+
+    votes: Sequence[VoteFact] = ()
+    """With the roles held for this part when voting, and now."""
+    able: Mapping[int, frozenset[Role]] = {}
+    """Who could vote now, and for the seats of which roles: deputies for those who are away."""
+    all: Mapping[int, frozenset[Role]] = {}
+    """The same, were nobody away."""
+
+
 class Asked(NamedTuple):
-    """A decision as it was asked for, and the votes that approve it."""
+    """A decision as it was asked for, the votes that were cast, and who could cast more."""
 
     kind: DecisionKind
     case: Case
     requested_at: datetime
     expires_at: datetime
     is_in_force: bool
-    approvals: tuple[frozenset[Role], ...] = ()
-    """The roles of each person who approves."""
+    requester: int = 0
+    parts: tuple[Part, ...] = ()
 
 
 class Again(NamedTuple):
@@ -57,10 +93,18 @@ class Again(NamedTuple):
 
     needs: Needs
     ends: Ends
-    is_short: bool
-    """It is in force, and the votes that it has would not be enough."""
+    votes: Votes
+    reach: Reach
     before: Requirement
     after: Requirement
+    missing: dict[Role, int] = {}
+    """Seats that would be empty, by role: of the part that needs most."""
+    open_parts: int = 0
+    """In how many parts a seat would be empty."""
+
+    @property
+    def is_short(self) -> bool:
+        return self.votes is Votes.SHORT
 
 
 def again(asked: Asked, before: Appetite, draft: Appetite, now: datetime) -> Again | None:
@@ -68,10 +112,55 @@ def again(asked: Asked, before: Appetite, draft: Appetite, now: datetime) -> Aga
     was, would = (appetite.requirement(asked.case, asked.kind) for appetite in (before, draft))
     needs = compared(was.approvers, would.approvers)
     ends = _ends(asked, was, would, now)
-    is_short = needs is not Needs.SAME and asked.is_in_force and not _is_enough(asked, would)
     if needs is Needs.SAME and ends is Ends.SAME:
         return None
-    return Again(needs, ends, is_short, was, would)
+    if needs is Needs.SAME:
+        return Again(needs, ends, Votes.SAME, Reach.SOMEBODY, was, would)
+    today = standing(asked, would.approvers)
+    votes = _votes(asked, would, today)
+    missing = {} if today.standing is Settled.APPROVED else today.missing
+    open_parts = sum(bool(part) for part in today.by_part)
+    return Again(needs, ends, votes, _reach(asked, would), was, would, missing, open_parts)
+
+
+def standing(asked: Asked, approvers: Mapping[Role, int], *, as_cast: bool = False) -> Outcome:
+    """How the request would stand with its votes if it asked for ``approvers``: by the roles held when voting and now,
+    or (``as_cast``) by those held when voting alone."""
+    parts = [[_as_cast(v) for v in part.votes] if as_cast else part.votes for part in asked.parts]
+    return outcome_in_parts(asked.requester, approvers, parts)
+
+
+def _as_cast(vote: VoteFact) -> VoteFact:
+    return msgspec.structs.replace(vote, roles_now=vote.roles_then)
+
+
+def _votes(asked: Asked, would: Requirement, today: Outcome) -> Votes:
+    if not asked.is_in_force:
+        return Votes.ENOUGH if today.standing is Settled.APPROVED else Votes.SAME
+    if standing(asked, would.approvers, as_cast=True).standing is not Settled.APPROVED:
+        return Votes.SHORT
+    return Votes.SAME if today.standing is Settled.APPROVED else Votes.LOST
+
+
+def _reach(asked: Asked, would: Requirement) -> Reach:
+    """Of each part the worst: whether votes that count, and people who could vote, fill all seats together."""
+    found = Reach.SOMEBODY
+    for part in asked.parts:
+        cast = {v.voter: v.roles_then & v.roles_now for v in part.votes if v.voter != asked.requester}
+        if unfilled(would.approvers, _seated(part.all, cast, would)):
+            return Reach.NOBODY
+        if unfilled(would.approvers, _seated(part.able, cast, would)):
+            found = Reach.AWAY
+    return found
+
+
+def _seated(
+    people: Mapping[int, frozenset[Role]], cast: Mapping[int, frozenset[Role]], would: Requirement
+) -> dict[int, frozenset[Role]]:
+    """People and the seats they may fill; who holds the role that it goes to when it waits too long may fill any."""
+    every = frozenset(would.approvers)
+    widened = {who: roles | every if would.then in roles else roles for who, roles in people.items()}
+    return {**widened, **cast}
 
 
 def compared(was: Mapping[Role, int], would: Mapping[Role, int]) -> Needs:
@@ -89,11 +178,3 @@ def _ends(asked: Asked, was: Requirement, would: Requirement, now: datetime) -> 
     if not asked.is_in_force:
         return Ends.REFUSED
     return Ends.OVER if latest <= now else Ends.SOONER
-
-
-def _is_enough(asked: Asked, would: Requirement) -> bool:
-    votes = [
-        VoteFact(voter=n, choice=Choice.APPROVE, roles_then=roles, roles_now=roles)
-        for n, roles in enumerate(asked.approvals, 1)
-    ]
-    return outcome(0, would.approvers, votes).standing is Settled.APPROVED

@@ -148,6 +148,10 @@ def _decided(found: queries.Decided) -> list[tuple[str, str, int]]:
         ("needs=fewer", "would need fewer approvals", found.needs["fewer"]),
         ("needs=other", "would need approvals of other roles", found.needs["other"]),
         ("is_short=true", "in force, with votes that would not be enough", found.short),
+        ("votes=lost", "in force, by people who no longer hold the roles", found.votes["lost"]),
+        ("votes=enough", "waiting, with votes that would be enough", found.votes["enough"]),
+        ("reach=nobody", "could be approved by nobody", found.reach["nobody"]),
+        ("reach=away", "could be approved only by people who are away", found.reach["away"]),
         ("ends=refused", "waiting, and could not be asked for with that end", found.ends["refused"]),
         ("ends=sooner", "in force, and would end sooner", found.ends["sooner"]),
         ("ends=over", "in force, and would have ended by now", found.ends["over"]),
@@ -240,6 +244,9 @@ class RedecidedListing(Listing):
         Column("scope", "Scope", value="decision.scope_label", hidden=True),
         Column("was", "Approvals asked for", value=lambda row: _people(row.approvers_was), hidden=True),
         Column("short", "Too few votes", value="is_short", hidden=True),
+        Column("votes", "Votes", value="votes", hidden=True),
+        Column("reach", "Who could approve", value="reach", hidden=True),
+        Column("missing", "Seats empty", value=lambda row: _people(row.missing), hidden=True),
     )
     default_sort = "latest"
     filterset = queries.RedecidedFilter
@@ -249,6 +256,7 @@ class RedecidedListing(Listing):
     def prepare(self, rows: list[Any]) -> None:
         for row in rows:
             row.people_was, row.people_would = _people(row.approvers_was), _people(row.approvers_would)
+            row.people_missing = _people(row.missing)
 
 
 def _people(approvers: dict[str, int]) -> str:

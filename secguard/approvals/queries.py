@@ -184,9 +184,9 @@ def electorate(now: datetime) -> Electorate:
     rows = Membership.objects.filter(role__in=APPROVERS, user__is_active=True)
     for user_id, role, team_id in rows.values_list("user_id", "role", "team_id"):
         grants.setdefault(user_id, set()).add((Role(role), team_id))
-    away = Absence.objects.at(now).order_by("-starts_at", "-pk")
-    rows = away.values_list("person_id", "deputy_id", "deputy__is_active", "deputy__is_service")
-    deputies = {person: deputy if active and not service else None for person, deputy, active, service in rows}
+    columns = ("person_id", "deputy_id", "deputy__is_active", "deputy__is_service")
+    away = Absence.objects.at(now).order_by("-starts_at", "-pk").values_list(*columns)
+    deputies = {person: deputy if active and not service else None for person, deputy, active, service in away}
     return Electorate(grants, deputies)
 
 

@@ -83,12 +83,12 @@ def _asked(
     def late(at: datetime) -> frozenset[Role]:
         return frozenset({would.then}) if would.then and at >= decision.requested_at + waits else frozenset()
 
-    facts = facts_in_parts(votes, grants, teams, would.approvers, late)
+    told = facts_in_parts(votes, grants, teams, would.approvers, late)
     parts = []
-    for part, told in zip(parts_of(teams), facts, strict=True):
+    for part, cast in zip(parts_of(teams), told, strict=True):
         if (part, requester) not in pools:
             pools[part, requester] = Part((), people.able(part, requester), people.all(part, requester))
-        parts.append(pools[part, requester]._replace(votes=told))
+        parts.append(pools[part, requester]._replace(votes=cast))
     return Asked(
         kind,
         case,

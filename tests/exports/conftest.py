@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -250,7 +251,7 @@ class Rsyslog:
 
 @pytest.fixture
 def rsyslog(request: pytest.FixtureRequest, authority: Signed, tmp_path: Path) -> Iterator[Rsyslog]:
-    """``indirect`` parameter: rsyslog's ``authMode`` (``anon``, ``x509/certvalid``), or ``plain``: no TLS."""
+    """``indirect`` parameter: an ``authMode`` (``anon``, ``x509/certvalid``), ``plain`` (no TLS), ``as documented``."""
     if not RSYSLOGD:
         if os.environ.get("CI"):
             pytest.fail("There is no rsyslogd; .ci/run installs Debian's packages rsyslog and rsyslog-gnutls.")
@@ -265,7 +266,27 @@ def rsyslog(request: pytest.FixtureRequest, authority: Signed, tmp_path: Path) -
         port = free.getsockname()[1]
     mode = getattr(request, "param", "anon")
     driver = "" if mode == "plain" else f'streamDriver.name="gtls" streamDriver.mode="1" streamDriver.authMode="{mode}"'
-    (folder / "rsyslog.conf").write_text(f"""
+    if mode == "as documented":
+        (folder / "rsyslog.conf").write_text(documented(folder, port))
+    else:
+        (folder / "rsyslog.conf").write_text(configured(folder, port, driver))
+    found = Rsyslog(folder, port)
+    found.start()
+    yield found
+    found.stop(signal.SIGKILL)
+
+
+def documented(folder: Path, port: int) -> str:
+    """What docs/siem.md shows, with the places of this test."""
+    page = (Path(__file__).parents[2] / "docs" / "siem.md").read_text("utf-8")
+    (shown,) = re.findall(r"^```rsyslog\n(.*?)^```", page, re.M | re.S)
+    for there, here in (("/var/spool/rsyslog", folder), ("/etc/rsyslog", folder), ("/var/log/secguard", folder)):
+        shown = shown.replace(there, str(here))
+    return shown.replace('port="6514"', f'port="{port}" address="127.0.0.1"')
+
+
+def configured(folder: Path, port: int, driver: str) -> str:
+    return f"""
 global(workDirectory="{folder}" maxMessageSize="16k" defaultNetstreamDriver="gtls"
        defaultNetstreamDriverCAFile="{folder}/ca.pem" defaultNetstreamDriverCertFile="{folder}/own.pem"
        defaultNetstreamDriverKeyFile="{folder}/own.key")
@@ -273,8 +294,4 @@ module(load="imtcp" {driver})
 template(name="raw" type="string" string="%rawmsg%\\n")
 ruleset(name="taken") {{ action(type="omfile" file="{folder}/out" template="raw") }}
 input(type="imtcp" port="{port}" address="127.0.0.1" ruleset="taken")
-""")
-    found = Rsyslog(folder, port)
-    found.start()
-    yield found
-    found.stop(signal.SIGKILL)
+"""

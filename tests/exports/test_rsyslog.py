@@ -162,3 +162,23 @@ def test_a_test_message_arrives(target, rsyslog, operator) -> None:
     found.refresh_from_db()
     assert "Connection refused" in found.test_error
     assert found.state == "running"
+
+
+@pytest.mark.parametrize("rsyslog", ["as documented"], indirect=True)
+def test_what_people_copy_from_the_documents_takes_events(
+    tell, make_target, rsyslog, authority, client_certificate, run
+) -> None:
+    told = tell(3)
+    target = make_target(
+        rsyslog.host,
+        sink="syslog-tls",
+        format="ocsf",
+        ca_certificate=authority.pem,
+        client_certificate=client_certificate.pem,
+        client_key=client_certificate.key_pem,
+    )
+    deliver_all(target, run)
+    file, until = rsyslog.folder / "process.log", time.monotonic() + 20
+    while time.monotonic() < until and not (file.exists() and len(file.read_text().splitlines()) == 3):
+        time.sleep(0.05)
+    assert [int(json.loads(line)["metadata"]["uid"]) for line in file.read_text().splitlines()] == told

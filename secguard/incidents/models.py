@@ -65,13 +65,18 @@ class Incident(models.Model):
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
     created_at = models.DateTimeField(default=timezone.now)
-    assigned_to = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
+    # What follows has an index of its few rows below, or none: nearly every incident has nothing there.
+    assigned_to = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, db_index=False, related_name="+"
+    )
     decision = models.CharField(max_length=8, blank=True, choices=DECISION_CHOICES)
-    decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, db_index=False, related_name="+"
+    )
     decided_at = models.DateTimeField(null=True, blank=True)
     reason = models.TextField(blank=True, help_text="of the decision, or of its end")
     returned = models.CharField(max_length=100, blank=True, help_text="what is bad about its coming again")
-    before = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="later")
+    before = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, db_index=False, related_name="later")
 
     objects = IncidentQuerySet.as_manager()
 
@@ -97,12 +102,13 @@ class Incident(models.Model):
             ),
         ]
         indexes = [
-            # The page; the incidents of one of its lines; the one before; a workload's.
+            # The page; the incidents of one of its lines; the one before. No more: every batch of events
+            # writes each that it touches anew.
             models.Index(fields=["-score", "-last_at", "-id"], condition=_LIVE, name="incident_first"),
             models.Index(fields=["line", "-score", "-last_at", "-id"], name="incident_of_line"),
             models.Index(fields=["key", "-id"], name="incident_before"),
-            models.Index(fields=["workload", "-last_at", "-id"], name="incident_workload"),
-            models.Index(fields=["-last_at", "-id"], name="incident_newest"),
+            models.Index(fields=["assigned_to"], condition=Q(assigned_to__isnull=False), name="incident_assigned"),
+            models.Index(fields=["before"], condition=Q(before__isnull=False), name="incident_goes_on"),
         ]
 
     def __str__(self) -> str:

@@ -45,12 +45,12 @@ class Rank:
 
 
 def rank(facts: Facts) -> Rank:
-    """The score, the greater the sooner to be read, and what it is made of, the heaviest first."""
+    """The score, the greater the sooner to be read, and what it is made of: the severity, then the heaviest first."""
     severity = Severity(facts.severity)
     word = "no severity was told" if severity is Severity.UNKNOWN else f"{severity.label} by its sensor"
     more = min(2 * (facts.stories - 1), MOST_FOR_STORIES)
+    first = Reason(_OF_SEVERITY[severity], word)
     found = [
-        Reason(_OF_SEVERITY[severity], word),
         Reason(20 * facts.has_malware, "malware was found"),
         Reason(15 * facts.has_known_exploited, "its image has a flaw that is known to be exploited"),
         Reason(10 * facts.is_privileged, "its pods are privileged"),
@@ -59,5 +59,5 @@ def rank(facts: Facts) -> Rank:
         Reason(more, f"{facts.stories:,} different things happened"),
         Reason(5 * facts.is_new, "the like of it was not seen there before"),
     ]
-    reasons = sorted((r for r in found if r.points > 0), key=lambda r: -r.points)
-    return Rank(sum(r.points for r in reasons), tuple(reasons))
+    reasons = (first, *sorted((r for r in found if r.points > 0), key=lambda r: -r.points))
+    return Rank(sum(r.points for r in reasons), reasons)

@@ -101,7 +101,10 @@ def _audit(item: Item) -> Made:
     """An entry of the audit log, whose ``rule`` is ``<subject>:<verb>``."""
     rule = clean(item.line.rule)
     subject, _, verb = rule.partition(":")
-    name = told_text(item.line.detail, "subject") or _title(item)
+    kind = told_text(item.line.detail, "subject_type", most=64) or subject
+    # The title is ``<action>: <kind> <name>``.
+    name = _title(item).removeprefix(f"{rule}: ").removeprefix(kind.replace("-", " ")).strip() or _title(item)
+    uid = told_text(item.line.detail, "subject_id", most=200) or clean(item.line.ref)
     actor = _without_empty({"user": _user(item.line.actor)})
     if rule in _ACCOUNT_VERBS:
         made = {"class_uid": ACCOUNT_CHANGE, "user": {"name": name}, "activity_id": _ACCOUNT_VERBS[rule]}
@@ -110,7 +113,7 @@ def _audit(item: Item) -> Made:
     return {
         "class_uid": ENTITY_MANAGEMENT,
         "activity_id": activity,
-        "entity": _without_empty({"name": name, "type": subject, "uid": clean(item.line.ref)}),
+        "entity": _without_empty({"name": name, "type": kind, "uid": uid}),
         "comment": rule or item.line.kind.value,
         **({"activity_name": verb or "other"} if activity == OTHER else {}),
         **({"actor": actor} if actor else {}),
@@ -118,9 +121,9 @@ def _audit(item: Item) -> Made:
 
 
 _PASSED: Final[Mapping[str, int]] = {
-    "pass": 1, "passed": 1, "allowed": 1, "allow": 1, "approved": 1, "succeeded": 1, "done": 1,
-    "warn": 2, "warned": 2,
-    "block": 3, "blocked": 3, "denied": 3, "deny": 3, "refused": 3, "failed": 3, "rejected": 3,
+    "pass": 1, "allowed": 1, "done": 1, "promoted": 1, "succeeded": 1,
+    "warn": 2, "warned": 2, "grace": 2, "would-deny": 2, "broken-glass": 2,
+    "block": 3, "denied": 3, "blocked": 3, "rejected": 3, "refused": 3, "failed": 3,
 }  # fmt: skip
 
 

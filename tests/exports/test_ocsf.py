@@ -133,6 +133,22 @@ def test_a_process() -> None:
     assert made["unmapped"]["detail"] == TOLD
 
 
+def test_an_entry_of_the_audit_log() -> None:
+    told = item(
+        kind=Kind.AUDIT,
+        rule="export-target:edit",
+        title="export-target:edit: export target SOC",
+        actor="olga",
+        detail={"subject_type": "export-target", "subject_id": "7"},
+    )
+    made = ocsf.event(told, version="1")
+    check(made)
+    assert made["entity"] == {"name": "SOC", "type": "export-target", "uid": "7"}
+    assert made["actor"] == {"user": {"name": "olga"}}
+    created = item(kind=Kind.AUDIT, rule="user:create", title="user:create: user bob", detail={"subject_type": "user"})
+    assert ocsf.event(created, version="1")["user"] == {"name": "bob"}
+
+
 def test_a_judgement_says_whether_it_passed() -> None:
     def status(outcome: str) -> Any:
         return ocsf.event(item(kind=Kind.GATE, outcome=outcome), version="1")["compliance"].get("status_id")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import django
@@ -132,21 +131,18 @@ def sample(*, remove: bool, show: Callable[[str, int, int], None]) -> str:
     return words
 
 
-def verify_audit(export: Path | None, heads: list[str]) -> tuple[bool, str]:
-    """Whether the log (or an export of it) is as it was written, and the sentence that says so."""
+def verify_audit(heads: list[str]) -> tuple[bool, str]:
+    """Whether the log is as it was written, and the sentence that says so."""
     from secguard.audit import chain  # noqa: PLC0415
 
-    if export is None:
-        _ready()
-    else:
-        open_installation()
+    _ready()
     from secguard.audit import services  # noqa: PLC0415
 
     try:
         known = [chain.Head.parse(head) for head in heads]
     except ValueError as error:
         raise Invalid(str(error), where="--head") from error
-    result = services.verify_file(export, *known) if export else services.verify(*known)
+    result = services.verify(*known)
     if result.fault:
         return False, f"NOT intact at entry {result.fault.sequence} ({result.fault.kind}): {result.fault.message}"
     return True, f"Intact: {result.entries} entries. Keep this head elsewhere, for --head later: {result.head}"

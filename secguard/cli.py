@@ -1,8 +1,8 @@
 """The ``secguard`` command.
 
 Most of it is a thin client over the REST API (SECGUARD_URL, SECGUARD_TOKEN); ``up``, ``migrate``, ``token``, ``user``
-and ``audit`` work on the server's own machine. Exit codes: 0 pass or warn, 1 blocked (``audit verify``: altered),
-2 could not tell or could not do, with the reason in words.
+and ``audit verify`` without a file work on the server's own machine. Exit codes: 0 pass or warn, 1 blocked
+(``audit``: not as it was written), 2 could not tell or could not do, with the reason in words.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from secguard import client_commands, environment, server_commands
+from secguard import audit_commands, client_commands, environment, server_commands
 from secguard.agent import command as agent_command
 from secguard.client.controls import KINDS as CONTROL_KINDS
 from secguard.client.controls import SAYS, WAYS
@@ -555,9 +555,41 @@ def _server_commands(commands: Any) -> None:
     link = _add(user, "link", server_commands.user_link, "Print a new one-time sign-in link for a person.")
     link.add_argument("name")
     audit = commands.add_parser("audit", help="The audit log.").add_subparsers(required=True)
-    verify = _add(audit, "verify", server_commands.audit_verify, "Check that the audit log is as it was written.")
-    verify.add_argument("--file", type=Path, metavar="EXPORT", help="check this export (NDJSON) instead, offline")
+    _audit_commands(audit)
+
+
+def _audit_commands(audit: Any) -> None:
+    def command(name: str, run: Command, words: str) -> argparse.ArgumentParser:
+        return _add(audit, name, audit_commands.saying_failures(run), words)
+
+    verify = command("verify", audit_commands.verify, "Check that the audit log, or an export, is as it was written.")
+    verify.add_argument("export", nargs="?", type=Path, metavar="EXPORT", help="check this export (NDJSON), offline")
+    verify.add_argument("--file", type=Path, metavar="EXPORT", help="the same")
     verify.add_argument("--head", action="append", default=[], help="a head kept from earlier: SEQUENCE:DIGEST")
+    proof = command("verify-proof", audit_commands.verify_proof, "Check a proof offline, by the keys that you keep.")
+    proof.add_argument("proof", type=Path, metavar="PROOF", help="what `secguard audit prove` wrote")
+    for one in (verify, proof):
+        words = "a signed checkpoint kept from earlier; once for each"
+        one.add_argument("--checkpoint", action="append", type=Path, default=[], metavar="NOTE", help=words)
+    prove = command(
+        "prove", audit_commands.prove, "Write the proof of one entry, or that a checkpoint continues another."
+    )
+    prove.add_argument("sequence", nargs="?", type=int, help="the entry's number")
+    prove.add_argument("--from", dest="older", type=int, metavar="SIZE", help="entries of the older of two checkpoints")
+    prove.add_argument("--size", type=int, help="entries of the checkpoint to prove it in (default: the newest)")
+    taken = command("checkpoint", audit_commands.take_checkpoint, "Write the newest signed checkpoint.")
+    taken.add_argument("--new", action="store_true", help="have a new one made of what the log holds now")
+    keys = command("keys", audit_commands.keys, "Write the public keys that checkpoints are signed with.")
+    witness = command("witness", audit_commands.witness, "Hold the newest checkpoint against the one kept in a file.")
+    witness.add_argument("file", type=Path, metavar="FILE", help="where the checkpoint is kept; made at the first run")
+    for one in (prove, taken, keys):
+        one.add_argument(
+            "-o", "--output", type=Path, metavar="FILE", help="write there instead of to the standard output"
+        )
+    for one in (verify, proof, taken, witness):
+        one.add_argument("--key", type=Path, metavar="KEYS", help="the log's public keys, as you keep them")
+    for one in (prove, taken, keys, witness):
+        _waiting(one, 60)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,6 @@ def user_link(args: argparse.Namespace) -> int:
 def audit_verify(args: argparse.Namespace) -> int:
     from secguard import administration  # noqa: PLC0415
 
-    intact, words = administration.verify_audit(args.file, args.head)
+    intact, words = administration.verify_audit(args.head)
     print(words)
     return 0 if intact else 1

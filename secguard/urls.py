@@ -21,7 +21,7 @@ from secguard.admission.urls import webhook_patterns
 from secguard.admission.views.agents import AnswersView, SnapshotView
 from secguard.advisories.api import AdvisoryViewSet, FeedViewSet, ImportViewSet
 from secguard.approvals.api import AbsenceViewSet
-from secguard.audit.api import AuditViewSet
+from secguard.audit.api import AuditViewSet, CheckpointViewSet
 from secguard.channels.api import ChannelViewSet
 from secguard.dashboards.views import applications as standing
 from secguard.dashboards.views import compliance, home, images, rebuilding, repositories, risks, scanning, workloads
@@ -104,6 +104,7 @@ router.register("tokens", TokenViewSet, "token")
 router.register("ci-identities", CiIdentityViewSet, "ci-identity")
 router.register("sessions", SessionViewSet, "session")
 router.register("second-factors", SecondFactorViewSet, "second-factor")
+router.register("audit/checkpoints", CheckpointViewSet, "audit-checkpoint")
 router.register("audit", AuditViewSet, "audit")
 router.register("notifications", NoticeViewSet, "notification")
 router.register("channels", ChannelViewSet, "channel")

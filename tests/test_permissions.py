@@ -74,7 +74,14 @@ def estate(db: None) -> dict[str, Any]:
     """What stands in the database beside people."""
     with transaction.atomic():
         entry = audit.record("team:create", actor=None, subject_type="team", subject_id=1, subject="Payments")
-    return {"audit": entry.sequence} | vulnerability_data() | keys()
+    return {"audit": entry.sequence} | checkpoint_made() | vulnerability_data() | keys()
+
+
+def checkpoint_made() -> dict[str, Any]:
+    """A checkpoint of the audit log."""
+    made = audit.make_checkpoint(timezone.now(), is_asked=True)
+    assert made is not None
+    return {"checkpoint": made.pk, "signed": made.size}
 
 
 def keys() -> dict[str, Any]:

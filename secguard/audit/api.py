@@ -1,9 +1,10 @@
-"""``/api/v1/audit/``: the log, read only, and its export."""
+"""``/api/v1/audit/``: the log, read only, its export, its checkpoints and its proofs."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
@@ -13,8 +14,9 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from secguard.audit import queries, services
-from secguard.audit.models import AuditEntry
+from secguard.audit import notary, queries, services
+from secguard.audit.models import AuditCheckpoint, AuditEntry
+from secguard.errors import Invalid
 
 
 class NdjsonRenderer(BaseRenderer):
@@ -59,6 +61,83 @@ FORMAT = OpenApiParameter(
 )
 
 
+def size_parameter(name: str, words: str, *, required: bool = False) -> OpenApiParameter:
+    return OpenApiParameter(name, {"type": "integer", "minimum": 1}, description=words, required=required)
+
+
+def _size(request: Request, name: str) -> int | None:
+    """A number of entries in the query; None where it is left out."""
+    text = request.query_params.get(name, "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) > 0):
+        raise Invalid(f"`{name}` is {text[:40]!r}; expected a number of entries, such as 4000.", where=name)
+    return int(text)
+
+
+class InclusionProofSerializer(serializers.Serializer[Any]):
+    entry = serializers.DictField(help_text="As in a line of the export: its digest covers all of it.")
+    leaf_index = serializers.IntegerField(help_text="The entry's place in the tree, from 0: its sequence less one.")
+    path = serializers.ListField(
+        child=serializers.CharField(), help_text="Hashes in base64, from the leaf's sibling to below the root."
+    )
+    checkpoint = serializers.CharField(help_text="The signed note, as c2sp.org/tlog-checkpoint has it.")
+
+
+ConsistencyProofSerializer = inline_serializer(
+    "AuditConsistencyProof",
+    {
+        "from": serializers.CharField(help_text="The older checkpoint's signed note."),
+        "to": serializers.CharField(help_text="The newer checkpoint's signed note."),
+        "path": serializers.ListField(child=serializers.CharField(), help_text="Hashes in base64."),
+    },
+)
+
+
+class PublicKeySerializer(serializers.Serializer[Any]):
+    fingerprint = serializers.CharField()
+    public_pem = serializers.CharField(help_text="PEM; `secguard audit keys` writes all of them into one file.")
+    status = serializers.CharField(help_text="active, retiring, retired or revoked.")
+    since = serializers.DateTimeField()
+    until = serializers.DateTimeField(allow_null=True, help_text="When it signed its last; null while it signs.")
+
+
+class CheckpointSerializer(serializers.ModelSerializer[AuditCheckpoint]):
+    class Meta:
+        model = AuditCheckpoint
+        fields = ("id", "size", "root", "fingerprint", "note", "made_at")
+        read_only_fields = fields
+
+
+class AskedSerializer(serializers.Serializer[Any]):
+    job = serializers.IntegerField(help_text="The job that makes it.")
+
+
+class CheckpointViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[AuditCheckpoint]):
+    """Signed checkpoints of the log: made hourly, after 1,000 entries, and on request."""
+
+    queryset = AuditCheckpoint.objects.none()
+    serializer_class = CheckpointSerializer
+    lookup_value_regex = r"[0-9]{1,18}"
+    ordering = "-id"
+
+    def get_queryset(self) -> QuerySet[AuditCheckpoint]:
+        if getattr(self, "swagger_fake_view", False):
+            return super().get_queryset()
+        return queries.checkpoints(self.request.user)
+
+    @extend_schema(responses=CheckpointSerializer)
+    @action(detail=False, pagination_class=None)
+    def latest(self, request: Request) -> Response:
+        """The newest one. Kept elsewhere it shows later that nothing before it was cut off or rewritten."""
+        return Response(CheckpointSerializer(queries.latest_checkpoint(request.user)).data)
+
+    @extend_schema(request=None, responses={202: AskedSerializer})
+    def create(self, request: Request) -> Response:
+        """Have one made soon, of what the log holds then."""
+        return Response({"job": services.ask_for_checkpoint(actor=request.user)}, status=202)
+
+
 class AuditViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[AuditEntry]):
     """Everything that changed who may do or run what. Whoever reads it in a team sees that team's entries."""
 
@@ -80,6 +159,40 @@ class AuditViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Ge
         if getattr(request, "accepted_renderer").format != NdjsonRenderer.format:  # noqa: B009 - DRF sets it late
             return super().list(request, *args, **kwargs)
         return ndjson(self.filter_queryset(self.get_queryset()))
+
+    @extend_schema(
+        parameters=[size_parameter("size", "Entries of the checkpoint to prove it in; the newest one if left out.")],
+        responses=InclusionProofSerializer,
+        filters=False,
+    )
+    @action(detail=True, pagination_class=None, filterset_class=None)
+    def proof(self, request: Request, pk: str = "") -> Response:
+        """That the entry is in a signed checkpoint; `secguard audit verify-proof` checks it without the server."""
+        size = _size(request, "size")
+        return Response(queries.inclusion(request.user, int(pk), size).document())
+
+    @extend_schema(
+        parameters=[
+            size_parameter("from", "Entries of the older checkpoint.", required=True),
+            size_parameter("to", "Entries of the newer checkpoint; the newest one if left out."),
+        ],
+        responses=ConsistencyProofSerializer,
+        filters=False,
+    )
+    @action(detail=False, pagination_class=None, filterset_class=None)
+    def consistency(self, request: Request) -> Response:
+        """That the log of the newer checkpoint continues that of the older one and changed nothing in it."""
+        old = _size(request, "from")
+        if old is None:
+            raise Invalid("Which checkpoint? Give `from`: how many entries the older one has.", where="from")
+        return Response(queries.consistency(request.user, old, _size(request, "to")).document())
+
+    @extend_schema(responses=PublicKeySerializer(many=True), filters=False)
+    @action(detail=False, pagination_class=None, filterset_class=None)
+    def keys(self, request: Request) -> Response:
+        """The keys that checkpoints are signed with, and those that they were: the one that signs now first."""
+        queries.readable(request.user)
+        return Response(PublicKeySerializer(notary.notary().public_keys(), many=True).data)
 
     @extend_schema(
         responses=inline_serializer(

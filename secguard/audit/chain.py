@@ -265,22 +265,23 @@ def _parsed(number: int, raw: str) -> Entry:
     if len(raw) > MAX_LINE_CHARACTERS:
         raise BrokenLine(f"line {number}: longer than {MAX_LINE_CHARACTERS} characters; no entry is")
     try:
-        found = json.loads(raw, object_pairs_hook=_object_once)
+        found = json.loads(raw, object_pairs_hook=object_once)
     except (ValueError, RecursionError) as error:
         raise BrokenLine(f"line {number}: no JSON object: {error}") from error
+    return read_entry(found, f"line {number}")
+
+
+def read_entry(found: object, place: str = "the entry") -> Entry:
+    """An entry of its JSON; ``BrokenLine`` where it is none, with the ``place`` where it stood."""
     if not isinstance(found, dict) or set(found) != set(COLUMNS):
-        raise BrokenLine(f"line {number}: expected an object with exactly {', '.join(COLUMNS)}")
-    return _entry(number, found)
-
-
-def _entry(number: int, found: dict[str, Any]) -> Entry:
+        raise BrokenLine(f"{place}: expected an object with exactly {', '.join(COLUMNS)}")
     for name, kinds in _KINDS.items():
         if not isinstance(found[name], kinds) or isinstance(found[name], bool):
-            raise BrokenLine(f"line {number}: {name} is a {type(found[name]).__name__}")
+            raise BrokenLine(f"{place}: {name} is a {type(found[name]).__name__}")
     try:
         at = datetime.strptime(found["at"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     except ValueError as error:
-        raise BrokenLine(f"line {number}: at: {error}") from error
+        raise BrokenLine(f"{place}: at: {error}") from error
     return Entry(**found | {"at": at})
 
 
@@ -292,7 +293,7 @@ _KINDS: dict[str, tuple[type, ...]] = dict.fromkeys(COLUMNS, (str,)) | {
 }
 
 
-def _object_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def object_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuses a key given twice: two readers of such a line could see two different entries."""
     found = dict(pairs)
     if len(found) != len(pairs):

@@ -78,3 +78,52 @@ class AuditHead(models.Model):
 
     def __str__(self) -> str:
         return f"head {self.sequence}"
+
+
+class AuditTree(models.Model):
+    """The one row that says over how many entries the tree reaches. Whoever makes it grow locks it."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    size = models.BigIntegerField(default=0)
+    origin = models.CharField(max_length=200, help_text="The log's name on its checkpoints, for ever the same.")
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="audittree_single")]
+
+    def __str__(self) -> str:
+        return f"tree of {self.size}"
+
+
+class AuditTile(models.Model):
+    """256 hashes of the tree (see ``tree``), fewer while it grows: of 10^7 entries, 40,000 rows and 330 MB."""
+
+    level = models.PositiveSmallIntegerField()
+    index = models.BigIntegerField()
+    hashes = models.BinaryField()
+
+    class Meta:
+        # A proof reads its tiles by this, at most two of each level.
+        constraints = [models.UniqueConstraint(fields=["level", "index"], name="audittile_place")]
+
+    def __str__(self) -> str:
+        return f"tile {self.level}/{self.index}"
+
+
+class AuditCheckpoint(models.Model):
+    """What was signed of the log at some moment: ``note`` is the signed text, the other columns are read out of it."""
+
+    size = models.BigIntegerField()
+    root = models.CharField(max_length=64, help_text="of the tree, in hexadecimal")
+    fingerprint = models.CharField(max_length=71, help_text="of the key that signed it")
+    note = models.TextField()
+    made_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            # The first checkpoint that holds an entry, and the one of a size.
+            models.Index(fields=["size", "id"], name="auditcheckpoint_size"),
+        ]
+
+    def __str__(self) -> str:
+        return f"checkpoint of {self.size}"

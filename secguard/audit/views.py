@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.views.decorators.http import require_safe
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST, require_safe
 
-from secguard.audit import queries, services
+from secguard.audit import notary, queries, services
 from secguard.errors import NotFound
 from secguard.web import htmx
 from secguard.web.listing import Column, Listing
@@ -41,7 +43,7 @@ class AuditListing(Listing):
 @login_required
 def entry_list(request: HttpRequest) -> HttpResponseBase:
     listing = AuditListing(request, queries.readable(request.user))
-    return listing.respond("audit/list.html", "audit/_list.html", {"head": services.head()})
+    return listing.respond("audit/list.html", "audit/_list.html", {"head": services.head(), "latest": queries.newest()})
 
 
 @require_safe
@@ -51,5 +53,67 @@ def entry_detail(request: HttpRequest, sequence: int) -> HttpResponse:
     if entry is None:
         raise NotFound(f"There is no audit entry {sequence} that you may see.")
     details = json.dumps(entry.details, indent=2, sort_keys=True, ensure_ascii=False)
-    context = {"entry": entry, "details": details if entry.details else ""}
+    context = {"entry": entry, "details": details if entry.details else "", "standing": queries.standing(entry)}
     return htmx.render(request, "audit/detail.html", "audit/_detail.html", context)
+
+
+@require_safe
+@login_required
+def proof(request: HttpRequest, sequence: int) -> HttpResponse:
+    """The proof as a file for ``secguard audit verify-proof``."""
+    found = queries.inclusion(request.user, sequence).document()
+    text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+    return _file(text, f"audit-{sequence}.proof.json", "application/json")
+
+
+class CheckpointListing(Listing):
+    name = "checkpoints"
+    caption = "Signed checkpoints, newest first"
+    noun = "checkpoint"
+    columns = (
+        Column("size", "Entries", sort="id", first="-", numeric=True),
+        Column("made_at", "Signed"),
+        Column("root", "Root of the tree"),
+        Column("fingerprint", "Key"),
+        Column("note", "Note", hidden=True),
+    )
+    default_sort = "-size"
+
+
+@require_safe
+@login_required
+def checkpoint_list(request: HttpRequest) -> HttpResponseBase:
+    listing = CheckpointListing(request, queries.checkpoints(request.user))
+    context = {"may_ask": services.may_ask(request.user)}
+    return listing.respond("audit/checkpoints.html", "audit/_checkpoints.html", context)
+
+
+@require_POST
+@login_required
+def checkpoint_new(request: HttpRequest) -> HttpResponse:
+    services.ask_for_checkpoint(actor=request.user)
+    messages.success(request, "A worker makes the checkpoint now; it is in the list in a moment.")
+    return redirect("audit:checkpoints")
+
+
+@require_safe
+@login_required
+def checkpoint_note(request: HttpRequest, pk: int) -> HttpResponse:
+    found = queries.checkpoints(request.user).filter(pk=pk).first()
+    if found is None:
+        raise NotFound(f"There is no checkpoint {pk}.")
+    return _file(found.note, f"audit-{found.size}.note", "text/plain; charset=utf-8")
+
+
+@require_safe
+@login_required
+def keys(request: HttpRequest) -> HttpResponse:
+    """The public keys that checkpoints are or were signed with, in one file."""
+    queries.readable(request.user)
+    text = "".join(key.public_pem for key in notary.notary().public_keys())
+    return _file(text, "audit-keys.pem", "application/x-pem-file")
+
+
+def _file(text: str, name: str, kind: str) -> HttpResponse:
+    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return HttpResponse(text.encode(), content_type=kind, headers=disposition)

@@ -16,7 +16,6 @@ from secguard.policies.facts import Gate
 from secguard.policies.services import verdict_of
 from secguard.signing import dsse
 from secguard.signing.dsse import Envelope
-from secguard.signing.keylife import KeyStatus
 from secguard.signing.models import SigningKey
 from secguard.signing.services import sign
 
@@ -57,7 +56,7 @@ def signing_key(name: str) -> SigningKey:
 
 
 def _key(name: str) -> SigningKey | None:
-    active = SigningKey.objects.filter(status=KeyStatus.ACTIVE).order_by("-created_at", "-pk")
+    active = SigningKey.objects.signing_images().order_by("-created_at", "-pk")
     if not name:
         return active.first()
     found = active.filter(name=name).first()

@@ -17,7 +17,6 @@ from secguard.images.models import Registry
 from secguard.promotion.models import Environment
 from secguard.promotion.services import Ask, EnvironmentEdit
 from secguard.promotion.services.environments import MAX_SEATS, next_position
-from secguard.signing.keylife import KeyStatus
 from secguard.signing.models import SigningKey
 from secguard.signing.services.standing import MAX_REASON
 
@@ -207,7 +206,7 @@ def _shown(environment: Environment) -> dict[str, Any]:
 
 def _keys(environment: Environment | None) -> list[tuple[str, str]]:
     """The lines of keys that sign; and the one that is set, also where it signs no more."""
-    signing = list(SigningKey.objects.filter(status=KeyStatus.ACTIVE).order_by("name").values_list("name", flat=True))
+    signing = list(SigningKey.objects.signing_images().order_by("name").values_list("name", flat=True))
     kept = environment.key_name if environment else ""
     gone = [(kept, f"{kept} (signs no more)")] if kept and kept not in signing else []
     return [("", "None"), *((name, name) for name in signing), *gone]

@@ -13,6 +13,9 @@ from enum import StrEnum
 
 from secguard.errors import Conflict
 
+AUDIT_LINE = "audit-log"
+"""The line of keys that signs the audit log's checkpoints, and nothing else."""
+
 
 class KeyStatus(StrEnum):
     ACTIVE = "active"

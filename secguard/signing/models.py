@@ -11,7 +11,7 @@ from django.utils import timezone
 from secguard.accounts.models import User, owner_filter
 from secguard.images.models import Repository
 from secguard.signing import keylife
-from secguard.signing.keylife import KeyStatus, Provider, TrustStatus
+from secguard.signing.keylife import AUDIT_LINE, KeyStatus, Provider, TrustStatus
 from secguard.signing.statements import told
 from secguard.signing.verification import Form, Standing
 
@@ -21,10 +21,18 @@ def _choices(words: type[KeyStatus] | type[Provider] | type[TrustStatus] | type[
 
 
 class SigningKeyQuerySet(models.QuerySet["SigningKey"]):
+    def of_images(self) -> SigningKeyQuerySet:
+        """Without the line that signs the audit log: what it signed says nothing of an image."""
+        return self.exclude(name=AUDIT_LINE)
+
+    def signing_images(self) -> SigningKeyQuerySet:
+        """The keys that an image may be signed with."""
+        return self.of_images().filter(status=KeyStatus.ACTIVE)
+
     def counting(self, now: datetime) -> SigningKeyQuerySet:
-        """Keys whose signatures count at ``now``; the one that signs before those it took over from."""
+        """Keys whose signatures of images count at ``now``; the one that signs before those it took over from."""
         active, overlapping = Q(status=KeyStatus.ACTIVE), Q(status=KeyStatus.RETIRING, counts_until__gt=now)
-        return self.filter(active | overlapping).order_by("name", "status", "-id")
+        return self.of_images().filter(active | overlapping).order_by("name", "status", "-id")
 
     def in_state(self, status: KeyStatus, now: datetime | None = None) -> SigningKeyQuerySet:
         """Keys that are in a state at ``now``: an overlap that has ended is retired, whatever the column says."""

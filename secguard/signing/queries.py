@@ -17,7 +17,6 @@ from secguard.images.models import Image, Repository
 from secguard.jobs import lifecycle
 from secguard.jobs.models import Job
 from secguard.signing import ecdsa
-from secguard.signing.keylife import KeyStatus
 from secguard.signing.models import Signature, SigningKey, TrustedKey
 from secguard.signing.verification import Party
 
@@ -136,5 +135,5 @@ def _add_jobs(places: dict[int, Place], digest: str) -> None:
 
 
 def signing_names() -> list[str]:
-    """The names of the keys that sign. One query."""
-    return list(SigningKey.objects.filter(status=KeyStatus.ACTIVE).order_by("name").values_list("name", flat=True))
+    """The names of the keys that sign images. One query."""
+    return list(SigningKey.objects.signing_images().order_by("name").values_list("name", flat=True))

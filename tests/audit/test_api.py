@@ -12,7 +12,9 @@ from django.test.utils import CaptureQueriesContext
 
 from secguard.accounts.models import Membership, Team
 from secguard.audit import services
-from secguard.audit.models import AuditEntry
+from secguard.audit.chain import Head
+from secguard.audit.models import AuditEntry, AuditHead
+from secguard.audit_commands import verify_export
 from tests.fixtures_people import MakePerson, Person, without_triggers
 
 pytestmark = pytest.mark.django_db
@@ -78,7 +80,7 @@ def test_filters(reviewer: Person, developer: Person) -> None:
 def test_a_span_of_time(reviewer: Person) -> None:
     first = write()
     for day in range(1, 4):
-        services.AuditHead.objects.update(at=first.at + timedelta(days=day))
+        AuditHead.objects.update(at=first.at + timedelta(days=day))
         write()
     second, third = (first.at + timedelta(days=day) for day in (1, 2))
     span = {"from": second.isoformat(), "to": (third + timedelta(seconds=1)).isoformat()}
@@ -116,12 +118,12 @@ def test_the_export_verifies_and_shows_tampering(administrator: Person, tmp_path
     response = administrator.api.get(URL, {"format": "ndjson"})
     assert response["Content-Type"] == "application/x-ndjson"
     file.write_bytes(b"".join(response.streaming_content))
-    known = services.chain.Head.parse(head["head"])
-    assert services.verify_file(file, known).intact
+    known = Head.parse(head["head"])
+    assert verify_export(file, [known]).intact
     with without_triggers():
         AuditEntry.objects.filter(sequence=2).update(actor="mallory")
     file.write_bytes(b"".join(administrator.api.get(URL, {"format": "ndjson"}).streaming_content))
-    fault = services.verify_file(file, known).fault
+    fault = verify_export(file, [known]).fault
     assert fault is not None
     assert fault.sequence == 2
 

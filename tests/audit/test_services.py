@@ -15,7 +15,9 @@ from django.db import connection, transaction
 from secguard.audit import chain, services
 from secguard.audit.actions import Action
 from secguard.audit.models import AuditEntry, AuditHead
-from secguard.errors import Invalid
+from secguard.audit.services import reading
+from secguard.audit_commands import verify_export
+from secguard.client.rest import CouldNotTell
 from tests.fixtures_people import Person, without_triggers
 
 pytestmark = pytest.mark.django_db
@@ -249,7 +251,7 @@ def test_neither_end_of_the_log_is_beyond_the_check(tamper: Callable[[], None], 
 
 def test_what_is_written_while_it_is_read_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     write(3)
-    monkeypatch.setattr(services, "PAGE", 2)
+    monkeypatch.setattr(reading, "PAGE", 2)
     whole = services.entries
 
     def busy(**span: Any) -> Any:
@@ -258,7 +260,7 @@ def test_what_is_written_while_it_is_read_is_no_fault(monkeypatch: pytest.Monkey
                 write(2)
             yield entry
 
-    monkeypatch.setattr(services, "entries", busy)
+    monkeypatch.setattr(reading, "entries", busy)
     assert services.verify() == chain.Verification(5, 1, services.head())
 
 
@@ -271,33 +273,33 @@ def test_an_export_is_verified_without_the_database(tmp_path: Path, django_asser
     file = tmp_path / "audit.ndjson"
     file.write_text("".join(services.export()), encoding="utf-8")
     with django_assert_num_queries(0):
-        found = services.verify_file(file, chain.Head(4, last.digest))
+        found = verify_export(file, [chain.Head(4, last.digest)])
     assert (found.intact, found.entries) == (True, 4)
     lines = file.read_text(encoding="utf-8").splitlines()
     third = json.loads(lines[2]) | {"actor": "mallory"}
     file.write_text("\n".join([*lines[:2], json.dumps(third), lines[3]]), encoding="utf-8")
-    fault = services.verify_file(file).fault
+    fault = verify_export(file).fault
     assert fault is not None
     assert (fault.sequence, fault.kind) == (3, "altered")
 
 
 def test_what_is_no_export_is_refused_with_its_place(tmp_path: Path) -> None:
     file = tmp_path / "audit.ndjson"
-    with pytest.raises(Invalid, match="cannot be read"):
-        services.verify_file(file)
+    with pytest.raises(CouldNotTell, match="cannot be read"):
+        verify_export(file)
     file.write_bytes(b"\xff\xfe")
-    with pytest.raises(Invalid, match="no audit export"):
-        services.verify_file(file)
+    with pytest.raises(CouldNotTell, match="no audit export"):
+        verify_export(file)
     file.write_text("{}\n")
-    with pytest.raises(Invalid, match="line 1"):
-        services.verify_file(file)
+    with pytest.raises(CouldNotTell, match="line 1"):
+        verify_export(file)
 
 
 def test_reading_the_whole_log_costs_one_query_a_page(
     monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
     write(6)
-    monkeypatch.setattr(services, "PAGE", 2)
+    monkeypatch.setattr(reading, "PAGE", 2)
     with django_assert_num_queries(4):
         assert [entry.sequence for entry in services.entries()] == [1, 2, 3, 4, 5, 6]
     assert [entry.sequence for entry in services.entries(first=3, last=4)] == [3, 4]

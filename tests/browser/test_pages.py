@@ -149,6 +149,7 @@ PAGES = {
     "trusted-keys:withdraw": "/settings/trusted-keys/{trusted}/withdraw/",
     "audit:list": "/audit/",
     "audit:detail": "/audit/1/",
+    "audit:checkpoints": "/audit/checkpoints/",
     "settings:home": "/settings/",
     "settings:person-new": "/settings/people/new/",
     "settings:person": "/settings/people/{user}/",
@@ -177,7 +178,8 @@ NOT_PAGES = {
     "accounts:factor-remove", "accounts:session-end", "accounts:sessions-end", "settings:person-end-sessions",
     "healthz", "readyz", "metrics", "schema", "logout", "sign-in-link", "sample",  # no page, or an act
     "docs",  # Swagger's own page
-    "public-key",  # PEM
+    "public-key", "audit:keys",  # PEM
+    "audit:proof", "audit:checkpoint-note", "audit:checkpoint-new",  # files, and POST alone
     "decisions:undo", "controls:confirm", "controls:evidence", "approvals:absence-end",
     "decisions:vote", "decisions:appetite-activate", "policies:activate", "laboratory:cancel",  # POST alone
     "feeds:schedule", "feeds:upload", "feeds:fetch",

@@ -24,7 +24,6 @@ from secguard.errors import Conflict, NotFound, Unavailable
 from secguard.images.models import Registry
 from secguard.signing import dsse
 from secguard.signing import services as signing
-from secguard.signing.keylife import KeyStatus
 from secguard.signing.models import SigningKey
 
 KEPT_SECONDS = 20.0
@@ -89,7 +88,7 @@ def envelope(gate: ClusterGate, key: SigningKey) -> dsse.Envelope:
 def signing_key(name: str = "") -> SigningKey:
     """The key that signs snapshots: of the line ``name``, else of SECGUARD_SNAPSHOT_KEY, else the only one there is."""
     name = name or settings.SNAPSHOT_KEY
-    active = SigningKey.objects.filter(status=KeyStatus.ACTIVE).order_by("name")
+    active = SigningKey.objects.signing_images().order_by("name")
     if name:
         found = active.filter(name=name).first()
         if found is None:

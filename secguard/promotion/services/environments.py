@@ -20,7 +20,6 @@ from secguard.errors import Conflict, Invalid, NotFound
 from secguard.images.models import Registry
 from secguard.promotion.models import GATES, Environment, Promotion
 from secguard.promotion.route import check_prefix
-from secguard.signing.keylife import KeyStatus
 from secguard.signing.models import SigningKey
 
 MAX_ENVIRONMENTS = 20
@@ -158,7 +157,7 @@ def _gate(value: Any) -> str:
 
 def _key(value: Any) -> str:
     name = str(value).strip()
-    if name and not SigningKey.objects.filter(name=name, status=KeyStatus.ACTIVE).exists():
+    if name and not SigningKey.objects.signing_images().filter(name=name).exists():
         raise Invalid(f"No key {name[:80]!r} signs; make it first (secguard keys create).", where="key_name")
     return name
 

@@ -19,7 +19,6 @@ from secguard.images.models import Registry
 from secguard.promotion import services
 from secguard.promotion.forms import EnvironmentForm, approvers_words
 from secguard.promotion.models import Environment, Promotion
-from secguard.signing.keylife import KeyStatus
 from secguard.signing.models import SigningKey
 from secguard.web.listing import Column, Listing
 
@@ -61,7 +60,7 @@ def environment_list(request: HttpRequest) -> HttpResponseBase:
         "tab": "environments",
         "may_edit": may_edit,
         "has_registry": Registry.objects.filter(configured_at__isnull=False).exists(),
-        "has_key": SigningKey.objects.filter(status=KeyStatus.ACTIVE).exists(),
+        "has_key": SigningKey.objects.signing_images().exists(),
     }
     return listing.respond("promotion/environments.html", "promotion/_environments.html", context)
 

@@ -22,7 +22,6 @@ from secguard.jobs import services as jobs
 from secguard.jobs.models import Job
 from secguard.jobs.registry import Run
 from secguard.signing import queries
-from secguard.signing.keylife import KeyStatus
 from secguard.signing.models import Signature, SigningKey
 from secguard.signing.services.images import attest, look, sign_image
 from secguard.signing.services.keys import require_signing
@@ -164,7 +163,7 @@ def _repository(image: Image, name: str, actor: User | None) -> Repository:
 
 
 def _signing_key(name: str) -> SigningKey:
-    found = SigningKey.objects.filter(name=name, status=KeyStatus.ACTIVE).first()
+    found = SigningKey.objects.signing_images().filter(name=name).first()
     if found is None:
         raise NotFound(f"No key {name[:80]!r} signs.", code="no-such-key", where="key")
     return found

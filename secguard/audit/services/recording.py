@@ -1,10 +1,9 @@
-"""Writing the audit log, and reading it back against its chain (DESIGN rule 10)."""
+"""Writing the audit log (DESIGN rule 10)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
@@ -14,15 +13,9 @@ from django.utils import timezone
 from secguard.audit import chain
 from secguard.audit.actions import Action
 from secguard.audit.models import AuditEntry, AuditHead
-from secguard.errors import Invalid
 
 SYSTEM = "system"
 """The actor of what nobody asked for by name: a decision's end, a command on the server's own machine."""
-
-PAGE = 2_000
-
-LOWEST = -(2**62)
-"""Below every entry there is, so that one put in front of the first is seen."""
 
 
 class Token(Protocol):
@@ -134,47 +127,3 @@ def _chained(head: AuditHead, drafts: list[dict[str, Any]]) -> list[AuditEntry]:
             AuditEntry(sequence=entry.sequence, previous_digest=entry.previous_digest, digest=head.digest, **draft)
         )
     return entries
-
-
-def entries(*, first: int = 1, last: int | None = None) -> Iterator[chain.Entry]:
-    """The log in its own order, read in pages of the primary key: 10^8 rows need no more memory than one page."""
-    rows = AuditEntry.objects.order_by("sequence")
-    after = first - 1
-    while page := list(rows.filter(sequence__gt=after, **({} if last is None else {"sequence__lte": last}))[:PAGE]):
-        yield from (row.as_entry() for row in page)
-        after = page[-1].sequence
-
-
-def export(*, first: int = 1, last: int | None = None) -> Iterator[str]:
-    """The log as NDJSON, one line (with its end) at a time; ``verify_lines`` and any SHA-256 can check it."""
-    for entry in entries(first=first, last=last):
-        yield chain.line(entry) + "\n"
-
-
-def head() -> chain.Head:
-    """Where the log ends now; kept elsewhere it shows later that nothing before it was cut off or rewritten."""
-    row = AuditHead.objects.filter(id=1).first()
-    return chain.Head(0, chain.START) if row is None else chain.Head(row.sequence, row.digest or chain.START)
-
-
-def verify(*known: chain.Head) -> chain.Verification:
-    """Hold the live log, all of it, against its chain, its own head and every head ``known`` from elsewhere.
-
-    The head is read before and after: entries written while it runs are read too, and none may stand past it.
-    """
-    found = chain.verify(entries(first=LOWEST), heads=[head(), *known], is_whole=True)
-    return chain.held_against(found, head())
-
-
-def verify_file(path: Path, *known: chain.Head) -> chain.Verification:
-    """Hold an NDJSON export against its chain, without the database. Raises ``Invalid`` if it is no export.
-
-    An export carries no head of its own: give one as ``known``, or a cut-off end stays unseen.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="\n") as lines:
-            return chain.verify(chain.read_lines(lines), heads=known)
-    except (chain.BrokenLine, UnicodeDecodeError) as error:
-        raise Invalid(f"{path.name} is no audit export: {error}", where=str(path)) from error
-    except OSError as error:
-        raise Invalid(f"{path} cannot be read: {error.strerror}", where=str(path)) from error

@@ -14,7 +14,7 @@ from django.forms import DateTimeInput
 from secguard.audit import chain
 from secguard.audit.actions import Action
 from secguard.audit.models import AuditEntry
-from secguard.audit.services import PAGE
+from secguard.audit.services.reading import PAGE
 from secguard.errors import NotAllowed
 
 Entries = QuerySet[AuditEntry]

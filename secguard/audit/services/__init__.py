@@ -1,0 +1,22 @@
+"""Writing the audit log, reading it back against its chain, and making its tree and its checkpoints."""
+
+from secguard.audit.services.checkpoints import ask_for_checkpoint, make_checkpoint, may_ask
+from secguard.audit.services.growing import grow
+from secguard.audit.services.reading import entries, export, head, verify
+from secguard.audit.services.recording import SYSTEM, Actor, Token, record, record_many
+
+__all__ = [
+    "SYSTEM",
+    "Actor",
+    "Token",
+    "ask_for_checkpoint",
+    "entries",
+    "export",
+    "grow",
+    "head",
+    "make_checkpoint",
+    "may_ask",
+    "record",
+    "record_many",
+    "verify",
+]

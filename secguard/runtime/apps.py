@@ -11,8 +11,9 @@ class RuntimeConfig(AppConfig):
         from secguard.decisions.services import OBSERVERS  # noqa: PLC0415 - models are loaded only now
         from secguard.jobs import registry  # noqa: PLC0415
         from secguard.runtime.controls import SENSOR_RULE  # noqa: PLC0415
-        from secguard.runtime.services import intake  # noqa: PLC0415
+        from secguard.runtime.services import baselines, intake  # noqa: PLC0415
 
         OBSERVERS.append(SENSOR_RULE)
+        intake.FOLLOWERS.append(baselines.follow)
         registry.register(intake.FOLD, intake.fold)
         registry.every(timedelta(minutes=1), intake.FOLD)

@@ -26,6 +26,7 @@ from secguard.events.record import Kind
 from secguard.events.services.ageing import days_kept
 from secguard.events.services.retention import set_days
 from secguard.findings.severity import LABELS, Severity
+from secguard.web.pagination import CursorPages
 from secguard.web.parameters import choice_of, number_of
 
 MOST_DAYS: Final = {Step.HOUR: 14, Step.DAY: 180}
@@ -47,6 +48,16 @@ class EventSearch(EventFilter):
     def by_text(self, rows: Any, _name: str, text: str) -> Any:
         user: Any = self.request and self.request.user
         return queries.searched(rows, user, text, *window(self.form.cleaned_data, timezone.now()))
+
+
+class StoryPages(CursorPages):
+    """Pages of the heads of ``hours``, which the view sets: those are counted, and heads are not."""
+
+    count_bound = queries.COUNTED
+    hours: Any = None
+
+    def counted(self, queryset: Any) -> tuple[int, bool]:
+        return queries.count_heads(self.hours)
 
 
 class SeverityWord(serializers.CharField):
@@ -209,6 +220,7 @@ class EventViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Event]):
         queryset=Tally.objects.none(),
         filterset_class=StorySearch,
         serializer_class=StorySerializer,
+        pagination_class=StoryPages,
         ordering="-last_at",
     )
     def stories(self, request: Request) -> Response:
@@ -216,6 +228,8 @@ class EventViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Event]):
         of_hours: Any = queries.stories(self.user)
         hours: Any = self.filter_queryset(of_hours)
         heads: Any = queries.heads(hours)
+        pages: Any = self.paginator
+        pages.hours = hours
         rows: Any = self.paginate_queryset(heads) or []
         context = self._slugs(rows) | {"totals": queries.totals(hours, [row.story for row in rows])}
         return self.get_paginated_response(StorySerializer(rows, many=True, context=context).data)

@@ -126,8 +126,10 @@ class Tally(models.Model):
         # The hours of a story; whether it came again later.
         constraints = [models.UniqueConstraint(fields=["story", "hour"], name="tally_once")]
         indexes = [
-            # The stories, the last heard first; series of all (and what has aged), of one team, of one workload.
+            # The stories, the last heard first, of all and of one team; series of all (and what has aged), of one team,
+            # of one workload.
             models.Index(fields=["-last_at", "-id"], name="tally_newest"),
+            models.Index(fields=["team_id", "-last_at", "-id"], name="tally_team_newest"),
             models.Index(fields=["hour"], name="tally_hour"),
             models.Index(fields=["team_id", "hour"], name="tally_team"),
             models.Index(fields=["workload_id", "hour"], name="tally_workload"),

@@ -42,8 +42,12 @@ class CursorPages(BasePagination):
         text = request.query_params.get("cursor", "")
         cursor = keyset.decode(text, self.sort) if text else None
         self.page = keyset.page(queryset, keys, cursor, self._limit(request))
-        self.count, self.count_is_exact = keyset.bounded_count(queryset, self.count_bound)
+        self.count, self.count_is_exact = self.counted(queryset)
         return self.page.rows
+
+    def counted(self, queryset: Any) -> tuple[int, bool]:
+        """(rows, whether that is all of them)."""
+        return keyset.bounded_count(queryset, self.count_bound)
 
     def _limit(self, request: Request) -> int:
         text = request.query_params.get("limit", "")

@@ -176,7 +176,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-hour', 'story'],
-                'indexes': [models.Index(fields=['-last_at', '-id'], name='tally_newest'), models.Index(fields=['hour'], name='tally_hour'), models.Index(fields=['team_id', 'hour'], name='tally_team'), models.Index(fields=['workload_id', 'hour'], name='tally_workload')],
+                'indexes': [models.Index(fields=['-last_at', '-id'], name='tally_newest'), models.Index(fields=['team_id', '-last_at', '-id'], name='tally_team_newest'), models.Index(fields=['hour'], name='tally_hour'), models.Index(fields=['team_id', 'hour'], name='tally_team'), models.Index(fields=['workload_id', 'hour'], name='tally_workload')],
                 'constraints': [models.UniqueConstraint(fields=('story', 'hour'), name='tally_once')],
             },
         ),

@@ -5,8 +5,10 @@ from secguard.events.queries.sensors import find_sensor, sensors, set_aside
 from secguard.events.queries.series import Series, series
 from secguard.events.queries.storage import Cost, costs, history, measured
 from secguard.events.queries.stories import (
+    COUNTED,
     KEY,
     Told,
+    count_heads,
     events,
     find,
     heads,
@@ -20,6 +22,7 @@ from secguard.events.queries.stories import (
 )
 
 __all__ = [
+    "COUNTED",
     "KEY",
     "Cost",
     "EventFilter",
@@ -28,6 +31,7 @@ __all__ = [
     "StoryFilter",
     "Told",
     "costs",
+    "count_heads",
     "events",
     "find",
     "find_sensor",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Max, Min, OuterRef, Q, QuerySet, Subquery, Sum
 
 from secguard.accounts.models import User
 from secguard.accounts.roles import Permission
@@ -22,6 +22,8 @@ _KEY: Final = re.compile(r"(?P<kind>[a-z-]+)-(?P<year>\d{4})(?P<month>\d\d)(?P<d
 NEIGHBOURS: Final = 5
 """Of one story to each side of an event."""
 NEAR: Final = timedelta(days=7)
+COUNTED: Final = 2_000
+"""Stories are counted among so many of their newest hours."""
 
 
 def readable(user: User) -> None:
@@ -41,9 +43,20 @@ def stories(user: User) -> QuerySet[Tally]:
 
 
 def heads(rows: QuerySet[Tally]) -> QuerySet[Tally]:
-    """Of each story its last hour among ``rows``: one row a story, which a list walks from the newest on."""
-    later = rows.order_by().filter(story=OuterRef("story"), hour__gt=OuterRef("hour"))
-    return rows.filter(~Exists(later))
+    """Of each story its last hour among ``rows``: one row a story, which a list walks from the newest on.
+
+    A look-up for each row that is walked over, and no join: a page of the newest must not read what it does not show.
+    ``>=``, though none is greater: PostgreSQL takes ``=`` for so rare that it sorts all there is before the first row.
+    """
+    last = rows.order_by("-hour").filter(story=OuterRef("story")).values("hour")[:1]
+    return rows.filter(hour__gte=Subquery(last))
+
+
+def count_heads(rows: QuerySet[Tally]) -> tuple[int, bool]:
+    """(stories, True); where ``rows`` are more than ``COUNTED``, the stories of the newest of them, and False."""
+    newest = rows.order_by("-last_at", "-pk")[: COUNTED + 1]
+    found = newest.aggregate(hours=Count("pk"), stories=Count("story", distinct=True))
+    return found["stories"], found["hours"] <= COUNTED
 
 
 def matching(rows: QuerySet[Any], text: str) -> QuerySet[Any]:

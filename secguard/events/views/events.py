@@ -106,6 +106,11 @@ class StoryListing(_Listing):
     def queryset(self) -> QuerySet[Tally]:
         return queries.heads(self.hours)
 
+    @cached_property
+    def _counted(self) -> tuple[int, bool]:
+        fits = self.page.next is None and self.page.previous is None
+        return (len(self.rows), True) if fits else queries.count_heads(self.hours)
+
     def prepare(self, rows: list[Any]) -> None:
         super().prepare(rows)
         told = queries.totals(self.hours, [row.story for row in rows])

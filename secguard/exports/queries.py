@@ -9,13 +9,14 @@ from typing import Final, NamedTuple
 from django.db import connection
 from django.db.models import Q, QuerySet
 from django.db.models.expressions import RawSQL
+from django.utils import timezone
 
 from secguard.accounts.models import Application, Team, User
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.errors import NotFound
 from secguard.events.models import Event, EventQuerySet
-from secguard.events.record import EARLIEST, OWN, Kind, Line
+from secguard.events.record import EARLIEST, OWN, SENSED, Kind, Line
 from secguard.exports.item import Item
 from secguard.exports.models import ExportTarget
 from secguard.exports.targets import Audience, Cursor
@@ -27,6 +28,7 @@ COUNTED: Final = 10_000
 BEGINNING: Final = Cursor(0, 0, date(2000, 1, 1))
 _LAST_ID: Final = 10**18 - 1
 _LATE: Final = EARLIEST + timedelta(days=1)
+OWN_LATE: Final = timedelta(days=30)
 _SETTLED: Final = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 
 
@@ -93,13 +95,17 @@ def settled(rows: EventQuerySet) -> EventQuerySet:
 def _after(rows: EventQuerySet, cursor: Cursor, kinds: Iterable[str]) -> EventQuerySet:
     """Rows after the cursor; on PostgreSQL only the partitions are opened in which there can be any.
 
-    What a sensor tells is never dated before ``EARLIEST`` ago. What is of the product's own may be of any day.
+    Each partition that is opened costs a lock for each of its indexes, and a year has thousands. What a sensor tells is
+    never dated before ``EARLIEST`` ago, and nothing is dated after it came. The product's own sources are read every
+    few seconds: ``OWN_LATE`` is for one that was broken while everything else went on.
     """
     found = rows.filter(kind__in=sorted(kinds)) if kinds else rows
     if not is_transactional():
         return found.filter(id__gt=cursor.id)
+    found = found.filter(day__lte=timezone.now().astimezone(UTC).date() + timedelta(days=1))
     if cursor.day > BEGINNING.day:
-        found = found.filter(Q(kind__in=sorted(OWN)) | Q(day__gte=cursor.day - _LATE))
+        own = Q(kind__in=sorted(OWN), day__gte=cursor.day - OWN_LATE)
+        found = found.filter(own | Q(kind__in=sorted(SENSED), day__gte=cursor.day - _LATE))
     return found.filter(txid__gte=cursor.txid).exclude(txid=cursor.txid, id__lte=cursor.id)
 
 

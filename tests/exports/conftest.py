@@ -25,7 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from django.db import transaction
+from django.db import connections, transaction
 
 from secguard.events.models import Event
 from secguard.events.record import Kind, Line, story_of
@@ -126,6 +126,7 @@ def receiver() -> Iterator[Receiver]:
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
             found.before_answer(found.asked)
+            connections.close_all()  # this thread's own
             if answer == 200:
                 found.taken.append(({k.lower(): v for k, v in self.headers.items()}, body))
             self.send_response(int(answer))

@@ -19,7 +19,7 @@ from secguard.exports.services import delivering
 from tests.exports.test_cef import parse as parse_cef
 from tests.exports.test_syslog import parse as parse_syslog
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.enable_socket]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.enable_socket, pytest.mark.once]
 
 
 def ids(lines: list[str]) -> list[int]:

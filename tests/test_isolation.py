@@ -31,6 +31,7 @@ from tests.test_permissions import (  # noqa: F401 - fixtures
     judged,
     on_the_way,
     planned,
+    spoken,
     posted_to,
     sent_to,
     simulation,

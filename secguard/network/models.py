@@ -1,4 +1,4 @@
-"""Who spoke to whom, who may, and which policies a cluster says it applies.
+"""Who spoke to whom, which policies are proposed, and which ones a cluster says it applies.
 
 Names are texts, since a sensor tells of what no list of pods has told yet; ``Peer.workload`` ties them to what runs.
 """
@@ -24,7 +24,13 @@ SORTS = [(s.value, s.value) for s in edges.Sort]
 VERDICTS = [(v.value, {"forwarded": "allowed"}.get(v.value, v.value)) for v in Verdict]
 FORMS = [(Form.KUBERNETES.value, "NetworkPolicy"), (Form.CILIUM.value, "CiliumNetworkPolicy")]
 ANOMALIES = [("ports", "many ports"), ("volume", "more than usual")]
-PROTOCOLS = [("tcp", "TCP"), ("udp", "UDP"), ("sctp", "SCTP"), ("", "any")]
+
+
+def owned(user: User, path: str) -> Q:
+    """Rows whose workload's application, at ``path``, is the user's. A workload lies in no repository: whoever is
+    limited by repositories sees none."""
+    limit = user.limit
+    return Q(pk__in=()) if limit is not None and limit.repositories is not None else owner_filter(user, path)
 
 
 class Heard(models.Model):
@@ -33,6 +39,7 @@ class Heard(models.Model):
     cluster = models.CharField(max_length=100, unique=True)
     since = models.DateTimeField()
     last_at = models.DateTimeField()
+    policies_at = models.DateTimeField(null=True, help_text="when it last told which policies it applies")
 
     def __str__(self) -> str:
         return self.cluster
@@ -41,7 +48,7 @@ class Heard(models.Model):
 class PeerQuerySet(models.QuerySet["Peer"]):
     def visible_to(self, user: User) -> PeerQuerySet:
         """Workloads of the user's teams; what is tied to none only to who sees everything."""
-        return self.filter(owner_filter(user, "workload__application"))
+        return self.filter(owned(user, "workload__application"))
 
 
 class Peer(models.Model):
@@ -78,7 +85,7 @@ class Peer(models.Model):
 class EdgeQuerySet(models.QuerySet["Edge"]):
     def visible_to(self, user: User) -> EdgeQuerySet:
         """Those of which either end is a workload that the user may see."""
-        source, destination = (owner_filter(user, f"{end}__workload__application") for end in ("source", "destination"))
+        source, destination = (owned(user, f"{end}__workload__application") for end in ("source", "destination"))
         return self.filter(source | destination)
 
     def passed(self) -> EdgeQuerySet:
@@ -167,6 +174,17 @@ class Loss(models.Model):
 
     def __str__(self) -> str:
         return f"{self.count or 'some'} lost: {self.reason}"
+
+
+class Exposed(models.Model):
+    """An application that was first seen to be spoken to from outside; from then on what a person says of it stands."""
+
+    application = models.OneToOneField(Application, models.CASCADE, related_name="+")
+    first_at = models.DateTimeField()
+    workload = models.CharField(max_length=360, help_text="where that was")
+
+    def __str__(self) -> str:
+        return f"{self.application_id} at {self.workload}"
 
 
 class Print(models.Model):
@@ -261,65 +279,3 @@ class Proposal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
-
-
-class SegmentQuerySet(models.QuerySet["Segment"]):
-    def visible_to(self, user: User) -> SegmentQuerySet:
-        return self.filter(owner_filter(user, "application"))
-
-
-class Segment(models.Model):
-    """Workloads of an application that are spoken to alike: all of them, or those of one namespace or name."""
-
-    application = models.ForeignKey(Application, models.CASCADE, related_name="segments")
-    name = models.CharField(max_length=100)
-    cluster = models.CharField(max_length=100, blank=True, help_text="empty: in every one")
-    namespace = models.CharField(max_length=100, blank=True, help_text="empty: in every one")
-    workload = models.CharField(max_length=253, blank=True, help_text="its name; empty: all")
-    created_at = models.DateTimeField(default=timezone.now)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
-
-    objects = SegmentQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["application__name", "name"]
-        constraints = [models.UniqueConstraint(fields=["application", "name"], name="networksegment_once")]
-
-    def __str__(self) -> str:
-        return f"{self.application.name}: {self.name}"
-
-
-class SegmentRuleQuerySet(models.QuerySet["SegmentRule"]):
-    def visible_to(self, user: User) -> SegmentRuleQuerySet:
-        """Those of which either segment is the user's."""
-        return self.filter(owner_filter(user, "source__application") | owner_filter(user, "destination__application"))
-
-
-class SegmentRule(models.Model):
-    """One segment may speak to another, or with what is outside, at these ports. An empty end is outside."""
-
-    source = models.ForeignKey(Segment, models.CASCADE, null=True, related_name="rules_out")
-    destination = models.ForeignKey(Segment, models.CASCADE, null=True, related_name="rules_in")
-    outside = models.CharField(max_length=253, blank=True, help_text="a name or network outside; empty: any")
-    protocol = models.CharField(max_length=4, blank=True, choices=PROTOCOLS)
-    port = models.PositiveIntegerField(default=0, help_text="0: any")
-    last_port = models.PositiveIntegerField(default=0, help_text="where it is a range")
-    reason = models.CharField(max_length=500)
-    created_at = models.DateTimeField(default=timezone.now)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
-
-    objects = SegmentRuleQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["pk"]
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(source__isnull=False) | Q(destination__isnull=False), name="networkrule_has_a_segment"
-            ),
-            models.CheckConstraint(
-                condition=Q(port__lte=65535, last_port__lte=65535), name="networkrule_ports_in_range"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.source or 'outside'} -> {self.destination or 'outside'}"

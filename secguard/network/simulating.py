@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from secguard.network.edges import Edge
+from secguard.network.flow import Verdict
 from secguard.network.policy import Judged, Known, Outcome, Policies, Policy
 
 
@@ -63,7 +64,7 @@ def simulate(
     for one in recorded:
         asked += 1
         change = Change(one, old.judge(*one.edge[:4]), new.judge(*one.edge[:4]))
-        kind = _kind(change.before.outcome, change.after.outcome)
+        kind = _kind(change.before.outcome, change.after.outcome, one.edge.verdict)
         if kind:
             found[kind].append(change)
         else:
@@ -71,8 +72,9 @@ def simulate(
     return Simulated(asked, tuple(found["cut"]), tuple(found["opened"]), tuple(found["unsure"]), unchanged)
 
 
-def _kind(before: Outcome, after: Outcome) -> str:
-    if before is after:
+def _kind(before: Outcome, after: Outcome, seen: Verdict) -> str:
+    """What was denied when it was recorded is cut by nothing."""
+    if before is after or (seen is Verdict.DENIED and after is Outcome.DENIED):
         return ""
     if after is Outcome.DENIED:
         return "cut"

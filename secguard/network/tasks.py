@@ -8,9 +8,15 @@ from typing import Any
 from django.utils import timezone
 
 from secguard.jobs.registry import Run
-from secguard.network.services import keeping
+from secguard.network.services import exposing, keeping
 
 
 def keep(_run: Run) -> Mapping[str, Any]:
-    """Tie ends to what runs, and let go of what has aged."""
-    return {"tied": keeping.retie(), **keeping.age(timezone.now())}
+    """Tie ends to what runs, note what is exposed or unusual, and let go of what has aged."""
+    now = timezone.now()
+    return {
+        "tied": keeping.retie(),
+        "exposed": exposing.note(now),
+        "unusual": keeping.mark_unusual(now),
+        **keeping.age(now),
+    }

@@ -52,7 +52,9 @@ PERSONAL = re.compile(
 """What is about people and their ways in: it stays in no cache, the browser's own and its way back among them."""
 
 # Paths whose bodies may be as large as a report; everything else is bounded as a form is.
-LARGE_BODIES = re.compile(r"/api/v1/(reports|workloads/sync|vex|sample|images/[^/]+/(vex|sbom|attestations))/|/hooks/")
+LARGE_BODIES = re.compile(
+    r"/api/v1/(reports|workloads/sync|network/applied|vex|sample|images/[^/]+/(vex|sbom|attestations))/|/hooks/"
+)
 STREAMED_BODIES = {
     re.compile(r"/(api/v1/scans/archive|scans/upload)/"): "MAX_ARCHIVE_BYTES",
     re.compile(r"/(api/v1/advisories/import|feeds/upload)/"): "MAX_FEED_BYTES",

@@ -9,9 +9,10 @@ from typing import Final
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, F, Max, Q
 
 from secguard import bulk
+from secguard.events.keeping import hour_of
 from secguard.network import edges, selectors
 from secguard.network.edges import Folded, Pair
 from secguard.network.models import Edge, Heard, Hour, Loss, Peer, Print
@@ -19,6 +20,10 @@ from secguard.network.services import tying
 
 HOURS_KEPT: Final = timedelta(days=14)
 LOSSES_KEPT: Final = timedelta(days=90)
+MARKED: Final = timedelta(days=7)
+LEAST_UNUSUAL: Final = 100
+"""Fewer flows in an hour are never unusual."""
+TIMES_UNUSUAL: Final = 5
 _MANY: Final = edges.MAX_PORTS // 2
 _LATER: Final = "CASE WHEN excluded.{0} > {1}.{0} THEN excluded.{0} ELSE {1}.{0} END"
 _EARLIER: Final = _LATER.replace(">", "<")
@@ -173,6 +178,23 @@ def _edges(
         returning=("id", *_EDGE_KEY),
     )
     return {rows[tuple(key)][0]: pk for pk, *key in found}
+
+
+@transaction.atomic
+def mark_unusual(now: datetime) -> int:
+    """Mark edges that had far more flows in the last whole hour than in any hour before; returns how many.
+
+    Nothing is said of an edge that is known for less than a day. A mark goes after ``MARKED``. Two statements.
+    """
+    Edge.objects.filter(anomaly_at__lt=now - MARKED).update(anomaly="", anomaly_at=None)
+    hour = hour_of(now - timedelta(hours=1))
+    busy = Hour.objects.filter(hour=hour, count__gte=LEAST_UNUSUAL).values("edge")
+    before = Q(hour__lt=hour)
+    told = Hour.objects.filter(edge__in=busy, hour__lte=hour).order_by().values("edge")
+    found = told.annotate(
+        hours=Count("pk", filter=before), most=Max("count", filter=before), lately=Max("count", filter=Q(hour=hour))
+    ).filter(hours__gte=24, lately__gt=F("most") * TIMES_UNUSUAL)
+    return Edge.objects.filter(pk__in=found.values("edge"), anomaly="").update(anomaly="volume", anomaly_at=now)
 
 
 @transaction.atomic

@@ -204,6 +204,7 @@ def filled(
         "controls": _control(developer, application),
         **_planned(developer, application),
         **_proposed(developer),
+        **_attacked(reviewer, application),
         **_data(operator, developer, application),
     }
 
@@ -287,6 +288,23 @@ def _tracked(application: Any) -> dict[str, int]:
     risk = Risk.objects.order_by("pk")[0]
     issue = Issue.objects.create(tracker=tracker, risk=risk, team=application.team, marker="m", key="#1")
     return {"trackers": tracker.pk, "issues": issue.pk}
+
+
+def _attacked(reviewer: Person, application: Any) -> dict[str, Any]:
+    """An attack, what would contain it, and what was decided to be expected."""
+    from django.utils import timezone
+
+    from secguard.incidents.models import Containment, Expectation, Incident
+
+    now = timezone.now()
+    said: dict[str, Any] = {"decided_by": reviewer, "decided_at": now}
+    incident = Incident.objects.create(
+        key="k", line="l", status="attack", decision="attack", application=application, technique="T1059",
+        rule="A shell", title="A shell", kind="process", place="x", first_at=now, last_at=now, **said,
+    )  # fmt: skip
+    proposed = Containment.objects.create(incident=incident, kind="scale", proposed_at=now)
+    expected = Expectation.objects.create(place="x", until=now, reason="known", incident=incident, **said)
+    return {"incidents": incident.pk, "containments": proposed.pk, "expectations": expected.pk}
 
 
 def _channel() -> int:

@@ -27,9 +27,11 @@ from secguard.incidents.services.handling import DEFAULT_DAYS, MOST_DAYS, Scope,
 
 SEVERITIES = [(s.label, s.label) for s in sorted(Severity, reverse=True)]
 STATUSES = [(s.value, s.value) for s in Status]
+_PROPOSAL = r"containments/(?P<containment>[0-9]{1,18})"
 
 
 class IncidentSerializer(serializers.ModelSerializer[Incident]):
+    status = serializers.CharField(help_text=", ".join(Status))
     severity = serializers.SerializerMethodField()
     workload = serializers.CharField(source="workload_name", help_text="its name, as it was")
     workload_id = serializers.IntegerField(allow_null=True)
@@ -38,6 +40,7 @@ class IncidentSerializer(serializers.ModelSerializer[Incident]):
     decided_by = serializers.CharField(source="decided_by.username", default=None, allow_null=True)
     events = serializers.IntegerField(source="count")
     rank = serializers.SerializerMethodField(help_text="of what the score is made")
+    decision = serializers.CharField(help_text=f"{', '.join(Decision)}, or empty")
     before = serializers.IntegerField(
         source="before_id", allow_null=True, help_text="the incident that it goes on from"
     )
@@ -51,7 +54,7 @@ class IncidentSerializer(serializers.ModelSerializer[Incident]):
         ]  # fmt: skip
         read_only_fields = fields
 
-    @extend_schema_field(serializers.ChoiceField(choices=SEVERITIES))
+    @extend_schema_field(serializers.CharField(help_text=", ".join(word for word, _ in SEVERITIES)))
     def get_severity(self, incident: Incident) -> str:
         return Severity(incident.severity).label
 
@@ -69,14 +72,14 @@ class IncidentStorySerializer(serializers.ModelSerializer[IncidentStory]):
         fields = ["story", "title", "rule", "object", "kind", "severity", "events", "first_at", "last_at"]
         read_only_fields = fields
 
-    @extend_schema_field(serializers.ChoiceField(choices=SEVERITIES))
+    @extend_schema_field(serializers.CharField(help_text=", ".join(word for word, _ in SEVERITIES)))
     def get_severity(self, story: IncidentStory) -> str:
         return Severity(story.severity).label
 
 
 class ContainmentSerializer(serializers.ModelSerializer[Containment]):
-    kind = serializers.ChoiceField(choices=[m.value for m in Means])
-    status = serializers.ChoiceField(choices=[s.value for s in Step])
+    kind = serializers.CharField(help_text=", ".join(Means))
+    status = serializers.CharField(help_text=", ".join(Step))
     touches = serializers.ListField(child=serializers.CharField(), help_text="what it changes, in words")
     decided_by = serializers.CharField(source="decided_by.username", default=None, allow_null=True)
     done_by = serializers.CharField(
@@ -145,19 +148,20 @@ class IncidentComment(serializers.Serializer[Any]):
 
 
 class DecideRequest(IncidentReason):
-    decision = serializers.ChoiceField(choices=[d.value for d in Decision])
-    scope = serializers.ChoiceField(
-        choices=[s.value for s in Scope], default=Scope.PLACE.value, help_text="of what is expected"
+    decision = serializers.RegexField("^(expected|attack)$", help_text=", ".join(Decision))
+    scope = serializers.RegexField(
+        "^(place|repository)$", default=Scope.PLACE.value, help_text="of what is expected: place or repository"
     )
     days = serializers.IntegerField(min_value=1, max_value=MOST_DAYS, default=DEFAULT_DAYS)
 
 
-class ContainmentAnswer(serializers.Serializer[Any]):
-    reason = serializers.CharField(max_length=MAX_TEXT, required=False, help_text="to refuse it, or why it failed")
+class ContainmentYes(serializers.Serializer[Any]):
     labels = serializers.CharField(
         max_length=2_000, required=False, help_text="of its pods, to cut the network off: app=web,tier=front"
     )
-    form = serializers.ChoiceField(choices=[f.value for f in Form], default=Form.KUBERNETES.value)
+    form = serializers.RegexField(
+        "^(kubernetes|cilium)$", default=Form.KUBERNETES.value, help_text="of the policy: kubernetes or cilium"
+    )
 
 
 class IncidentApiFilter(django_filters.FilterSet):
@@ -275,27 +279,45 @@ class IncidentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         containing.propose(int(pk), actor=self._user)
         return self._told(pk)
 
-    @extend_schema(request=ContainmentAnswer, responses=IncidentDetailSerializer)
-    @action(
-        detail=True,
-        methods=["post"],
-        url_path=r"containments/(?P<containment>[0-9]{1,18})/(?P<answer>approve|refuse|applied|failed)",
-    )
-    def containments(self, request: Request, pk: str, containment: str, answer: str) -> Response:
-        """Answer a proposal, or say what became of it. Needs incident:contain; to recall, image:recall as well."""
-        said = _sent(ContainmentAnswer, request)
-        of = Containment.objects.filter(pk=int(containment), incident_id=int(pk)).exists()
-        if not of or not queries.incidents(self._user).filter(pk=int(pk)).exists():
-            raise NotFound(f"There is no proposal {containment} of incident {pk} that you may see.", code="no-proposal")
-        if answer == "approve":
-            yes = containing.Yes(said.get("labels", ""), Form(said["form"]))
-            containing.approve(int(containment), yes, actor=self._user)
-        elif answer == "applied":
-            containing.applied(int(containment), actor=self._user)
-        else:
-            act = containing.refuse if answer == "refuse" else containing.failed
-            act(int(containment), said.get("reason", ""), actor=self._user)
+    @extend_schema(request=ContainmentYes, responses=IncidentDetailSerializer)
+    @action(detail=True, methods=["post"], url_path=f"{_PROPOSAL}/approve", url_name="approve")
+    def approve(self, request: Request, pk: str, containment: str) -> Response:
+        """Say yes. A recall is done at once; of the others the document is made. Needs incident:contain, for a recall
+        image:recall as well, and a person."""
+        said = _sent(ContainmentYes, request)
+        yes = containing.Yes(said.get("labels", ""), Form(said["form"]))
+        containing.approve(self._proposal(pk, containment), yes, actor=self._user)
         return self._told(pk)
+
+    @extend_schema(request=IncidentReason, responses=IncidentDetailSerializer)
+    @action(detail=True, methods=["post"], url_path=f"{_PROPOSAL}/refuse", url_name="refuse")
+    def refuse(self, request: Request, pk: str, containment: str) -> Response:
+        """Say no."""
+        reason = _sent(IncidentReason, request)["reason"]
+        containing.refuse(self._proposal(pk, containment), reason, actor=self._user)
+        return self._told(pk)
+
+    @extend_schema(request=None, responses=IncidentDetailSerializer)
+    @action(detail=True, methods=["post"], url_path=f"{_PROPOSAL}/applied", url_name="applied")
+    def applied(self, request: Request, pk: str, containment: str) -> Response:
+        """Say that somebody has applied the document."""
+        containing.applied(self._proposal(pk, containment), actor=self._user)
+        return self._told(pk)
+
+    @extend_schema(request=IncidentReason, responses=IncidentDetailSerializer)
+    @action(detail=True, methods=["post"], url_path=f"{_PROPOSAL}/failed", url_name="failed")
+    def failed(self, request: Request, pk: str, containment: str) -> Response:
+        """Say that it could not be applied, and why; it may be approved again."""
+        reason = _sent(IncidentReason, request)["reason"]
+        containing.failed(self._proposal(pk, containment), reason, actor=self._user)
+        return self._told(pk)
+
+    def _proposal(self, pk: str, containment: str) -> int:
+        """Its id, where it is one of this incident's and the incident is the user's to see."""
+        seen = queries.incidents(self._user).filter(pk=int(pk)).values("pk")
+        if not Containment.objects.filter(pk=int(containment), incident__in=seen).exists():
+            raise NotFound(f"There is no proposal {containment} of incident {pk} that you may see.", code="no-proposal")
+        return int(containment)
 
 
 def _person(name: str) -> User:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import date, timedelta
 from typing import Any
@@ -117,23 +118,30 @@ def test_what_is_late_is_found_and_what_cannot_be_there_is_not_looked_for(tell, 
     assert ids(read(cursor)) == late + own
 
 
+@pytest.mark.django_db(transaction=False)  # what is made here is gone with its transaction
 def test_on_postgresql_only_the_partitions_of_late_days_are_opened(now) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no partitions.")
     from secguard.events import partitions
 
-    partitions.ensure(now.date())
-    partitions.ensure(now.date() - timedelta(days=60))
-    partitions.ensure(now.date() - timedelta(days=30))
+    today = now.date()
+    for kind in (Kind.PROCESS, Kind.AUDIT):
+        branch = partitions.branch_of(kind)
+        have = {day for _, day in partitions._days_of(branch)}
+        for offset in (*range(-10, 3), -29, -31, -60):
+            if today + timedelta(days=offset) not in have:
+                partitions._make(branch, today + timedelta(days=offset))
 
-    def opened(day: date, kind: str) -> int:
+    def opened(day: date, kind: str) -> set[str]:
         rows = queries._after(Event.objects.all(), Cursor(1, 1, day), ()).order_by("txid", "id")[:10]
-        return rows.explain().count(f"on events_event_{kind}_")
+        return set(re.findall(f"on events_event_{kind}_([0-9]+)", rows.explain()))
 
-    # Of each kind the default partition, which takes what is of no other day, is always looked into.
-    assert opened(now.date(), "process") == 1 + 7 + 1 + 1
-    assert opened(now.date(), "audit") == 1 + 7 + 1 + 1 + 8
-    assert opened(queries.BEGINNING.day, "process") == 1 + 7 + 1 + 1 + 15 + 15
+    def days(*offsets: int) -> set[str]:
+        return {f"{today + timedelta(days=offset):%Y%m%d}" for offset in offsets}
+
+    assert opened(today, "process") == days(*range(-8, 2))
+    assert opened(today, "audit") == days(*range(-10, 2), -29)
+    assert opened(queries.BEGINNING.day, "process") == days(*range(-10, 2), -29, -31, -60)
 
 
 @pytest.mark.parametrize(

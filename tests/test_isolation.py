@@ -32,6 +32,7 @@ from tests.test_permissions import (  # noqa: F401 - fixtures
     on_the_way,
     planned,
     spoken,
+    spoken,
     posted_to,
     sent_to,
     simulation,

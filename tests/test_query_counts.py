@@ -117,3 +117,44 @@ def test_reach_asks_the_same_number_of_queries_at_any_size(application: Any, rev
 
     speak()
     assert_constant_queries(speak, [f"/network/reach/{start.pk}/"], reviewer.client.get)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/network/", "/network/?namespace=shop&cluster=prod", "/network/edges/", "/network/policies/",
+     "/api/v1/network/edges/", "/api/v1/network/policies/", "/api/v1/network/map/"],
+)  # fmt: skip
+def test_the_network_asks_the_same_number_of_queries_at_any_size(
+    path: str, application: Any, operator: Any, reviewer: Any
+) -> None:
+    from secguard.network.lifecycle import ProposalEvent
+    from secguard.network.policy import Form
+    from secguard.network.services import proposing
+    from tests.network.conftest import Estate as Network
+
+    made = Network()
+
+    def speak() -> None:
+        n = made.cluster.workloads.count()
+        web, db = made.workload(f"shop/web-{n}", application), made.workload(f"other-{n}/db", application)
+        made.edge(web, db)
+        made.edge(web, made.outside(f"{n}.example.org"))
+        asked = proposing.propose(proposing.About(Form.KUBERNETES, web.pk), "", actor=operator)
+        proposing.decide(asked.pk, ProposalEvent.APPROVE, actor=reviewer)
+
+    client = reviewer.api if path.startswith("/api/") else reviewer.client
+    assert_constant_queries(speak, [path], client.get)
+
+
+def test_reach_asks_the_same_number_of_queries_at_any_size(application: Any, reviewer: Any) -> None:
+    from tests.network.conftest import Estate as Network
+
+    made = Network()
+    start = made.workload("shop/start", application)
+
+    def speak() -> None:
+        n = made.cluster.workloads.count()
+        made.edge(start, made.workload(f"shop/db-{n}", application))
+
+    speak()
+    assert_constant_queries(speak, [f"/network/reach/{start.pk}/"], reviewer.client.get)

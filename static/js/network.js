@@ -18,6 +18,13 @@
           "border-width": 1.5, "border-color": css("--sg-control-border"),
         },
       },
+      {
+        selector: "node[sort = 'cluster']",
+        style: {
+          "background-color": css("--sg-subtle"), "background-opacity": 0.5, "border-color": css("--tblr-border-color"),
+          "text-valign": "top", "text-margin-y": -4, "font-size": 14, "text-max-width": 400, padding: 22, color: css("--tblr-secondary"),
+        },
+      },
       { selector: "node[sort = 'outside']", style: { shape: "ellipse", "background-color": css("--sg-warn-soft"), "border-color": css("--sg-warn") } },
       { selector: "node[sort = 'own']", style: { shape: "cut-rectangle", "background-color": css("--sg-muted-soft") } },
       { selector: "node[sort = 'others']", style: { "border-style": "dashed", "background-color": css("--sg-muted-soft") } },
@@ -37,11 +44,18 @@
   }
 
   function elements(data) {
-    const nodes = data.nodes.map((n) => ({ data: { ...n, x: undefined, y: undefined }, position: { x: n.x, y: n.y } }));
-    const links = data.links.map((l, i) => ({
-      data: { ...l, id: `link-${i}`, width: Math.min(WIDEST, 1 + Math.log10(1 + l.flows)) },
+    // The whole map shows each cluster as a box; the workloads of one namespace need none.
+    const boxed = data.nodes.every((n) => n.sort !== "workload");
+    const clusters = boxed ? [...new Set(data.nodes.map((n) => n.cluster).filter(Boolean))] : [];
+    const boxes = clusters.map((name) => ({ data: { id: `cluster ${name}`, label: name, sort: "cluster" } }));
+    const nodes = data.nodes.map((n) => ({
+      data: { id: n.id, label: n.label, sort: n.sort, url: n.url, parent: boxed && n.cluster ? `cluster ${n.cluster}` : undefined },
+      position: { x: n.x, y: n.y },
     }));
-    return [...nodes, ...links];
+    const links = data.links.map((l, i) => ({
+      data: { id: `link ${i}`, source: l.source, target: l.destination, state: l.state, url: l.url, width: Math.min(WIDEST, 1 + Math.log10(1 + l.flows)) },
+    }));
+    return [...boxes, ...nodes, ...links];
   }
 
   function draw(place) {
@@ -51,16 +65,16 @@
     const many = data.links.length > 600;
     const map = cytoscape({
       container: place, elements: elements(data), style: style(), layout: { name: "preset", fit: true, padding: 24 },
-      minZoom: 0.05, maxZoom: 3, wheelSensitivity: 0.3, boxSelectionEnabled: false, autoungrabify: true,
+      minZoom: 0.05, maxZoom: 3, boxSelectionEnabled: false, autoungrabify: true,
       hideEdgesOnViewport: many, textureOnViewport: many, pixelRatio: many ? 1 : "auto",
     });
     map.on("tap", "node, edge", (event) => {
       const url = event.target.data("url");
       if (url) window.location.assign(url);
     });
-    map.on("mouseover", "node", (event) => {
+    map.on("mouseover", "node[sort != 'cluster']", (event) => {
       const near = event.target.closedNeighborhood();
-      map.batch(() => map.elements().not(near).addClass("quiet"));
+      map.batch(() => map.elements("[sort != 'cluster']").not(near).addClass("quiet"));
       place.style.cursor = event.target.data("url") ? "pointer" : "";
     });
     map.on("mouseout", "node", () => {

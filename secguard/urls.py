@@ -40,7 +40,6 @@ from secguard.images.api import DIGEST, ComponentList, ImageSbom, ImageViewSet, 
 from secguard.incidents.api import ExpectationViewSet, IncidentViewSet
 from secguard.laboratory.api import RedecidedViewSet, SimulateView, SimulationViewSet, TurnedViewSet
 from secguard.network.api import AppliedView, MapView, NetworkEdgeViewSet, NetworkPolicyViewSet, ReachView
-from secguard.network.api import AppliedView, MapView, NetworkEdgeViewSet, NetworkPolicyViewSet, ReachView
 from secguard.network.hooks import flows as flows_hook
 from secguard.notifications.api import NoticeViewSet
 from secguard.planning.api import (
@@ -118,8 +117,6 @@ router.register("incidents", IncidentViewSet, "incident")
 router.register("expectations", ExpectationViewSet, "expectation")
 router.register("network/edges", NetworkEdgeViewSet, "network-edge")
 router.register("network/policies", NetworkPolicyViewSet, "network-policy")
-router.register("network/edges", NetworkEdgeViewSet, "network-edge")
-router.register("network/policies", NetworkPolicyViewSet, "network-policy")
 router.register("planning/templates", PlanningTemplateViewSet, "planning-template")
 router.register("planning/checklists", ChecklistViewSet, "checklist")
 router.register("planning/not-applicable", NotApplicableViewSet, "not-applicable")
@@ -159,9 +156,6 @@ api_patterns: list[URLPattern | URLResolver] = [
         NotApplicableAsk.as_view({"post": "create"}),
         name="application-checklist-not-applicable",
     ),
-    path("network/map/", MapView.as_view(), name="network-map"),
-    re_path(r"^network/reach/(?P<pk>[0-9]{1,18})/$", ReachView.as_view(), name="network-reach"),
-    path("network/applied/", AppliedView.as_view(), name="network-applied"),
     path("network/map/", MapView.as_view(), name="network-map"),
     re_path(r"^network/reach/(?P<pk>[0-9]{1,18})/$", ReachView.as_view(), name="network-reach"),
     path("network/applied/", AppliedView.as_view(), name="network-applied"),
@@ -253,7 +247,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("secguard.images.urls")),
     path("", include("secguard.incidents.urls")),
     path("", include("secguard.laboratory.urls")),
-    path("", include("secguard.network.urls")),
     path("", include("secguard.network.urls")),
     path("", include("secguard.notifications.urls")),
     path("", include("secguard.planning.urls")),

@@ -32,7 +32,6 @@ from tests.test_permissions import (  # noqa: F401 - fixtures
     on_the_way,
     planned,
     spoken,
-    spoken,
     posted_to,
     sent_to,
     simulation,

@@ -390,20 +390,6 @@ def spoken(application: Application, other_application: Application, operator: P
 
 
 @pytest.fixture
-def spoken(application: Application, other_application: Application, operator: Person) -> dict[str, Any]:
-    """Two workloads of the first team's that speak to each other, and a policy that was asked for one of them."""
-    from secguard.network.policy import Form
-    from secguard.network.services import proposing
-    from tests.network.conftest import Estate as Network
-
-    made = Network("spoken")
-    web, db = made.workload("spoken/web", application), made.workload("spoken/db", application)
-    made.edge(web, db, 5432)
-    asked = proposing.propose(proposing.About(Form.KUBERNETES, db.pk), "", actor=operator)
-    return {"network_end": web.pk, "network_policy": asked.pk}
-
-
-@pytest.fixture
 def world(
     viewer: Person,
     developer: Person,
@@ -426,7 +412,6 @@ def world(
     simulation: int,
     happened: dict[str, Any],
     spoken: dict[str, Any],
-    spoken: dict[str, Any],
     request: pytest.FixtureRequest,
 ) -> dict[str, Any]:
     """What ``{name}`` in a row stands for: all of it belongs to the first team or to the organisation."""
@@ -445,7 +430,6 @@ def world(
         | tracked
         | attacked
         | happened
-        | spoken
         | spoken
         | planned
         | {

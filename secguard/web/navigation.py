@@ -72,7 +72,6 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
             Item("Incidents", "incidents:list", "alert-circle", "incident:read"),
             Item("Workloads", "workloads:list", "player-play"),
             Item("Network", "network:map", "plug"),
-            Item("Network", "network:map", "plug"),
             Item("Admission", "admissions:list", "server"),
             Item("Events", "events:list", "message", "event:read"),
             Item("Break-glass", "break-glass:list", "lock", "break-glass:request"),

@@ -35,13 +35,6 @@ PAGES = {
     "network:policies": "/network/policies/",
     "network:policy-new": "/network/policies/new/?end={network_end}&form=cilium",
     "network:policy": "/network/policies/{network_policy}/",
-    "network:map": "/network/",
-    "a namespace on the map": "/network/?namespace=shop&cluster=prod",
-    "network:edges": "/network/edges/",
-    "network:reach": "/network/reach/{network_end}/",
-    "network:policies": "/network/policies/",
-    "network:policy-new": "/network/policies/new/?end={network_end}&form=cilium",
-    "network:policy": "/network/policies/{network_policy}/",
     "home": "/",
     "begin": "/begin/",
     "images:list": "/images/",
@@ -188,7 +181,6 @@ PAGES = {
 SIGNED_OUT = {"login": "/sign-in/"}
 NOT_PAGES = {
     "flows-hook", "network:policy-decide",  # POST alone
-    "flows-hook", "network:policy-decide",  # POST alone
     "second-factor", "passkey",  # after the first step, and POST: looked at in test_passkeys
     "external-begin", "external-callback", "external-acs", "external-metadata",  # to a provider and back
     "accounts:factor-remove", "accounts:session-end", "accounts:sessions-end", "settings:person-end-sessions",
@@ -269,7 +261,6 @@ def estate(installation: Installation, buster: Path) -> dict[str, Any]:
     assert identity.status_code == 201, identity.text
     return {
         **spoken(made),
-        **spoken(made),
         **leaned_on(made, developer),
         **planned(made, developer),
         **brought(made, developer, risks),
@@ -294,34 +285,6 @@ def estate(installation: Installation, buster: Path) -> dict[str, Any]:
         "repository": made.api("GET", "repositories/", token=developer).json()["results"][0]["id"],
         "user": next(u["id"] for u in users if u["username"] == "dora"),
     }
-
-
-def spoken(made: Installation) -> dict[str, Any]:
-    """Flows between workloads and with outside, and a policy that was asked for one of them."""
-    sensor = made.api("POST", "sensors/", json={"name": "mesh", "cluster": "prod", "takes_flows": True})
-    assert sensor.status_code == 201, sensor.text
-    pods = {"namespace": "shop", "workload_kind": "Deployment"}
-    web, db = (pods | {"workload": name, "labels": [f"app={name}"]} for name in ("web", "db"))
-    mail = {"identity": "world", "ip": "203.0.113.9", "names": ["mail.example.org"]}
-    now = datetime.now(UTC).isoformat()
-    same = {"time": now, "verdict": "forwarded", "protocol": "tcp", "port": 443}
-    flows = [
-        same | {"source": web, "destination": db, "port": 5432},
-        same | {"source": web, "destination": mail},
-        same | {"source": {"ip": "198.51.100.7"}, "destination": web, "verdict": "denied"},
-    ]
-    body = {"schema": "secguard-flows/v1", "source": "mesh", "flows": flows}
-    headers = {"Authorization": f"Bearer {sensor.json()['token']}"}
-    answer = httpx.post(f"{made.url}/hooks/flows/", json=body, headers=headers, timeout=30)
-    assert answer.status_code == 200, answer.text
-    until = time.monotonic() + 60
-    while not (edges := made.api("GET", "network/edges/").json()["results"]):
-        assert time.monotonic() < until, "no flow was folded"
-        time.sleep(1)
-    end = next(e["source_id"] for e in edges if e["port"] == 5432)
-    asked = made.api("POST", "network/policies/", json={"end": end, "reason": "Only what was seen."})
-    assert asked.status_code == 201, asked.text
-    return {"network_end": end, "network_policy": asked.json()["id"]}
 
 
 def spoken(made: Installation) -> dict[str, Any]:

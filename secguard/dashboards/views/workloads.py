@@ -27,7 +27,6 @@ from secguard.dashboards.measured import MeasuredFilter
 from secguard.errors import NotFound
 from secguard.images.models import Image
 from secguard.network.views.reaching import of_workload as network_of
-from secguard.network.views.reaching import of_workload as network_of
 from secguard.policies.facts import Gate
 from secguard.policies.services import document_of, verdict_of
 from secguard.web.filters import ChipFilter, YesNoFilter
@@ -143,7 +142,6 @@ def workload_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "volumes": queries.volumes_of(workload),
         "most_volumes": MAX_MOUNTS,
         "answers": answers,
-        "network": network_of(request, workload),
         "network": network_of(request, workload),
         "mode": MODES[gate.rules.mode_in(workload.namespace)] if gate else "",
     }

@@ -220,6 +220,9 @@ def test_the_page_of_costs_tells_what_is_and_what_will_be(happened: Any, reviewe
     assert ">10</td>" in text
     assert ">300</td>" in text, "thirty days of ten"
     assert "chart-events-stored" in text
+    rows = re.findall(r'<tr><th scope="row">.*?</tr>|<tr>\s*<th scope="row"><a.*?</tr>', text.split("<figure")[0], re.S)
+    assert len(rows) == len(Kind) + 1
+    assert {row.count("<td") for row in rows} == {7}, "each kind, and all, has a number under each head"
 
 
 def test_retention_is_set_on_its_page(administrator: Person) -> None:

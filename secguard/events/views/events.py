@@ -78,7 +78,7 @@ class StoryListing(_Listing):
     caption = "What happened, the same as one line, the last heard first"
     columns = (
         Column("title", "What"),
-        Column("severity", "Severity", value=lambda t: t.told.severity, css="fit-word"),
+        Column("severity", "Severity", value=lambda t: t.told.severity),
         Column("place", "Where", value=lambda t: place_of(t)),
         Column("count", "Times", numeric=True, value=lambda t: t.told.count),
         Column("first", "First in the period", value=lambda t: t.told.first_at),
@@ -127,7 +127,7 @@ class EventListing(_Listing):
     columns = (
         Column("at", "When", sort="at", first="-"),
         Column("title", "What"),
-        Column("severity", "Severity", css="fit-word"),
+        Column("severity", "Severity"),
         Column("outcome", "Outcome"),
         Column("place", "Where", value=lambda e: place_of(e)),
         Column("actor", "Who"),

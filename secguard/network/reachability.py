@@ -87,14 +87,25 @@ def by_allowed(start: Peer, workloads: Sequence[Peer], policies: Policies, *, ma
     Workloads that all policies treat alike are judged once, so that an estate without policies costs one judgement.
     """
     classes = _Classes([*workloads, start], policies)
-
-    def onward(peer: Peer) -> Iterable[tuple[Peer, tuple[str, ...], bool]]:
-        for members, ports, is_certain in classes.entered_from(peer):
+    steps: dict[Peer, Step] = {}
+    entered: set[object] = set()
+    begun = {classes.of.get(start)}
+    queue: deque[tuple[Peer, int, bool]] = deque([(start, 0, True)])  # one of each class: the others go where it goes
+    while queue:
+        here, hops, certain = queue.popleft()
+        if hops == max_hops:
+            continue
+        for key, ports, is_certain in classes.entered_from(here):
+            if key in entered:
+                continue
+            entered.add(key)
+            members = [m for m in classes.members[key] if m not in (start, here)]
             for member in members:
-                if member != peer:
-                    yield member, ports, is_certain
-
-    return _walk(start, onward, max_hops)
+                steps[member] = Step(member, hops + 1, here, ports, certain and is_certain)
+            if members and key not in begun:
+                begun.add(key)
+                queue.append((members[0], hops + 1, certain and is_certain))
+    return Reached(start, steps)
 
 
 class _Classes:
@@ -104,7 +115,6 @@ class _Classes:
         self.policies = policies
         self.members: dict[object, list[Peer]] = defaultdict(list)
         self.of: dict[Peer, object] = {}
-        self._entered: dict[object, list[tuple[list[Peer], tuple[str, ...], bool]]] = {}
         named = policies.named_peers()
         for peer in sorted(set(workloads)):
             if peer.sort is Sort.WORKLOAD and peer.kind != "Service":
@@ -112,21 +122,17 @@ class _Classes:
                 self.members[key].append(peer)
                 self.of[peer] = key
 
-    def entered_from(self, peer: Peer) -> list[tuple[list[Peer], tuple[str, ...], bool]]:
-        key = self.of.get(peer)
-        if key is None:
+    def entered_from(self, peer: Peer) -> list[tuple[object, tuple[str, ...], bool]]:
+        """The classes that may be entered from a peer, and where; the certain ones first."""
+        if peer not in self.of:
             return []
-        if key not in self._entered:
-            self._entered[key] = list(self._judged(self.members[key][0]))
-        return self._entered[key]
-
-    def _judged(self, one: Peer) -> Iterable[tuple[list[Peer], tuple[str, ...], bool]]:
-        for members in self.members.values():
-            if members[0].cluster != one.cluster:
-                continue  # between clusters only what was observed tells of a way
-            ports, is_certain = open_ports(one, members[0], self.policies)
-            if ports:
-                yield members, ports, is_certain
+        found = []
+        for key, members in self.members.items():
+            if members[0].cluster == peer.cluster:  # between clusters only what was observed tells of a way
+                ports, is_certain = open_ports(peer, members[0], self.policies)
+                if ports:
+                    found.append((key, ports, is_certain))
+        return sorted(found, key=lambda one: not one[2])
 
 
 _Named = Mapping[tuple[str, str], Sequence[tuple[Policy, Pods | Block]]]

@@ -4,7 +4,7 @@
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const WIDEST = 8;
 
-  function style() {
+  function style(many) {
     const text = css("--tblr-body-color");
     const surface = css("--tblr-bg-surface");
     const line = css("--sg-muted");
@@ -33,7 +33,7 @@
         selector: "edge",
         style: {
           width: "data(width)", "line-color": line, "target-arrow-color": line, "target-arrow-shape": "triangle",
-          "curve-style": "bezier", "arrow-scale": 0.9, opacity: 0.75, "loop-direction": "-45deg", "loop-sweep": "30deg",
+          "curve-style": many ? "straight" : "bezier", "arrow-scale": 0.9, opacity: 0.75, "loop-direction": "-45deg", "loop-sweep": "30deg",
         },
       },
       { selector: "edge[state = 'denied']", style: { "line-style": "dashed", "line-color": css("--sg-bad"), "target-arrow-color": css("--sg-bad"), opacity: 1 } },
@@ -62,9 +62,9 @@
     const source = document.getElementById(place.dataset.map);
     if (!source || typeof cytoscape === "undefined") return;
     const data = JSON.parse(source.textContent);
-    const many = data.links.length > 600;
+    const many = data.links.length > 400;
     const map = cytoscape({
-      container: place, elements: elements(data), style: style(), layout: { name: "preset", fit: true, padding: 24 },
+      container: place, elements: elements(data), style: style(many), layout: { name: "preset", fit: true, padding: 24 },
       minZoom: 0.05, maxZoom: 3, boxSelectionEnabled: false, autoungrabify: true,
       hideEdgesOnViewport: many, textureOnViewport: many, pixelRatio: many ? 1 : "auto",
     });
@@ -81,7 +81,7 @@
       map.batch(() => map.elements().removeClass("quiet"));
       place.style.cursor = "";
     });
-    document.addEventListener("secguard:theme", () => map.style(style()));
+    document.addEventListener("secguard:theme", () => map.style(style(many)));
     for (const button of document.querySelectorAll("[data-map-zoom]")) {
       button.addEventListener("click", () => {
         const middle = { x: place.clientWidth / 2, y: place.clientHeight / 2 };

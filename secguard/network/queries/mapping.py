@@ -17,7 +17,7 @@ from secguard.network.edges import Sort
 from secguard.network.models import Edge
 from secguard.network.queries.edges import OUTSIDE, SIDES, about
 
-MAX_LINKS: Final = 3_000
+MAX_LINKS: Final = 1_000
 """So many are drawn: those that say most. The table's count and the list of edges tell of all."""
 MAX_WORKLOADS: Final = 400
 MAX_OUTSIDE: Final = 40

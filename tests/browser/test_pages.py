@@ -96,6 +96,11 @@ PAGES = {
     "notifications:list": "/notifications/",
     "notifications:settings": "/notifications/settings/",
     "forecast:list": "/forecast/",
+    "incidents:list": "/incidents/",
+    "incidents:all": "/incidents/all/?status=all",
+    "incidents:detail": "/incidents/{attack}/",
+    "an incident that waits": "/incidents/{incident}/",
+    "incidents:expectations": "/incidents/expected/",
     "channels:list": "/settings/channels/",
     "channels:new": "/settings/channels/new/",
     "channels:detail": "/settings/channels/{channel}/",
@@ -270,6 +275,7 @@ def estate(installation: Installation, buster: Path) -> dict[str, Any]:
         "trusted": trusted.json()["id"],
         "channel": posted_to(made),
         **happened(made),
+        **alarmed(made),
         "export_target": sent_to(made),
         "tracker": tracked(made),
         **denied(made),
@@ -373,6 +379,36 @@ def happened(installation: Installation) -> dict[str, Any]:
         assert time.monotonic() < until, "no gate was told of"
         time.sleep(1)
     return {"event": rows[0]["id"], "sensor": made.json()["id"]}
+
+
+def alarmed(made: Installation) -> dict[str, Any]:
+    """An incident that is an attack, one that waits, and one that was decided to be expected."""
+    sensor = made.api("POST", "sensors/", json={"name": "falco", "cluster": "prod"})
+    assert sensor.status_code == 201, sensor.text
+    now = datetime.now(UTC).isoformat()
+    alerts = [
+        {
+            "time": now, "rule": f"Reverse shell {name} connected to a remote host", "priority": "Critical",
+            "tags": [f"T107{n}"], "output": "A shell.",
+            "output_fields": {
+                "k8s.ns.name": "payments-production", "k8s.deployment.name": "payments-reconciliation-service",
+                "proc.exepath": "/usr/local/bin/payments-reconciliation/sh",
+            },
+        }
+        for n, name in enumerate(("one", "two", "three"))
+    ]  # fmt: skip
+    headers = {"Authorization": f"Bearer {sensor.json()['token']}"}
+    answer = httpx.post(f"{made.url}/hooks/falco/", json=alerts, headers=headers, timeout=30)
+    assert answer.status_code == 200, answer.text
+    until = time.monotonic() + 60
+    while len(rows := made.api("GET", "incidents/").json()["results"]) < len(alerts):
+        assert time.monotonic() < until, "no incident was made"
+        time.sleep(1)
+    for row, decision in zip(rows, ("attack", "expected"), strict=False):
+        said = {"decision": decision, "reason": "Seen by the night shift."}
+        answer = made.api("POST", f"incidents/{row['id']}/decide/", json=said)
+        assert answer.status_code == 200, answer.text
+    return {"attack": rows[0]["id"], "incident": rows[2]["id"]}
 
 
 def posted_to(installation: Installation) -> int:

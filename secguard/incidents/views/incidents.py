@@ -64,6 +64,8 @@ STEP_TONES: Final = {
     Step.FAILED: "bad",
 }
 ALL: Final = "all"
+WEIGHTY: Final = 10
+"""Points from which on a reason is told in a list."""
 WORST_FIRST: Final = [(s.value, s.label.capitalize()) for s in sorted(Severity, reverse=True)]
 
 
@@ -175,7 +177,7 @@ class LineListing(_Incidents):
         for row in rows:
             incident = first[row["line"]]
             row |= {"top": incident, "rule": incident.rule, "technique": incident.technique}
-            row["reasons"] = [words for _, words in incident.reasons[1:3]]
+            row["reasons"] = _why(incident, 2)
             row["url"] = f"{reverse('incidents:all')}?{urlencode(kept | {'line': row['line']})}"
 
 
@@ -215,7 +217,12 @@ class IncidentListing(_Incidents):
 def _show(row: Incident) -> None:
     status = Status(row.status)
     row.word, row.tone = WORDS[status], TONES[status]  # type: ignore[attr-defined]
-    row.why = [words for _, words in row.reasons[1:4]]  # type: ignore[attr-defined]
+    row.why = _why(row, 3)  # type: ignore[attr-defined]
+
+
+def _why(row: Incident, most: int) -> list[str]:
+    """What weighs beside the severity: the first of the reasons is that."""
+    return [words for points, words in row.reasons[1:] if points >= WEIGHTY][:most]
 
 
 def _rows(request: HttpRequest) -> QuerySet[Incident]:

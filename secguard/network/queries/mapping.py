@@ -112,6 +112,9 @@ def overview(rows: QuerySet[Edge], now: datetime, carried: Mapping[str, str]) ->
 def _group(
     nodes: dict[str, Node], sort: str, cluster: str, namespace: str, is_shown: bool, carried: Mapping[str, str]
 ) -> str:
+    own = not is_shown or sort in OUTSIDE or sort == Sort.IDENTITY.value
+    if not own and (known := f"{cluster}/{namespace}") in nodes:
+        return known
     if not is_shown:
         node = Node("others", "Other teams' workloads", "others")
     elif sort in OUTSIDE:
@@ -199,7 +202,7 @@ def _list(query: Mapping[str, str]) -> str:
 
 def _placed(nodes: dict[str, Node], links: dict[tuple[str, str], Link], carried: Mapping[str, str], middle: str) -> Map:
     said = sorted(links.values(), key=lambda one: (-one.denied, -one.anomalous, -one.new, -one.flows, one.source))
-    for link in said:
+    for link in said[:MAX_LINKS]:
         if link.source != "more" and link.destination != "more":
             link.url = _list({**carried, "source": link.source, "destination": link.destination})
     ordered = sorted(nodes.values(), key=lambda n: (n.cluster, n.sort == "own", n.label, n.id))

@@ -326,6 +326,43 @@ def test_what_the_draft_says_is_what_the_same_request_meets(
 
 
 @pytest.mark.django_db
+def test_a_batch_costs_as_many_queries_however_many_decisions_it_holds(
+    decisions: dict[str, Any],
+    estate: Any,  # noqa: F811
+    repository: Any,  # noqa: F811
+    developer: Any,
+    reviewer: Any,
+    tried: Any,  # noqa: F811
+) -> None:
+    from unittest.mock import Mock
+
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+    from django.utils import timezone
+
+    from secguard.decisions import queries, services
+    from secguard.laboratory.models import Redecided, Simulation
+    from secguard.laboratory.services.redeciding import redecide
+
+    simulation = Simulation.objects.get(pk=tried(reviewer, appetite=STRICT, since=None)["id"])
+
+    def cost() -> tuple[int, int]:
+        Redecided.objects.all().delete()
+        with CaptureQueriesContext(connection) as seen:
+            redecide(simulation, timezone.now(), Mock())
+        return len(seen), Redecided.objects.count()
+
+    queried, rows = cost()
+    risks = [estate.risk(severity=4) for _ in range(4)]
+    estate.image(repository, risks)
+    scope = queries.find_scope(developer, "repository", repository.name)
+    for one in risks:
+        ask = services.Ask(one.pk, "accept", scope, "It is not reachable.", timezone.now() + 60 * DAY)
+        services.approve(services.request_decision(ask, actor=developer).pk, actor=reviewer, comment="seen")
+    assert cost() == (queried, rows + 4)
+
+
+@pytest.mark.django_db
 def test_each_sees_their_own_decisions_in_it(
     decisions: dict[str, Any],
     reviewer: Any,

@@ -23,16 +23,28 @@ from secguard.advisories.api import AdvisoryViewSet, FeedViewSet, ImportViewSet
 from secguard.approvals.api import AbsenceViewSet
 from secguard.audit.api import AuditViewSet, CheckpointViewSet
 from secguard.channels.api import ChannelViewSet
+from secguard.dashboards.api import HomeView
 from secguard.dashboards.views import applications as standing
-from secguard.dashboards.views import compliance, home, images, rebuilding, repositories, risks, scanning, workloads
+from secguard.dashboards.views import (
+    compliance,
+    home,
+    homes,
+    images,
+    landscape,
+    rebuilding,
+    repositories,
+    risks,
+    scanning,
+    workloads,
+)
 from secguard.decisions.api import DecisionViewSet
 from secguard.decisions.appetite_api import AppetiteViewSet
 from secguard.decisions.controls_api import ControlViewSet
 from secguard.decisions.vex_api import ImageVex, Vex
 from secguard.decisions.vexin_api import VexAuthorViewSet, VexDocumentViewSet
-from secguard.exports.api import EventExportView, ExportTargetViewSet
 from secguard.events.api import EventViewSet
 from secguard.events.sensors_api import SensorViewSet
+from secguard.exports.api import EventExportView, ExportTargetViewSet
 from secguard.findings.api import ExposureViewSet, FindingViewSet, ImageDifference, ImageFindingList, RiskViewSet
 from secguard.forecast.api import ForecastViewSet
 from secguard.history.api import ImageHistory, ImagePassport, ImageVerdict
@@ -126,6 +138,7 @@ OF_CHECKLIST = rf"^applications/{SLUG}/checklist"
 
 api_patterns: list[URLPattern | URLResolver] = [
     path("events/export/", EventExportView.as_view(), name="event-export"),
+    path("homes/<str:audience>/", HomeView.as_view(), name="home"),
     path("me/", MeView.as_view(), name="me"),
     path("token-exchange/", TokenExchange.as_view(), name="token-exchange"),
     path("sample/", SampleView.as_view(), name="sample"),
@@ -175,6 +188,16 @@ page_patterns: list[URLPattern | URLResolver] = [
     path("begin/", home.begin, name="begin"),
     path("sample/", sample, name="sample"),
 ]
+home_patterns = [
+    path("homes/views/", homes.view_list, name="views"),
+    path("homes/views/new/", homes.view_new, name="view-new"),
+    path("homes/views/<int:pk>/delete/", homes.view_delete, name="view-delete"),
+    path("homes/views/<int:pk>/letters/", homes.letters, name="letters"),
+    path("homes/views/<int:pk>/letters/end/", homes.letters_end, name="letters-end"),
+    path("homes/unsubscribe/<str:key>/", homes.unsubscribe, name="unsubscribe"),
+    path("homes/<str:audience>/", homes.home_detail, name="detail"),
+]
+landscape_patterns = [path("landscape/", landscape.landscape, name="home")]
 image_patterns = [
     path("images/", images.image_list, name="list"),
     re_path(rf"{OF_IMAGE}/$", images.image_detail, name="detail"),
@@ -254,6 +277,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("secguard.signing.urls")),
     path("", include("secguard.trackers.urls")),
     path("", include(page_patterns)),
+    path("", include((home_patterns, "homes"))),
+    path("", include((landscape_patterns, "landscape"))),
     path("", include((image_patterns, "images"))),
     path("", include((repository_patterns, "repositories"))),
     path("", include((scan_patterns, "scans"))),

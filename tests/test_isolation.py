@@ -29,6 +29,7 @@ from tests.test_permissions import (  # noqa: F401 - fixtures
     fill,
     happened,
     judged,
+    kept,
     on_the_way,
     planned,
     spoken,

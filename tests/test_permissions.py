@@ -324,6 +324,19 @@ def planned(developer: Person, application: Application) -> dict[str, Any]:
 
 
 @pytest.fixture
+def kept(developer: Person) -> dict[str, Any]:
+    """A view of the developer's own that is written to them each week."""
+    from secguard.dashboards import services
+    from secguard.dashboards.homes import Audience
+    from secguard.dashboards.report import Form
+    from secguard.dashboards.slices import Slice
+
+    view = services.save_view("Zebra", Audience.BUSINESS, Slice(), actor=developer)
+    letters = services.subscribe(view.pk, 0, 8, Form.HTML, actor=developer, now=timezone.now())
+    return {"view": view.pk, "letters_key": services.key_of(letters)}
+
+
+@pytest.fixture
 def happened(application: Application) -> dict[str, Any]:
     """An event of the first team's, one of nobody's, and a sensor of which something was set aside."""
     from secguard.events.models import Batch, Event, Sensor
@@ -412,6 +425,7 @@ def world(
     simulation: int,
     happened: dict[str, Any],
     spoken: dict[str, Any],
+    kept: dict[str, Any],
     request: pytest.FixtureRequest,
 ) -> dict[str, Any]:
     """What ``{name}`` in a row stands for: all of it belongs to the first team or to the organisation."""
@@ -431,6 +445,7 @@ def world(
         | attacked
         | happened
         | spoken
+        | kept
         | planned
         | {
             "team": application.team.slug,

@@ -14,8 +14,16 @@ class DashboardsConfig(AppConfig):
         from secguard.dashboards.views.applications import application_figures  # noqa: PLC0415
         from secguard.decisions.queries import REACH  # noqa: PLC0415
         from secguard.jobs.registry import every, register  # noqa: PLC0415
+        from secguard.notifications.services.writers import WRITERS  # noqa: PLC0415
 
         register(services.KEEP_DAY, services.keep_day)
         every(timedelta(hours=1), services.KEEP_DAY)
+        register(services.KEEP_PACE, services.keep_pace)
+        every(timedelta(hours=1), services.KEEP_PACE)
+        register(services.SURVEY, services.survey)
+        every(timedelta(minutes=10), services.SURVEY)
+        register(services.WRITE_WEEKLY, services.write_weekly)
+        every(timedelta(minutes=15), services.WRITE_WEEKLY)
+        WRITERS[services.ABOUT] = services.letter
         DETAIL_PARTS.append(application_figures)
         REACH.append(reach)

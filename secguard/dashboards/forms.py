@@ -1,4 +1,4 @@
-"""What the pages ask for that have a worker look at an image. The rules are in ``scans.services``."""
+"""What the pages ask for: that a worker looks at an image (the rules are in ``scans.services``); views of the homes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from django.conf import settings
 
 from secguard.accounts.forms import UseCaseForm
 from secguard.accounts.models import Application, User
+from secguard.dashboards.homes import Audience
+from secguard.dashboards.report import Form
+from secguard.dashboards.weekly import DAYS
 from secguard.errors import Invalid
 from secguard.images.reference import parse
 from secguard.scans.models import Watch
@@ -102,3 +105,18 @@ class WatchForm(UseCaseForm):
     def edit(self) -> WatchEdit:
         """What was entered; the form is valid."""
         return WatchEdit(self.cleaned_data["every_hours"], self.cleaned_data["tags"])
+
+
+class ViewForm(UseCaseForm):
+    """A home under a name."""
+
+    name = forms.CharField(max_length=80)
+    audience = forms.ChoiceField(choices=[(a.value, a.value) for a in Audience])
+
+
+class LettersForm(UseCaseForm):
+    """When a view is written each week, and how."""
+
+    weekday = forms.TypedChoiceField(choices=[(str(n), name) for n, name in enumerate(DAYS)], coerce=int)
+    hour = forms.IntegerField(min_value=0, max_value=23)
+    form = forms.ChoiceField(choices=[(f.value, f.value) for f in Form])

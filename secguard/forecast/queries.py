@@ -14,10 +14,13 @@ from secguard.decisions.models import Decision
 from secguard.forecast.models import Turn
 from secguard.forecast.services.computing import DAYS
 from secguard.policies.facts import Gate
+from secguard.web.filters import ChipFilter
 
 
 class GateFilter(FilterSet):
     stage = ChoiceFilter(choices=[(gate.value, gate.value) for gate in Gate], label="Gate")
+    team = ChipFilter(field_name="repository__application__team__slug", label="Team")
+    application = ChipFilter(field_name="repository__application__slug", label="Application")
 
     class Meta:
         model = Turn

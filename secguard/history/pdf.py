@@ -8,40 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import io
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
-from xml.sax.saxutils import escape
 
-from reportlab.lib.colors import HexColor
-from reportlab.lib.enums import TA_LEFT
 from reportlab.lib.pagesizes import A4
-from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
-from reportlab.pdfbase import pdfdoc, pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.pdfbase import pdfdoc
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (
     Flowable,
     HRFlowable,
     KeepTogether,
-    Paragraph,
     SimpleDocTemplate,
     Spacer,
     Table,
     TableStyle,
 )
 
+from secguard.web.paper import BAD, BOLD, GOOD, QUIET, RULE, TINT, WARN, WIDTH, Numbered, register, style
+from secguard.web.paper import text as paragraph
+
 ATTACHED: Final = "passport.json"
-_FONTS: Final = Path(__file__).resolve().parent / "fonts"
-_PLAIN, _BOLD = "SecGuardSans", "SecGuardSans-Bold"
-_INK, _QUIET, _RULE, _TINT = HexColor(0x1B2434), HexColor(0x5B6778), HexColor(0xD5DBE3), HexColor(0xF4F6F9)
-_TONES: Final = {"pass": HexColor(0x1E7B45), "warn": HexColor(0x9A6200), "block": HexColor(0xB3261E)}
+_TONES: Final = {"pass": GOOD, "warn": WARN, "block": BAD}
 _LABEL_WIDTH: Final = 33 * mm
-_WIDTH: Final = A4[0] - 36 * mm - 12
-"""Of a line: a frame keeps 6 points free on either side."""
 _SECTIONS: Final = (
     ("image", "The image"),
     ("verdicts", "Verdicts"),
@@ -79,7 +68,7 @@ def document(passport: Mapping[str, Any], payload: bytes, envelope: bytes, signa
 
     The same in gives the same bytes.
     """
-    _register()
+    register()
     out = io.BytesIO()
     digest = str(passport["image"]["digest"])
     made = SimpleDocTemplate(
@@ -119,52 +108,9 @@ def words(value: Any) -> str:
     return str(value)
 
 
-def shown(text: str) -> str:
-    """The text with what this font cannot print, or would print wrongly, as its code point: ``⟨U+4E2D⟩``.
-
-    Characters without a glyph, those of scripts that run from right to left or are joined, and invisible ones, which
-    could make a line say something else than its bytes.
-    """
-    return "".join(c if _is_printable(c) else "\n" if c == "\n" else f"⟨U+{ord(c):04X}⟩" for c in text)
-
-
-@lru_cache(maxsize=8_192)
-def _is_printable(character: str) -> bool:
-    if unicodedata.category(character)[0] in "CZ" and character != " ":
-        return False
-    if unicodedata.bidirectional(character) in ("R", "AL", "AN"):
-        return False
-    _register()
-    return ord(character) in pdfmetrics.getFont(_PLAIN).face.charToGlyph
-
-
-@lru_cache(maxsize=1)
-def _register() -> None:
-    pdfmetrics.registerFont(TTFont(_PLAIN, str(_FONTS / "DejaVuSans.ttf")))
-    pdfmetrics.registerFont(TTFont(_BOLD, str(_FONTS / "DejaVuSans-Bold.ttf")))
-
-
-def _style(size: float = 8.5, font: str = _PLAIN, color: Any = _INK, after: float = 0, **more: Any) -> ParagraphStyle:
-    return ParagraphStyle(
-        f"{font}{size}",
-        fontName=font,
-        fontSize=size,
-        leading=size * 1.4,
-        textColor=color,
-        spaceAfter=after,
-        alignment=TA_LEFT,
-        splitLongWords=True,
-        **more,
-    )
-
-
-def _text(text: str, style: ParagraphStyle) -> Paragraph:
-    return Paragraph(escape(shown(text)).replace("\n", "<br/>"), style)
-
-
 def _story(passport: Mapping[str, Any], payload: bytes, signatures: Sequence[str]) -> Iterator[Flowable]:
-    yield _text("Passport of an image", _style(20, _BOLD, after=2))
-    yield _text(str(passport["image"]["digest"]), _style(9, color=_QUIET, after=8))
+    yield paragraph("Passport of an image", style(20, BOLD, after=2))
+    yield paragraph(str(passport["image"]["digest"]), style(9, color=QUIET, after=8))
     yield _gates(passport["verdicts"])
     yield Spacer(1, 4 * mm)
     yield from _proof(passport, payload, signatures)
@@ -180,21 +126,21 @@ def _gates(verdicts: Sequence[Mapping[str, Any]]) -> Table:
     cells = []
     for one in verdicts:
         word = str(one.get("verdict") or "not judged")
-        tone = _TONES.get(word, _QUIET) if one.get("holds") else _QUIET
+        tone = _TONES.get(word, QUIET) if one.get("holds") else QUIET
         cells.append(
             [
-                _text(str(one["stage"]).capitalize(), _style(8, color=_QUIET)),
-                _text(word.capitalize(), _style(12, _BOLD, tone)),
-                _text("holds" if one.get("holds") else "holds no more", _style(7.5, color=_QUIET)),
+                paragraph(str(one["stage"]).capitalize(), style(8, color=QUIET)),
+                paragraph(word.capitalize(), style(12, BOLD, tone)),
+                paragraph("holds" if one.get("holds") else "holds no more", style(7.5, color=QUIET)),
             ]
         )
-    table = Table([cells], colWidths=[_WIDTH / max(len(cells), 1)] * len(cells))
+    table = Table([cells], colWidths=[WIDTH / max(len(cells), 1)] * len(cells))
     table.setStyle(
         TableStyle(
             [
-                ("BACKGROUND", (0, 0), (-1, -1), _TINT),
-                ("BOX", (0, 0), (-1, -1), 0.5, _RULE),
-                ("INNERGRID", (0, 0), (-1, -1), 0.5, _RULE),
+                ("BACKGROUND", (0, 0), (-1, -1), TINT),
+                ("BOX", (0, 0), (-1, -1), 0.5, RULE),
+                ("INNERGRID", (0, 0), (-1, -1), 0.5, RULE),
                 ("VALIGN", (0, 0), (-1, -1), "TOP"),
                 ("TOPPADDING", (0, 0), (-1, -1), 6),
                 ("BOTTOMPADDING", (0, 0), (-1, -1), 6),
@@ -220,7 +166,7 @@ def _proof(passport: Mapping[str, Any], payload: bytes, signatures: Sequence[str
         "people; what was signed is the JSON. Characters that cannot be printed here are written as their code "
         "points: ⟨U+4E2D⟩."
     )
-    yield _text(said, _style(7.5, color=_QUIET, after=4))
+    yield paragraph(said, style(7.5, color=QUIET, after=4))
 
 
 def _section(name: str, title: str, value: Any) -> Iterator[Flowable]:
@@ -228,16 +174,16 @@ def _section(name: str, title: str, value: Any) -> Iterator[Flowable]:
     count = f" ({len(rows)})" if rows is not None and name not in ("verdicts",) else ""
     head = [
         Spacer(1, 4 * mm),
-        _text(f"{title}{count}", _style(11.5, _BOLD, after=2)),
-        HRFlowable(width="100%", thickness=0.6, color=_RULE, spaceAfter=3),
+        paragraph(f"{title}{count}", style(11.5, BOLD, after=2)),
+        HRFlowable(width="100%", thickness=0.6, color=RULE, spaceAfter=3),
     ]
     if value in (None, [], {}):
-        yield KeepTogether([*head, _text("None.", _style(color=_QUIET))])
+        yield KeepTogether([*head, paragraph("None.", style(color=QUIET))])
     elif rows is None:
         yield KeepTogether([*head, _table(list(_pairs(value)))])
     elif all(isinstance(row, str) for row in rows):
-        yield KeepTogether([*head, _text(str(rows[0]), _style())])
-        yield from (_text(row, _style()) for row in rows[1:])
+        yield KeepTogether([*head, paragraph(str(rows[0]), style())])
+        yield from (paragraph(row, style()) for row in rows[1:])
     else:
         for n, row in enumerate(rows):
             yield KeepTogether([*(head if n == 0 else [Spacer(1, 2 * mm)]), *_record(name, row)])
@@ -246,7 +192,7 @@ def _section(name: str, title: str, value: Any) -> Iterator[Flowable]:
 def _record(name: str, row: Mapping[str, Any]) -> list[Flowable]:
     """One row of a list: what it is called, and everything about it."""
     called = _HEADS.get(name, "").format_map({k: words(v) for k, v in row.items()}) if name in _HEADS else ""
-    made: list[Flowable] = [_text(called[:1].upper() + called[1:], _style(9, _BOLD))] if called else []
+    made: list[Flowable] = [paragraph(called[:1].upper() + called[1:], style(9, BOLD))] if called else []
     return [*made, _table(list(_pairs(row)))]
 
 
@@ -270,11 +216,11 @@ def _pairs(value: Any) -> Iterator[tuple[str, str]]:
 
 def _table(pairs: Sequence[tuple[str, str]]) -> Table:
     rows = [
-        [_text(label[:1].upper() + label[1:], _style(8, color=_QUIET)), _text(part, _style())]
+        [paragraph(label[:1].upper() + label[1:], style(8, color=QUIET)), paragraph(part, style())]
         for label, text in pairs
         for label, part in _parted(label, text)
     ]
-    table = Table(rows or [["", ""]], colWidths=[_LABEL_WIDTH, _WIDTH - _LABEL_WIDTH])
+    table = Table(rows or [["", ""]], colWidths=[_LABEL_WIDTH, WIDTH - _LABEL_WIDTH])
     table.setStyle(
         TableStyle(
             [
@@ -283,7 +229,7 @@ def _table(pairs: Sequence[tuple[str, str]]) -> Table:
                 ("RIGHTPADDING", (0, 0), (-1, -1), 4),
                 ("TOPPADDING", (0, 0), (-1, -1), 1.2),
                 ("BOTTOMPADDING", (0, 0), (-1, -1), 1.2),
-                ("LINEBELOW", (0, 0), (-1, -2), 0.25, _TINT),
+                ("LINEBELOW", (0, 0), (-1, -2), 0.25, TINT),
             ]
         )
     )
@@ -308,30 +254,14 @@ def _parted(label: str, text: str) -> Iterator[tuple[str, str]]:
     yield label, "\n".join(lines)
 
 
-def _canvas_of(footer: str, envelope: bytes) -> type[Canvas]:
-    class Numbered(Canvas):  # type: ignore[misc]  # reportlab has no types
-        """Keeps its pages until their number is known."""
+def _canvas_of(words: str, envelope: bytes) -> type[Numbered]:
+    class Attaching(Numbered):
+        footer = words
 
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self._pages: list[dict[str, Any]] = []
-
-        def showPage(self) -> None:
-            self._pages.append(dict(self.__dict__))
-            self._startPage()
-
-        def save(self) -> None:
-            for number, page in enumerate(self._pages, 1):
-                self.__dict__.update(page)
-                self.setFont(_PLAIN, 7.5)
-                self.setFillColor(_QUIET)
-                self.drawString(18 * mm + 6, 11 * mm, shown(footer))
-                self.drawRightString(A4[0] - 18 * mm - 6, 11 * mm, f"Page {number} of {len(self._pages)}")
-                super().showPage()
+        def attach(self) -> None:
             _attach(self, envelope)
-            super().save()
 
-    return Numbered
+    return Attaching
 
 
 def _attach(canvas: Canvas, envelope: bytes) -> None:

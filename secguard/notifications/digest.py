@@ -64,12 +64,20 @@ class News:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    name: str
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Letter:
-    """A message in words: subject, plain text and HTML."""
+    """A message in words: subject, plain text and HTML; and the files beside it."""
 
     subject: str
     text: str
     html: str
+    attachments: tuple[Attachment, ...] = ()
 
 
 def plain(text: str, most: int = MAX_TEXT) -> str:

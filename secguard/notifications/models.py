@@ -18,6 +18,9 @@ class Message(models.Model):
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, db_index=False, related_name="+")
     message_id = models.CharField(max_length=200, unique=True)
+    about = models.CharField(
+        max_length=60, blank=True, default="", db_default="", help_text="what writes it (services.writers); empty: news"
+    )
     status = models.CharField(
         max_length=8, default=MessageStatus.WAITING.value, choices=[(s.value, s.value) for s in MessageStatus]
     )
@@ -39,7 +42,13 @@ class Message(models.Model):
                 name="message_ended_has_end",
             ),
             # One at a time to one person: while the mail server is away news gather, not messages.
-            models.UniqueConstraint(fields=["user"], condition=Q(status="waiting"), name="message_one_waiting"),
+            models.UniqueConstraint(
+                fields=["user"], condition=Q(status="waiting", about=""), name="message_one_waiting"
+            ),
+            # Of what somebody else writes likewise: while one waits there is no second of the same.
+            models.UniqueConstraint(
+                fields=["user", "about"], condition=Q(status="waiting") & ~Q(about=""), name="message_one_about"
+            ),
         ]
         indexes = [
             models.Index(fields=["next_at", "id"], condition=Q(status="waiting"), name="message_due"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import django_filters
@@ -50,3 +51,10 @@ class ChipFilter(django_filters.CharFilter):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, widget=forms.HiddenInput, **kwargs)
+
+
+def days_ago(text: str, now: datetime, most: int = 365) -> datetime | None:
+    """The instant ``text`` days before ``now``, as a link says it; None for what is not a whole number from 1 to
+    ``most``."""
+    days = int(text) if text.isascii() and text.isdigit() and len(text) < 5 else 0
+    return now - timedelta(days=days) if 1 <= days <= most else None

@@ -45,7 +45,14 @@ class Link:
 
 
 GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
-    ("", (Item("Home", "home", "home"), Item("Notifications", "notifications:list", "inbox"))),
+    (
+        "",
+        (
+            Item("Home", "home", "home", section=("home", "homes:")),
+            Item("Landscape", "landscape:home", "apps"),
+            Item("Notifications", "notifications:list", "inbox"),
+        ),
+    ),
     (
         "Risk",
         (

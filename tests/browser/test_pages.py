@@ -93,6 +93,12 @@ PAGES = {
     "planning:template-new": "/planning/templates/new/",
     "feeds:list": "/feeds/",
     "feeds:address": "/feeds/{feed}/",
+    "homes:detail": "/homes/developers/",
+    "the home of operations": "/homes/operations/?environment=production&days=30",
+    "the home of security": "/homes/security/?days=365",
+    "the home of business": "/homes/business/",
+    "homes:views": "/homes/views/",
+    "landscape:home": "/landscape/",
     "notifications:list": "/notifications/",
     "notifications:settings": "/notifications/settings/",
     "forecast:list": "/forecast/",
@@ -193,6 +199,8 @@ NOT_PAGES = {
     "docs",  # Swagger's own page
     "public-key", "audit:keys",  # PEM
     "audit:proof", "audit:checkpoint-note", "audit:checkpoint-new",  # files, and POST alone
+    "homes:view-new", "homes:view-delete", "homes:letters", "homes:letters-end",  # POST alone
+    "homes:unsubscribe",  # from a letter
     "decisions:undo", "controls:confirm", "controls:evidence", "approvals:absence-end",
     "decisions:vote", "decisions:appetite-activate", "policies:activate", "laboratory:cancel",  # POST alone
     "feeds:schedule", "feeds:upload", "feeds:fetch",

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secguard.history import pdf
+from secguard.web import paper
 from secguard.signing import services as signing
 
 IMAGE = {"digest": "sha256:" + "cd" * 32, "os": "debian 12", "size_bytes": None}
@@ -68,7 +69,7 @@ def test_a_text_of_many_pages_goes_on() -> None:
     ],
 )
 def test_what_cannot_be_printed_is_written_as_its_code_point(text: str, printed: str) -> None:
-    assert pdf.shown(text) == printed
+    assert paper.shown(text) == printed
 
 
 def test_every_value_has_a_place() -> None:

@@ -18,7 +18,7 @@ from secguard.admission.answer import Outcome
 from secguard.admission.models import AdmissionDecision
 from secguard.errors import NotFound
 from secguard.policies.queries import shown_to
-from secguard.web.filters import ChipFilter
+from secguard.web.filters import ChipFilter, days_ago
 from secguard.web.listing import Column, Listing
 
 WORDS = {
@@ -46,6 +46,10 @@ class AnswerFilter(django_filters.FilterSet):
     grace = ChipFilter(label="Grace", method="by_grace")
     image = ChipFilter(label="Image", field_name="image__digest")
     workload = ChipFilter(label="Workload", field_name="workload_name")
+    team = ChipFilter(label="Team", field_name="repository__application__team__slug")
+    application = ChipFilter(label="Application", field_name="repository__application__slug")
+    environment = ChipFilter(label="Environment", field_name="cluster__gate__environment")
+    days = ChipFilter(label="Within days", method="by_days")
 
     class Meta:
         model = AdmissionDecision
@@ -54,6 +58,11 @@ class AnswerFilter(django_filters.FilterSet):
     def by_grace(self, rows: QuerySet[AdmissionDecision], name: str, value: str) -> QuerySet[AdmissionDecision]:
         """``runs``: those whose grace still does."""
         return queries.in_grace(rows, timezone.now()) if value == "runs" else rows
+
+    def by_days(self, rows: QuerySet[AdmissionDecision], name: str, value: str) -> QuerySet[AdmissionDecision]:
+        """``7``: those given again within so many days, 1 to 365; anything else finds nothing."""
+        since = days_ago(value, timezone.now())
+        return rows.none() if since is None else rows.filter(last_at__gte=since)
 
 
 class AnswerListing(Listing):

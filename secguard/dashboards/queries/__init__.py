@@ -1,5 +1,7 @@
 """What the pages over everything read. Each function: a fixed number of queries, whatever the number of rows."""
 
+from secguard.dashboards.queries.homes.narrowing import in_environment
+from secguard.dashboards.queries.homes.security import running_now
 from secguard.dashboards.queries.layers import (
     LayerRow,
     base_names,
@@ -45,6 +47,7 @@ from secguard.dashboards.queries.standing import (
     with_sources,
     with_upgrades,
 )
+from secguard.dashboards.queries.turned import turned
 from secguard.dashboards.queries.workloads import (
     answers_about,
     clusters_of,
@@ -74,6 +77,7 @@ __all__ = [
     "image_findings",
     "image_rows",
     "images_of_workload",
+    "in_environment",
     "latest_tags",
     "layers_of",
     "lineage",
@@ -93,9 +97,11 @@ __all__ = [
     "repository_rows",
     "risk_rows",
     "running",
+    "running_now",
     "same_layer",
     "tags_on",
     "trend",
+    "turned",
     "verdicts_of",
     "volumes_of",
     "with_layer",

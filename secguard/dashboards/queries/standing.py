@@ -14,7 +14,7 @@ from secguard.accounts.models import Application, User
 from secguard.dashboards.figures import Figures, spread
 from secguard.dashboards.models import DailyFigure
 from secguard.dashboards.queries.layers import with_layer
-from secguard.decisions.models import Decision
+from secguard.decisions.models import Decision, DecisionQuerySet
 from secguard.findings.models import OPEN, Exposure, Finding, Observation, Risk
 from secguard.findings.queries import rebuild_offer
 from secguard.images.models import Image, ImageRepository, Repository
@@ -194,47 +194,58 @@ def newest_images(user: User, team_id: int | None = None) -> QuerySet[Repository
 
 def figures(user: User, now: datetime, *, team_id: int | None = None, gate: Gate = Gate.PROMOTE) -> Figures:
     """The figures as they stand now. Six queries."""
-    verdicts, images = _verdicts(user, team_id, gate)
-    within, applications = _applications(user, team_id, gate)
     decisions = Decision.objects.visible_to(user)
+    exposures = Exposure.objects.present().visible_to(user)
     if team_id is not None:
-        decisions = decisions.filter(team_id=team_id)
+        decisions, exposures = decisions.filter(team_id=team_id), exposures.filter(team_id=team_id)
+    return figures_of(newest_images(user, team_id), exposures, decisions, now, gate)
+
+
+def figures_of(
+    newest: QuerySet[Repository],
+    exposures: QuerySet[Exposure],
+    decisions: DecisionQuerySet,
+    now: datetime,
+    gate: Gate = Gate.PROMOTE,
+) -> Figures:
+    """The figures of these repositories (each with its newest image), open risks and decisions. Six queries."""
+    verdicts, images = _verdicts(newest, gate)
+    within, applications = _applications(newest, gate)
     in_force = decisions.in_force(now).aggregate(n=Count("pk"), soon=Count("pk", filter=Q(expires_at__lte=now + MONTH)))
     return Figures(
         images=images,
         verdicts=verdicts,
         applications=applications,
         applications_within=within,
-        open=_open(user, now, team_id),
+        open=_open(exposures, now),
         exceptions=in_force["n"],
         exceptions_ending=in_force["soon"],
         waiting=decisions.waiting().filter(expires_at__gt=now).count(),
     )
 
 
-def _verdicts(user: User, team_id: int | None, gate: Gate) -> tuple[dict[str, int], int]:
-    newest = newest_images(user, team_id).values("newest_image_id")
+def _verdicts(repositories: QuerySet[Repository], gate: Gate) -> tuple[dict[str, int], int]:
+    newest = repositories.values("newest_image_id")
     images = newest.distinct().count()
     rows = Verdict.objects.filter(stage=gate, image_id__in=newest).values_list("verdict").annotate(n=Count("pk"))
     found = dict.fromkeys(("pass", "warn", "block"), 0) | dict(rows.order_by())
     return {**found, "unknown": images - sum(found.values())}, images
 
 
-def _applications(user: User, team_id: int | None, gate: Gate) -> tuple[int, int]:
+def _applications(repositories: QuerySet[Repository], gate: Gate) -> tuple[int, int]:
     """(within policy, all): applications with images, none of whose newest is blocked or not judged."""
     judged = Verdict.objects.filter(stage=gate, image=OuterRef("newest_image_id")).exclude(verdict="block")
-    rows = newest_images(user, team_id).exclude(application=None)
+    rows = repositories.exclude(application=None)
     all_ = rows.values("application_id").distinct().count()
     outside = rows.filter(~Exists(judged)).values("application_id").distinct().count()
     return all_ - outside, all_
 
 
-def _open(user: User, now: datetime, team_id: int | None) -> dict[str, dict[str, int]]:
-    rows = Exposure.objects.present().visible_to(user)
-    if team_id is not None:
-        rows = rows.filter(team_id=team_id)
+def _open(exposures: QuerySet[Exposure], now: datetime) -> dict[str, dict[str, int]]:
     words = by_deadline(now, now + WEEK)
-    counted: Any = rows.order_by().values("severity").annotate(**{w: Count("pk", filter=q) for w, q in words.items()})
+    counted: Any = (
+        exposures.order_by().values("severity").annotate(**{w: Count("pk", filter=q) for w, q in words.items()})
+    )
     return spread((row["severity"], {w: row[w] for w in words}) for row in counted)
 
 

@@ -24,7 +24,11 @@ from secguard.admission.queries import decisions, in_grace, open_glass, sees_gla
 from secguard.approvals.queries import seats_of_others
 from secguard.dashboards import queries
 from secguard.dashboards.figures import Card, Figures
+from secguard.dashboards.homes import DAYS, OF_ROLE, READS
+from secguard.dashboards.queries.homes import home_of
 from secguard.dashboards.queries.promotions import Moving, moving
+from secguard.dashboards.slices import Slice
+from secguard.dashboards.views.homes import tabs
 from secguard.decisions.models import Control, Decision
 from secguard.decisions.queries import Waiting, queue, waiting_count
 from secguard.decisions.queries.controls import needing_someone
@@ -57,6 +61,8 @@ HOMES: dict[Role, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     Role.DEVELOPER: ("What to fix", ("work",), ("controls", "blocked", "mine", "ending")),
     Role.VIEWER: ("Where you stand", ("work",), ("blocked", "ending")),
 }
+SAID_BY = {"due": "work", "upgrades": "blocked", "controls": "controls", "waiting": "queue"}
+"""Tables of a home, and the panel that says the same to this person, with what they may do about it."""
 FIGURES = (Role.BUSINESS_APPROVER, Role.VIEWER)
 """Whose numbers are the shares and totals of the business rather than what is due next."""
 
@@ -74,9 +80,15 @@ def home(request: HttpRequest) -> HttpResponse:
     decides = user.can(Permission.DECISION_APPROVE) or bool(seats_of_others(user, now))
     if decides:
         first = tuple(dict.fromkeys(("queue", "approvals", *first)))
+    audience_ = OF_ROLE[role]
+    shown = home_of(audience_, Slice(days=DAYS[audience_]), user, now) if user.can(READS[audience_]) else None
+    panels = {name for column in (first, beside) for name in column}
     context = {
         "now": now,
         "heading": heading,
+        "home": shown,
+        "tabs": tabs(user, audience_),
+        "tables": [p for p in shown.panels if SAID_BY.get(p.key) not in panels] if shown else [],
         "cards": _cards(user, now, role, decides=decides),
         "columns": [
             [(f"dashboards/_{name}.html", rows) for name, rows in _panels(user, now, c)] for c in (first, beside)

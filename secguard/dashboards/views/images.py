@@ -35,7 +35,7 @@ from secguard.scans.queries import shown_references
 from secguard.scans.services.matching import data_of
 from secguard.signing.views import beside
 from secguard.web import htmx
-from secguard.web.filters import ChipFilter
+from secguard.web.filters import ChipFilter, days_ago
 from secguard.web.listing import Column, Listing
 from secguard.web.wording import split_host
 
@@ -55,6 +55,8 @@ class ImageFilter(MeasuredFilter):
     application = ChipFilter(label="Application", method="at_a_place")
     repository = ChipFilter(label="Repository", method="at_a_place")
     risk = ChipFilter(label="Risk", method="with_risk")
+    environment = ChipFilter(label="Environment", method="at_a_place")
+    turned = ChipFilter(label="Verdict turned within days", method="by_turn")
 
     class Meta:
         model = Image
@@ -71,15 +73,22 @@ class ImageFilter(MeasuredFilter):
         words = {path: self.form.cleaned_data.get(name) for name, path in PLACES.items()}
         asked = {path: word for path, word in words.items() if word}
         newest = self.form.cleaned_data.get("current")
-        if not asked and not newest:
+        environment = self.form.cleaned_data.get("environment")
+        if not asked and not newest and not environment:
             return rows
         places = Repository.objects.visible_to(person_of(self.request)).filter(**asked)
+        places = places.filter(queries.in_environment(environment or ""))
         if newest:
             return rows.filter(pk__in=places.exclude(newest_image=None).values("newest_image_id"))
         return rows.filter(pk__in=Image.objects.filter(places__repository__in=places).values("pk"))
 
     def at_a_place(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
         return rows  # ``filter_queryset`` asks for all of them at once
+
+    def by_turn(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
+        """``7``: judged otherwise for promotion than so many days ago, 1 to 365; anything else finds nothing."""
+        since = days_ago(value, timezone.now())
+        return rows.none() if since is None else rows.filter(pk__in=queries.turned(since).values("image_id"))
 
     def with_risk(self, rows: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
         """``7`` or ``7,9``: images in which one of these risks stands open."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import django_filters
 from django.contrib.auth.decorators import login_required
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -22,9 +22,10 @@ from secguard.findings.identity import FindingKind
 from secguard.findings.models import Exposure, Risk
 from secguard.findings.queries import search_risks
 from secguard.findings.severity import Severity
+from secguard.images.models import Repository
 from secguard.trackers.queries import card
 from secguard.web import htmx
-from secguard.web.filters import ChipFilter, YesNoFilter
+from secguard.web.filters import ChipFilter, YesNoFilter, days_ago
 from secguard.web.listing import Column, Listing
 
 KINDS = [(k.value, k.value.capitalize()) for k in FindingKind]
@@ -130,6 +131,10 @@ class WorkFilter(django_filters.FilterSet):
     repository = ChipFilter(label="Repository", field_name="repository__name")
     team = ChipFilter(label="Team", field_name="application__team__slug")
     decided = ChipFilter(label="Decided", method="by_decision")
+    environment = ChipFilter(label="Environment", method="by_environment")
+    exposed = ChipFilter(label="Reachable from outside", method="by_exposure")
+    running = ChipFilter(label="Runs", method="by_running")
+    found = ChipFilter(label="Found within days", method="by_days")
 
     class Meta:
         model = Exposure
@@ -143,6 +148,21 @@ class WorkFilter(django_filters.FilterSet):
         """``true``: what a decision in force covers; ``false``: the rest."""
         covered = queries.by_deadline(timezone.now(), timezone.now())["covered"]
         return rows.filter(covered) if value == "true" else rows.exclude(covered)
+
+    def by_environment(self, rows: QuerySet[Exposure], name: str, value: str) -> QuerySet[Exposure]:
+        return rows.filter(repository__in=Repository.objects.filter(queries.in_environment(value)))
+
+    def by_exposure(self, rows: QuerySet[Exposure], name: str, value: str) -> QuerySet[Exposure]:
+        asked = Q(application__is_exposed=True)
+        return rows.filter(asked if value == "true" else ~asked)
+
+    def by_running(self, rows: QuerySet[Exposure], name: str, value: str) -> QuerySet[Exposure]:
+        return rows.filter(queries.running_now() if value == "true" else ~queries.running_now())
+
+    def by_days(self, rows: QuerySet[Exposure], name: str, value: str) -> QuerySet[Exposure]:
+        """``7``: found first within so many days, 1 to 365; anything else finds nothing."""
+        since = days_ago(value, timezone.now())
+        return rows.none() if since is None else rows.filter(since__gte=since)
 
     def of_application(self, rows: QuerySet[Exposure], name: str, value: str) -> QuerySet[Exposure]:
         return rows.filter(application__in=Application.objects.visible_to(person_of(self.request)).filter(slug=value))

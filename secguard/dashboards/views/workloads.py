@@ -24,6 +24,8 @@ from secguard.admission.queries import Stored, stored_verdicts
 from secguard.admission.views.decisions import TONES, WORDS
 from secguard.dashboards import queries
 from secguard.dashboards.measured import MeasuredFilter
+from secguard.dashboards.queries.drift import WORDS as DRIFTS
+from secguard.dashboards.queries.drift import Drift, drifting
 from secguard.errors import NotFound
 from secguard.images.models import Image
 from secguard.network.views.reaching import of_workload as network_of
@@ -59,6 +61,11 @@ class WorkloadFilter(MeasuredFilter):
     cluster = ChipFilter(label="Cluster", field_name="cluster__name")
     namespace = ChipFilter(label="Namespace")
     image = ChipFilter(label="Image", field_name="images__digest")
+    team = ChipFilter(label="Team", field_name="application__team__slug")
+    environment = ChipFilter(label="Environment", field_name="cluster__gate__environment")
+    drift = django_filters.ChoiceFilter(
+        label="Drift", choices=[(word.value, said.capitalize()) for word, said in DRIFTS.items()], method="by_drift"
+    )
 
     class Meta:
         model = Workload
@@ -68,6 +75,9 @@ class WorkloadFilter(MeasuredFilter):
         judged: Any = rows  # annotated by ``queries.workload_rows``
         found: QuerySet[Workload] = judged.filter(may_start="" if value == "unknown" else value)
         return found
+
+    def by_drift(self, rows: QuerySet[Workload], name: str, value: str) -> QuerySet[Workload]:
+        return rows.filter(drifting(Drift(value), timezone.now()))
 
     def by_data(self, rows: WorkloadQuerySet, name: str, value: bool) -> WorkloadQuerySet:
         return rows.with_data(value)

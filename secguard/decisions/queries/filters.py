@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import django_filters
@@ -15,13 +15,26 @@ from secguard.decisions.lifecycle import DecisionKind, DecisionStatus
 from secguard.decisions.models import Decision, over_at
 from secguard.decisions.queries.reviewing import waiting_for
 from secguard.decisions.scope import ScopeKind
-from secguard.web.filters import ChipFilter
+from secguard.web.filters import ChipFilter, days_ago
 
 _STATUSES = [(s.value, s.value.capitalize()) for s in DecisionStatus]
 _KINDS = [(k.value, k.value.replace("_", " ").capitalize()) for k in DecisionKind]
 _SCOPES = [(s.value, s.value.capitalize()) for s in ScopeKind]
 MAX_DAYS = 3660
 Rows = QuerySet[Decision]
+
+
+def ended_since(since: datetime, now: datetime) -> Q:
+    """Decisions that counted once and came to their end between the two instants: by a person, by what became known,
+    or by the clock, whatever the status column still says."""
+    closed = Q(status__in=_CLOSED, decided_at__isnull=False, ended_at__gte=since, ended_at__lte=now)
+    approved = Q(status=DecisionStatus.APPROVED.value)
+    by_date = approved & Q(expires_at__gte=since, expires_at__lte=now)
+    by_control = approved & Q(controls_until__gte=since, controls_until__lte=now)
+    return closed | by_date | by_control
+
+
+_CLOSED = (DecisionStatus.ENDED.value, DecisionStatus.REVOKED.value)
 
 
 class DecisionFilter(django_filters.FilterSet):
@@ -35,9 +48,10 @@ class DecisionFilter(django_filters.FilterSet):
     )
     image = ChipFilter(field_name="image__digest", label="Image")
     repository = ChipFilter(field_name="repository__name", label="Repository")
-    application = ChipFilter(field_name="application__slug", label="Application")
+    application = ChipFilter(method="by_application", label="Application")
     team = ChipFilter(method="by_team", label="Team")
     ending = ChipFilter(method="by_end", label="Ends within days")
+    over = ChipFilter(method="by_end_before", label="Ended within days")
     mine = django_filters.BooleanFilter(method="by_requester", label="Asked for by me")
     waiting = django_filters.BooleanFilter(method="by_waiting", label="Waiting for me")
 
@@ -66,6 +80,16 @@ class DecisionFilter(django_filters.FilterSet):
         limit = now + timedelta(days=days)
         lapses = Q(status=DecisionStatus.APPROVED.value, controls_until__lte=limit)
         return rows.filter(Q(expires_at__lte=limit) | lapses, expires_at__gt=now).exclude(over_at(now))
+
+    def by_end_before(self, rows: Rows, _name: str, value: str) -> Rows:
+        """``7``: what came to its end within the last so many days. Anything but 1 to 3660 finds nothing."""
+        now = timezone.now()
+        since = days_ago(value, now, MAX_DAYS)
+        return rows.none() if since is None else rows.filter(ended_since(since, now))
+
+    def by_application(self, rows: Rows, _name: str, value: str) -> Rows:
+        """What is decided for the application itself, or for one of its repositories."""
+        return rows.filter(Q(application__slug=value) | Q(repository__application__slug=value))
 
     def by_requester(self, rows: Rows, _name: str, value: bool) -> Rows:
         mine = Q(requested_by_id=self._user.pk)

@@ -85,6 +85,8 @@ def _message(letter: Letter, envelope: Envelope) -> EmailMultiAlternatives:
     _check_address(envelope.to)
     message = EmailMultiAlternatives(letter.subject, letter.text, settings.MAIL_FROM, [envelope.to], headers=headers)
     message.attach_alternative(letter.html, "text/html")
+    for attachment in letter.attachments:
+        message.attach(attachment.name, attachment.content, attachment.media_type)
     return message
 
 

@@ -25,11 +25,12 @@ from secguard import bulk
 from secguard.errors import Invalid, Unavailable
 from secguard.notifications import digest, kinds
 from secguard.notifications.adapters import email
-from secguard.notifications.digest import Letter, News
+from secguard.notifications.digest import News
 from secguard.notifications.models import KindChoice, Message, Notice, Preference
 from secguard.notifications.queries import lines_of, mail_is_on, wishes_of
 from secguard.notifications.rhythm import GIVE_UP_AFTER, ByMail, MessageStatus, Wishes, delay, is_due
 from secguard.notifications.services.people import Addressee, addressees
+from secguard.notifications.services.writers import Written, written_for
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +83,7 @@ def _waiting(*, after: int) -> list[tuple[int, datetime, datetime, int]]:
     waits already."""
     rows = Notice.objects.pending().for_mail().filter(user_id__gt=after, total__gt=0)
     rows = rows.exclude(user__in=Preference.objects.filter(email=False).values("user_id"))
-    rows = rows.exclude(user__in=Message.objects.filter(status=MessageStatus.WAITING).values("user_id"))
+    rows = rows.exclude(user__in=Message.objects.filter(status=MessageStatus.WAITING, about="").values("user_id"))
     pressing = Count("pk", filter=_is_pressing())
     grouped = rows.order_by("user_id").values("user_id")
     grouped = grouped.annotate(first=Min("created_at"), latest=Max("changed_at"), at_once=pressing)
@@ -101,7 +102,7 @@ def _wishes(user_ids: Sequence[int]) -> dict[int, Wishes]:
 
 
 def _last_sent(user_ids: Sequence[int]) -> dict[int, datetime]:
-    sent = Message.objects.filter(user_id__in=bulk.among(user_ids), status=MessageStatus.SENT)
+    sent = Message.objects.filter(user_id__in=bulk.among(user_ids), status=MessageStatus.SENT, about="")
     return dict(sent.order_by().values_list("user_id").annotate(at=Max("ended_at")))
 
 
@@ -110,7 +111,7 @@ def _take(user_id: int, now: datetime) -> Message | None:
     with transaction.atomic():
         locked = Notice.objects.pending().for_mail().filter(user_id=user_id, total__gt=0).select_for_update(no_key=True)
         ids = list(locked.order_by("pk").values_list("pk", flat=True))
-        if not ids or Message.objects.filter(user_id=user_id, status=MessageStatus.WAITING).exists():
+        if not ids or Message.objects.filter(user_id=user_id, status=MessageStatus.WAITING, about="").exists():
             return None
         name = f"<{secrets.token_hex(16)}@{settings.PUBLIC_HOST}>"
         message = Message.objects.create(user_id=user_id, message_id=name, next_at=now, created_at=now)
@@ -155,22 +156,23 @@ def _send(message: Message, now: datetime) -> MessageStatus:
     person = addressees([message.user_id]).get(message.user_id)
     if person is None or Preference.objects.filter(user_id=message.user_id, email=False).exists():
         return _end(message, MessageStatus.DROPPED, now, "The person is not written to any more.")
-    letter = _letter(message, person)
-    if letter is None:
-        return _end(message, MessageStatus.DROPPED, now, "The person has read all of it here.")
-    settings_url = f"{settings.PUBLIC_URL}/notifications/settings/"
-    envelope = email.Envelope(person.email, message.message_id, (("List-Unsubscribe", f"<{settings_url}>"),))
+    written = written_for(message.about, message.user_id, now) if message.about else _written(message, person)
+    if written is None:
+        why = "Nobody asks for it any more." if message.about else "The person has read all of it here."
+        return _end(message, MessageStatus.DROPPED, now, why)
     try:
-        email.send(letter, envelope)
+        email.send(written.letter, email.Envelope(person.email, message.message_id, written.headers))
     except Invalid as error:
         return _end(message, MessageStatus.FAILED, now, error.detail)
     return _end(message, MessageStatus.SENT, now)
 
 
-def _letter(message: Message, person: Addressee) -> Letter | None:
+def _written(message: Message, person: Addressee) -> Written | None:
     """What the message says now: without what was read meanwhile, or is no longer the person's to see."""
     notices = list(Notice.objects.visible_to(person).for_mail().unread().filter(message=message))
-    return digest.compose(_news(notices), base_url=settings.PUBLIC_URL, name=person.name)
+    letter = digest.compose(_news(notices), base_url=settings.PUBLIC_URL, name=person.name)
+    settings_url = f"{settings.PUBLIC_URL}/notifications/settings/"
+    return None if letter is None else Written(letter, (("List-Unsubscribe", f"<{settings_url}>"),))
 
 
 def _news(notices: Sequence[Notice]) -> Iterator[News]:

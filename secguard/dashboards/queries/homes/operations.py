@@ -1,0 +1,128 @@
+"""What operations see first: what runs where, what was refused, and where what runs is not what was promoted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Count, Exists, OuterRef, Q
+from django.urls import reverse
+
+from secguard.admission.answer import Outcome
+from secguard.admission.queries import in_grace
+from secguard.dashboards.homes import Audience, Cell, Home, Number, Panel
+from secguard.dashboards.queries.drift import WORDS, Drift, drifting
+from secguard.dashboards.queries.homes.narrowing import Narrowed
+from secguard.policies.facts import Gate
+from secguard.policies.models import Verdict
+from secguard.workloads.models import CLUSTER_KINDS, Workload
+
+ROWS = 10
+REFUSED = (Outcome.DENIED.value, Outcome.WOULD_DENY.value)
+
+
+def operations(of: Narrowed) -> Home:
+    """Eleven queries or so, whatever the number of rows."""
+    return Home(Audience.OPERATIONS, of.slice, of.now, _numbers(of), (_where(of), _refused(of), *_drifts(of)))
+
+
+def _numbers(of: Narrowed) -> tuple[Number, ...]:
+    counts: Any = of.workloads().aggregate(
+        runs=Count("pk"), **{word.name: Count("pk", filter=drifting(word, of.now)) for word in Drift}
+    )
+    answers = of.admissions().filter(last_at__gte=of.since, outcome=Outcome.DENIED.value).count()
+    grace = in_grace(of.admissions(), of.now).count()
+    days = str(of.slice.days)
+    return (
+        Number("runs", "Workloads", counts["runs"], of.url("workloads:list"), note="that run now"),
+        Number(
+            "refused", "Refused", answers, of.url("admissions:list", outcome="denied", days=days),
+            note=of.slice.words.rpartition(", ")[2], tone="bad",
+        ),
+        Number("grace", "In grace", grace, of.url("admissions:list", outcome="grace", grace="runs"), tone="warn"),
+        *(
+            Number(
+                word.value.replace("-", "_"), LABELS[word], counts[word.name],
+                of.url("workloads:list", drift=word.value), note="workloads", tone="bad",
+            )
+            for word in Drift
+        ),
+    )  # fmt: skip
+
+
+LABELS = {
+    Drift.NOT_PROMOTED: "Not promoted",
+    Drift.UNKNOWN: "Unknown image",
+    Drift.NOT_SCANNED: "Not scanned lately",
+}
+
+
+def _where(of: Narrowed) -> Panel:
+    """Clusters with the most workloads first."""
+    blocked = Exists(
+        Workload.images.through.objects.filter(
+            Exists(Verdict.objects.filter(stage=Gate.ADMIT, verdict="block", image=OuterRef("image"))),
+            workload=OuterRef("pk"),
+        )
+    )
+    rows: Any = of.workloads().order_by().values("cluster__name", "cluster__kind", "cluster__gate__environment")
+    rows = rows.annotate(n=Count("pk"), refused=Count("pk", filter=Q(blocked))).order_by("-n", "cluster__name")
+    kinds = dict(CLUSTER_KINDS)
+    cells = []
+    for row in rows[:ROWS]:
+        url = of.url("workloads:list", cluster=row["cluster__name"])
+        cells.append(
+            (
+                Cell(row["cluster__name"], url),
+                Cell(kinds[row["cluster__kind"]]),
+                Cell(row["cluster__gate__environment"] or "any"),
+                Cell(row["n"], url),
+                Cell(row["refused"], f"{url}&may=block", "bad" if row["refused"] else ""),
+            )
+        )
+    return Panel(
+        "clusters", "What runs where", ("Cluster", "Where", "Environment", "Workloads", "Would not start again"),
+        tuple(cells), "Nothing runs that you may see. Connect a cluster, or post what runs.",
+        of.url("workloads:list"),
+    )  # fmt: skip
+
+
+def _refused(of: Narrowed) -> Panel:
+    rows = of.admissions().filter(last_at__gte=of.since, outcome__in=REFUSED).select_related("cluster")
+    cells = [
+        (
+            Cell(f"{row.last_at:%Y-%m-%d %H:%M}", reverse("admissions:detail", args=[row.pk])),
+            Cell(row.reference or "what the pod asks for"),
+            Cell(f"{row.cluster.name} {row.namespace}".strip()),
+            Cell("would be denied" if row.outcome == Outcome.WOULD_DENY else "denied"),
+            Cell(row.count),
+        )
+        for row in rows.order_by("-last_at", "-pk")[:ROWS]
+    ]
+    return Panel(
+        "refused", "Refused", ("Last", "Image", "Where", "Answer", "Times"), tuple(cells),
+        f"Nothing was refused: {of.slice.words}.", of.url("admissions:list", days=str(of.slice.days)),
+    )  # fmt: skip
+
+
+def _drifts(of: Narrowed) -> tuple[Panel, ...]:
+    """For each way to drift the workloads that do."""
+    return tuple(_drift(of, word) for word in Drift)
+
+
+def _drift(of: Narrowed, word: Drift) -> Panel:
+    rows = of.workloads().filter(drifting(word, of.now)).select_related("cluster__gate", "application")
+    cells = []
+    for row in rows.order_by("cluster__name", "namespace", "name", "pk")[:ROWS]:
+        gate: Any = getattr(row.cluster, "gate", None)
+        cells.append(
+            (
+                Cell(str(row), reverse("workloads:detail", args=[row.pk])),
+                Cell(row.application.name if row.application else "none"),
+                Cell(row.cluster.name),
+                Cell(gate.environment if gate and gate.environment else "any"),
+            )
+        )
+    return Panel(
+        word.value, f"Runs, {WORDS[word]}", ("Workload", "Application", "Cluster", "Environment"), tuple(cells),
+        "No workload.", of.url("workloads:list", drift=word.value),
+    )  # fmt: skip

@@ -1,0 +1,169 @@
+"""The four homes over a generated estate: known right answers, the same figures everywhere, nothing of another team."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from secguard.dashboards.homes import DAYS, Audience, as_document
+from secguard.dashboards.queries.homes import home_of
+from secguard.dashboards.slices import Slice
+from tests.dashboards.test_views import overdue, rows_behind, text_of
+
+pytestmark = pytest.mark.django_db
+AUDIENCES = [audience.value for audience in Audience]
+
+
+@pytest.fixture
+def grown(organisation: Any, application: Any) -> Any:
+    for _ in range(2):
+        organisation.grow(application)
+    return organisation
+
+
+def numbers(person: Any, audience: str, of: Slice | None = None) -> dict[str, Any]:
+    home = home_of(Audience(audience), of or Slice(days=DAYS[Audience(audience)]), person, timezone.now())
+    return {number.key: number.value for number in home.numbers}
+
+
+def test_developers_see_what_to_fix(grown: Any) -> None:
+    overdue(3)
+    found = numbers(grown.people["developer"], "developers")
+    # In each of two repositories: critical and high with a fix, medium and low without; low is accepted.
+    assert (found["overdue"], found["fixable"], found["blocked"]) == (3, 4, 2)
+    home = home_of(Audience.DEVELOPERS, Slice(days=7), grown.people["developer"], timezone.now())
+    upgrades = next(panel for panel in home.panels if panel.key == "upgrades")
+    assert {(row[1].value, row[3].value) for row in upgrades.rows} >= {("openssl1", "1.1.2"), ("openssl2", "1.1.2")}
+
+
+def test_operations_see_drift_of_each_kind(grown: Any, application: Any) -> None:
+    from secguard.admission.models import AdmissionDecision, ClusterGate
+    from secguard.images.models import Image, Repository
+    from secguard.workloads.models import Cluster, Container, Workload
+
+    AdmissionDecision.objects.update(repository=Repository.objects.order_by("pk")[0])
+    cluster = Cluster.objects.get(name="production")
+    ClusterGate.objects.create(cluster=cluster, environment="stage-1")
+    first, second = Workload.objects.order_by("pk")
+    now = timezone.now()
+    Image.objects.update(last_scanned_at=now)
+    Image.objects.filter(workloads=second).update(last_scanned_at=now - timedelta(days=30))
+    Container.objects.create(
+        cluster=cluster, workload=first, namespace="shop", pod="p", name="c", digest="sha256:" + "0" * 64, seen_at=now
+    )
+    found = numbers(grown.people["operator"], "operations")
+    assert (found["runs"], found["refused"]) == (2, 2)
+    assert (found["not_promoted"], found["unknown"], found["not_scanned"]) == (2, 1, 1)
+    _state(first, "stage-1", now)
+    assert numbers(grown.people["operator"], "operations")["not_promoted"] == 1
+    assert numbers(grown.people["operator"], "operations", Slice(environment="stage-1", days=7))["runs"] == 2
+    assert numbers(grown.people["operator"], "operations", Slice(environment="stage-2", days=7))["runs"] == 0
+
+
+def _state(workload: Any, environment: str, now: Any) -> None:
+    """What the workload runs was promoted to the environment."""
+    from secguard.images.models import Repository
+    from secguard.signing.models import Attestation, SigningKey
+    from secguard.signing.statements import PROMOTION
+
+    Attestation.objects.create(
+        digest=workload.images.get().digest, repository=Repository.objects.order_by("pk")[0], predicate_type=PROMOTION,
+        environment=environment, signing_key=SigningKey.objects.order_by("pk")[0], made_at=now,
+    )  # fmt: skip
+
+
+def test_security_sees_what_changed(grown: Any, application: Any) -> None:
+    from secguard.findings.models import Exposure
+
+    now = timezone.now()
+    Exposure.objects.update(since=now - timedelta(days=40))
+    chosen = list(Exposure.objects.present().order_by("pk").values_list("pk", flat=True)[:3])
+    Exposure.objects.filter(pk__in=chosen).update(known_exploited=True)
+    Exposure.objects.filter(pk=chosen[0]).update(since=now - timedelta(hours=2))
+    found = numbers(grown.people["reviewer"], "security")
+    assert (found["exploited"], found["exploited_exposed"], found["exploited_new"], found["arrived"]) == (3, 0, 1, 1)
+    assert (found["waiting"], found["ended"], found["turned"], found["controls"]) == (2, 0, 0, 2)
+
+
+def test_business_sees_shares_times_and_owners(grown: Any, application: Any) -> None:
+    from secguard.dashboards.services import keep_paces
+    from secguard.decisions.models import Decision
+    from secguard.findings.models import Exposure
+
+    now = timezone.now()
+    rows = list(Exposure.objects.present().filter(decision_id=None).order_by("pk")[:3])
+    for row, days, due in zip(rows, (2, 4, 12), (1, 1, -1), strict=True):
+        Exposure.objects.filter(pk=row.pk).update(
+            since=now - timedelta(days=days), resolved_at=now, due_at=now + timedelta(days=due)
+        )
+    decided = Decision.objects.filter(status="approved")
+    Exposure.objects.filter(risk__in=decided.values("risk")).update(since=now - timedelta(days=3))
+    keep_paces(now + timedelta(seconds=5))
+    keep_paces(now + timedelta(seconds=6))  # twice says the same
+    found = numbers(grown.people["reviewer"], "business")
+    assert found["days_to_fix"] == 6.0
+    assert found["kept"] == pytest.approx(66.7)
+    assert found["days_to_decide"] == pytest.approx(3.0, abs=0.1)
+    assert (found["within"], found["passing"], found["exceptions"]) == (0.0, 0.0, 2)
+    home = home_of(Audience.BUSINESS, Slice(days=90), grown.people["reviewer"], now + timedelta(seconds=10))
+    owners = next(panel for panel in home.panels if panel.key == "owners")
+    assert [[cell.value for cell in row] for row in owners.rows] == [["Developer", 2, 2, 0, 0, 0]]
+
+
+# --- one data ---
+
+
+@pytest.mark.parametrize("audience", AUDIENCES)
+def test_the_figures_are_identical_everywhere(audience: str, grown: Any) -> None:
+    from secguard.dashboards import report, services
+    from secguard.dashboards.report import Form
+
+    overdue(2)
+    person, of = grown.people["developer"], Slice(team="payments", days=30)
+    document = person.api.get(f"/api/v1/homes/{audience}/?{of.query}").json()
+    wanted = {n["label"]: n["value"] for n in document["numbers"]}
+    assert (
+        json.loads(person.client.get(f"/homes/{audience}/?{of.query}&format=json").content)["numbers"]
+        == (document["numbers"])
+    )
+    lines = csv.DictReader(io.StringIO(text_of(person.client.get(f"/homes/{audience}/?{of.query}&format=csv"))[1:]))
+    told = {row["column"]: row["value"] for row in lines if row["block"] == "numbers"}
+    assert told == {label: "" if value is None else str(value) for label, value in wanted.items()}
+    home = home_of(Audience(audience), of, person, timezone.now())
+    assert {n.label: n.value for n in home.numbers} == wanted
+    assert {t["key"]: t["rows"] for t in document["tables"]} == {
+        t["key"]: t["rows"] for t in as_document(home)["tables"]
+    }
+    page = text_of(person.client.get(f"/homes/{audience}/?{of.query}"))
+    view = services.save_view("v", Audience(audience), of, actor=person)
+    letters = services.subscribe(view.pk, 0, 8, Form.HTML, actor=person, now=timezone.now())
+    letter = services.letter(str(letters.pk), person.pk, timezone.now())
+    assert letter is not None
+    for number in home.numbers:
+        card = re.search(
+            rf'stat-label">{re.escape(number.label)}</p><p class="stat-value">(?:<a [^>]*>)?([^<]*)<', page
+        )
+        assert card is not None, number.label
+        assert card[1] == number.shown
+        assert f"- {number.label}: {number.shown}" in letter.letter.text
+    assert report.as_pdf(home) == report.as_pdf(home)
+    assert report.as_pdf(home).startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("audience", ["developers", "operations", "security"])
+@pytest.mark.parametrize("query", ["team=payments&days=30", "application=shop&days=365", "environment=stage-1"])
+def test_every_count_is_that_of_the_rows_it_leads_to(audience: str, query: str, grown: Any) -> None:
+    overdue(2)
+    client = grown.people["reviewer"].client
+    document = grown.people["reviewer"].api.get(f"/api/v1/homes/{audience}/?{query}").json()
+    counted = [n for n in document["numbers"] if n["url"] and not n["unit"]]
+    assert len(counted) >= 2
+    for number in counted:
+        assert rows_behind(client, number["url"]) == number["value"], number

@@ -326,6 +326,40 @@ def test_what_the_draft_says_is_what_the_same_request_meets(
 
 
 @pytest.mark.django_db
+def test_each_team_that_an_image_lies_with_needs_its_own_approver(
+    estate: Any,  # noqa: F811
+    repository: Any,  # noqa: F811
+    other_repository: Any,
+    developer: Any,
+    reviewer: Any,
+    make_person: Any,
+    tried: Any,  # noqa: F811
+) -> None:
+    from django.utils import timezone
+
+    from secguard.decisions import queries, services
+    from secguard.images.models import ImageRepository
+
+    risk = estate.risk(severity=4)  # noqa: F811
+    shared = estate.image(repository, [risk])
+    ImageRepository.objects.create(image=shared, repository=other_repository, first_seen_at=timezone.now())
+    scope = queries.find_scope(developer, "image", shared.digest)
+    ask = services.Ask(risk.pk, "accept", scope, "It is not reachable.", timezone.now() + 20 * DAY)
+    decision = services.request_decision(ask, actor=developer)
+
+    def row() -> Any:
+        found = tried(reviewer, appetite=STRICT, since=None)
+        (one,) = reviewer.api.get(f"/api/v1/simulations/{found['id']}/decisions/").json()["results"]
+        assert one["decision"] == decision.pk
+        return one
+
+    make_person("payer", "business-approver", team=repository.application.team)
+    assert (row()["reach"], row()["open_parts"]) == ("nobody", 2)
+    make_person("mover", "business-approver", team=other_repository.application.team)
+    assert (row()["reach"], row()["open_parts"]) == ("", 2)
+
+
+@pytest.mark.django_db
 def test_a_batch_costs_as_many_queries_however_many_decisions_it_holds(
     decisions: dict[str, Any],
     estate: Any,  # noqa: F811

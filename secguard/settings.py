@@ -282,6 +282,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "ControlKind": "secguard.decisions.models.CONTROL_KIND_CHOICES",
         "ControlState": "secguard.decisions.models.CONTROL_STATE_CHOICES",
         "ControlStatus": "secguard.decisions.models.CONTROL_STATUS_CHOICES",
+        "BaselineItemKind": "secguard.runtime.models.ITEM_KIND_CHOICES",
         "AccessTokenType": ["urn:ietf:params:oauth:token-type:access_token"],
         "CiIdentityKind": "secguard.accounts.models.CI_KIND_CHOICES",
         "CiIdentityRole": "secguard.accounts.models.CI_ROLE_CHOICES",

@@ -67,6 +67,7 @@ from secguard.planning.api import (
 from secguard.policies import views as policy_views
 from secguard.policies.api import EvaluationViewSet, PolicyVersionViewSet, PolicyViewSet
 from secguard.promotion.api import EnvironmentViewSet, PromotionViewSet, RecallView
+from secguard.runtime.api import BaselineChangeViewSet, BaselineViewSet
 from secguard.runtime.hooks import events as runtime_events_hook
 from secguard.sample.api import SampleView
 from secguard.sample.views import sample
@@ -127,6 +128,8 @@ router.register("export-targets", ExportTargetViewSet, "export-target")
 router.register("issues", IssueViewSet, "issue")
 router.register("incidents", IncidentViewSet, "incident")
 router.register("expectations", ExpectationViewSet, "expectation")
+router.register("baselines", BaselineViewSet, "baseline")
+router.register("baseline-changes", BaselineChangeViewSet, "baseline-change")
 router.register("network/edges", NetworkEdgeViewSet, "network-edge")
 router.register("network/policies", NetworkPolicyViewSet, "network-policy")
 router.register("planning/templates", PlanningTemplateViewSet, "planning-template")
@@ -271,6 +274,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("secguard.incidents.urls")),
     path("", include("secguard.laboratory.urls")),
     path("", include("secguard.network.urls")),
+    path("", include("secguard.runtime.urls")),
     path("", include("secguard.notifications.urls")),
     path("", include("secguard.planning.urls")),
     path("", include("secguard.promotion.urls")),

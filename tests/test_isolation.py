@@ -38,6 +38,7 @@ from tests.test_permissions import (  # noqa: F401 - fixtures
     simulation,
     told,
     tracked,
+    usual,
     world,
 )
 

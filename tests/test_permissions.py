@@ -403,6 +403,33 @@ def spoken(application: Application, other_application: Application, operator: P
 
 
 @pytest.fixture
+def usual(judged: dict[str, Any], developer: Person) -> dict[str, Any]:
+    """What is normal for the image, something outside of it, and what the developer asked to let join."""
+    return baseline_of(judged["digest"], developer)
+
+
+def baseline_of(digest: str, developer: Person) -> dict[str, Any]:
+    from secguard.approvals.services import open_requests
+    from secguard.images.models import Image
+    from secguard.runtime.models import Baseline, BaselineChange, BaselineDeviation, BaselineItem
+    from secguard.runtime.services.baseline_deciding import SEATS
+
+    now = timezone.now()
+    row = Baseline.objects.create(
+        image=Image.objects.get(digest=digest), status="proposed", learning_since=now - timedelta(days=20)
+    )
+    BaselineItem.objects.create(baseline=row, kind="syscall", name="read")
+    outside = BaselineDeviation.objects.create(
+        baseline=row, kind="process", name="/bin/sh", deviation="name", reason="x"
+    )
+    asked = BaselineChange.objects.create(
+        baseline=row, what="join", reason="Ours.", asked_by=developer, asked_at=now,
+        request=open_requests([SEATS], requester=developer, now=now)[0],
+    )  # fmt: skip
+    return {"deviation": outside.pk, "baseline_change": asked.pk}
+
+
+@pytest.fixture
 def world(
     viewer: Person,
     developer: Person,
@@ -425,6 +452,7 @@ def world(
     simulation: int,
     happened: dict[str, Any],
     spoken: dict[str, Any],
+    usual: dict[str, Any],
     kept: dict[str, Any],
     request: pytest.FixtureRequest,
 ) -> dict[str, Any]:
@@ -445,6 +473,7 @@ def world(
         | attacked
         | happened
         | spoken
+        | usual
         | kept
         | planned
         | {

@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.fixtures_people import Person
 from tests.fixtures_reports import digest, flaw, report
-from tests.test_permissions import ci_identity, happened  # noqa: F401 - the fixture
+from tests.test_permissions import baseline_of, ci_identity, happened  # noqa: F401 - the fixture
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = 5
@@ -205,6 +205,8 @@ def filled(
         **_planned(developer, application),
         **_proposed(developer),
         **_attacked(reviewer, application),
+        "baselines": digest(1),
+        "baseline-changes": baseline_of(digest(1), developer)["baseline_change"],
         **_data(operator, developer, application),
     }
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from secguard.errors import Invalid
 from secguard.runtime.event import Connection, Event, Kind, Outcome, Process
 
 MAX_TEXT: Final = 300
@@ -229,6 +230,35 @@ def _syscalls(event: Event) -> Iterable[Item]:
     names = dict.fromkeys(re.split(r"[\s,]+", told.strip()))
     good = [name for name in names if _SYSCALL.fullmatch(name)][:MAX_SYSCALLS_TOLD]
     return [Item(ItemKind.SYSCALL, name) for name in good]
+
+
+# --- said by people ---
+
+_HOW: Final = {
+    ItemKind.PROCESS: (re.compile(r"[^\x00-\x1f/]*"), "the name of what started it, or nothing"),
+    ItemKind.FILE: (re.compile(r"open|read|write"), "open, read or write"),
+    ItemKind.CONNECTION: (
+        re.compile(r"(?:inbound|outbound) [^\x00-\x1f]{1,16}"),
+        "inbound or outbound, and the protocol",
+    ),
+    ItemKind.SYSCALL: (re.compile(""), "nothing"),
+}
+
+
+_UNKEPT: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def checked(item: Item) -> Item:
+    """An item that a person wrote. Raises ``Invalid`` where no event could ever make it."""
+    pattern, wanted = _HOW[item.kind]
+    if not pattern.fullmatch(item.how) or _UNKEPT.search(item.how):
+        raise Invalid(f"A {item.kind.value} has in how {item.how[:60]!r}; expected {wanted}.", where="how")
+    is_name = bool(_SYSCALL.fullmatch(item.name)) if item.kind is ItemKind.SYSCALL else not _UNKEPT.search(item.name)
+    if not is_name or not 0 < len(item.name) <= MAX_TEXT or len(item.how) > MAX_TEXT:
+        raise Invalid(f"{item.name[:60]!r} is no name of a {item.kind.value}.", where="name")
+    if item.kind is not ItemKind.CONNECTION and item.port != NO_PORT:
+        raise Invalid(f"A {item.kind.value} has no port; {item.port} was found.", where="port")
+    return item
 
 
 # --- what covers what ---

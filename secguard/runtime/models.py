@@ -16,6 +16,8 @@ from secguard.images.models import Image, ImageRepository
 from secguard.runtime.baseline import Deviation, Status
 from secguard.runtime.baseline_items import MAX_TEXT, NO_PORT, Item, ItemKind
 
+ITEM_KIND_CHOICES = [(k.value, k.value) for k in ItemKind]
+
 
 class BaselineQuerySet(models.QuerySet["Baseline"]):
     def visible_to(self, user: User) -> BaselineQuerySet:
@@ -93,7 +95,7 @@ class BaselineItem(models.Model):
     """One thing that is normal, and how it spread over the hours."""
 
     baseline = models.ForeignKey(Baseline, models.CASCADE, db_index=False, related_name="items")
-    kind = models.CharField(max_length=10, choices=[(k.value, k.value) for k in ItemKind])
+    kind = models.CharField(max_length=10, choices=ITEM_KIND_CHOICES)
     name = models.CharField(max_length=MAX_TEXT)
     how = models.CharField(max_length=MAX_TEXT, blank=True)
     port = models.IntegerField(default=NO_PORT, help_text="-1: not told")
@@ -146,7 +148,7 @@ class BaselineDeviation(models.Model):
     """Something that was seen outside of a baseline, counted; the latest reason is kept."""
 
     baseline = models.ForeignKey(Baseline, models.CASCADE, db_index=False, related_name="deviations")
-    kind = models.CharField(max_length=10, choices=[(k.value, k.value) for k in ItemKind])
+    kind = models.CharField(max_length=10, choices=ITEM_KIND_CHOICES)
     name = models.CharField(max_length=MAX_TEXT)
     how = models.CharField(max_length=MAX_TEXT, blank=True)
     port = models.IntegerField(default=NO_PORT)

@@ -77,6 +77,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
         (
             Item("Promotions", "promotions:list", "rocket", "promotion:read"),
             Item("Incidents", "incidents:list", "alert-circle", "incident:read"),
+            Item("Baselines", "baselines:list", "circle-check"),
             Item("Workloads", "workloads:list", "player-play"),
             Item("Network", "network:map", "plug"),
             Item("Admission", "admissions:list", "server"),

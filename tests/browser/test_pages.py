@@ -102,6 +102,8 @@ PAGES = {
     "notifications:list": "/notifications/",
     "notifications:settings": "/notifications/settings/",
     "forecast:list": "/forecast/",
+    "baselines:list": "/baselines/",
+    "baselines:detail": f"/images/{NEW}/baseline/",
     "incidents:list": "/incidents/",
     "incidents:all": "/incidents/all/?status=all",
     "incidents:detail": "/incidents/{attack}/",
@@ -192,6 +194,7 @@ PAGES = {
 SIGNED_OUT = {"login": "/sign-in/"}
 NOT_PAGES = {
     "flows-hook", "network:policy-decide",  # POST alone
+    "baselines:ask", "baselines:reopen", "baselines:expect", "baselines:vote", "baselines:withdraw",  # POST alone
     "second-factor", "passkey",  # after the first step, and POST: looked at in test_passkeys
     "external-begin", "external-callback", "external-acs", "external-metadata",  # to a provider and back
     "accounts:factor-remove", "accounts:session-end", "accounts:sessions-end", "settings:person-end-sessions",

@@ -25,7 +25,7 @@ from secguard.errors import Conflict, Invalid, NotAllowed, NotFound, SecGuardErr
 from secguard.images.models import ImageRepository
 from secguard.runtime import baseline as rules
 from secguard.runtime.baseline import Deviation, Status, Step
-from secguard.runtime.baseline_items import Item, ItemKind
+from secguard.runtime.baseline_items import Item, ItemKind, checked
 from secguard.runtime.models import Baseline, BaselineChange, BaselineDeviation, BaselineItem, Origin
 from secguard.runtime.services.baseline_learning import ITEM_COLUMNS
 
@@ -75,7 +75,7 @@ def expected(
     at, words = now or timezone.now(), _text(reason)
     row = _baseline(pk, actor)
     _require_some(actor, Permission.DECISION_REQUEST, row)
-    wanted = sorted(set(items))
+    wanted = sorted({checked(item) for item in items[: MAX_ITEMS + 1]})
     if not 1 <= len(wanted) <= MAX_ITEMS:
         raise Invalid(f"Name 1 to {MAX_ITEMS} things that join; these are {len(wanted):,}.", where="items")
     if row.status == Status.ASKED:

@@ -8,14 +8,21 @@ class IncidentsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from secguard.incidents.services import containing, following, telling  # noqa: PLC0415 - models are loaded only now
+        from secguard.incidents.services import (  # noqa: PLC0415 - models are loaded only now
+            containing,
+            expecting,
+            following,
+            normal,
+            telling,
+        )
         from secguard.incidents.views.incidents import waiting  # noqa: PLC0415
         from secguard.jobs import registry  # noqa: PLC0415
         from secguard.notifications import kinds  # noqa: PLC0415
-        from secguard.runtime.services import intake  # noqa: PLC0415
+        from secguard.runtime.services import baselines  # noqa: PLC0415
         from secguard.web.navigation import register_badge  # noqa: PLC0415
 
-        intake.FOLLOWERS.append(following.follow)
+        baselines.JUDGED.append(following.follow)
+        expecting.EXPECTED.append(normal.join)
         registry.register(containing.LOOK, containing.look)
         registry.every(timedelta(minutes=2), containing.LOOK)
         kinds.register(telling.KIND)

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from secguard.events.record import Line, story_of
+import msgspec
+
+from secguard.events.record import MAX_TITLE, Line, story_of
 from secguard.findings.severity import Severity
 from secguard.runtime.event import Event, Kind, Outcome
 from secguard.runtime.story import object_of, stable
@@ -65,6 +67,14 @@ def technique_of(event: Event) -> str:
     return event.kind.value
 
 
+def told_of(event: Event, line: Line, image_id: int | None, anomaly: str = "") -> Told:
+    """The event as incidents see it. ``anomaly``: why it lies outside of a locked baseline, where it does; that is what
+    it is called then, and no less than medium whatever its sensor says."""
+    if anomaly:
+        line = msgspec.structs.replace(line, title=anomaly[:MAX_TITLE], severity=max(line.severity, Severity.MEDIUM))
+    return Told(event, line, image_id)
+
+
 def place_of(line: Line) -> str:
     """The workload; where an event is tied to none, what its sensor told of the place."""
     if line.workload_id is not None:
@@ -76,10 +86,10 @@ def key_of(event: Event, line: Line) -> Key:
     return Key(place_of(line), line.digest, technique_of(event))
 
 
-def makes_incident(event: Event, line: Line) -> bool:
-    """Whether somebody must look at it. Malware always; not the API server's own lines that no rule has flagged, and
-    not what was allowed and that nobody rated."""
-    if event.kind is Kind.MALWARE:
+def makes_incident(event: Event, line: Line, *, is_anomaly: bool = False) -> bool:
+    """Whether somebody must look at it. Malware always, and what lies outside of its image's locked baseline; not the
+    API server's own lines that no rule has flagged, and not what was allowed and that nobody rated."""
+    if event.kind is Kind.MALWARE or is_anomaly:
         return True
     if line.severity == Severity.UNKNOWN:
         return event.kind is not Kind.API_AUDIT and event.outcome is not Outcome.ALLOWED

@@ -16,8 +16,8 @@ from secguard.events.models import Sensor
 from secguard.events.services.recording import record
 from secguard.findings.severity import Severity
 from secguard.incidents.models import Incident
-from secguard.incidents.services.following import follow
 from secguard.runtime.event import Event, Kind, Outcome, Process
+from secguard.runtime.services.baselines import follow
 from secguard.runtime.services.intake import Seen, line_of
 from secguard.runtime.services.tying import Told, tie
 from secguard.workloads.models import Cluster, Workload

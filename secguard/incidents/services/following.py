@@ -11,12 +11,13 @@ from django.db.models import Max
 from secguard import bulk
 from secguard.findings.severity import Severity
 from secguard.incidents import grouping
-from secguard.incidents.grouping import Group, Told
+from secguard.incidents.grouping import Group
 from secguard.incidents.lifecycle import Act, Status, after
 from secguard.incidents.models import Incident, IncidentEntry, IncidentStory
 from secguard.incidents.services import telling
 from secguard.incidents.services.expecting import unexpected
 from secguard.incidents.services.knowing import Known, known_of
+from secguard.runtime.baseline import Judgement, Verdict
 from secguard.runtime.services.intake import Seen
 
 _NEW: Final = (
@@ -41,9 +42,16 @@ _ADDED: Final = f"""
 """
 
 
-def follow(seen: Sequence[Seen], now: datetime) -> None:
-    """Make incidents of what nobody expects, or let it join those that go on. A fixed number of statements."""
-    told = [Told(one.event, one.line, one.tie.image_id) for one in seen if grouping.makes_incident(one.event, one.line)]
+def follow(seen: Sequence[Seen], judged: Sequence[Judgement], now: datetime) -> None:
+    """Make incidents of what nobody expects, or let it join those that go on. A fixed number of statements.
+
+    ``judged``: what the baseline of its image says of each, in the same order.
+    """
+    told = []
+    for one, judgement in zip(seen, judged, strict=True):
+        anomaly = judgement.reason if judgement.verdict is Verdict.ANOMALY else ""
+        if grouping.makes_incident(one.event, one.line, is_anomaly=bool(anomaly)):
+            told.append(grouping.told_of(one.event, one.line, one.tie.image_id, anomaly))
     told = unexpected(told, now)
     if not told:
         return

@@ -16,7 +16,8 @@ IMAGE = digest(12)
 LISTS = (
     "images/", "repositories/", "findings/", "risks/", "scans/", "decisions/", "policies/", "policy-versions/",
     "absences/",
-    "workloads/", "users/", "memberships/", "teams/", "applications/", "tokens/", "audit/", "audit/checkpoints/", "appetite/",
+    "workloads/", "users/", "memberships/", "teams/", "applications/", "tokens/", "audit/", "audit/checkpoints/",
+    "appetite/",
     "ci-identities/", "sessions/", "second-factors/",
     "registries/", "signing-keys/", "trusted-keys/", "feeds/", "imports/", "advisories/", "exposures/", "evaluations/",
     f"images/{IMAGE}/", f"images/{IMAGE}/findings/", f"images/{IMAGE}/components/", f"images/{IMAGE}/difference/",

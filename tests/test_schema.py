@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.fixtures_people import Person
 from tests.fixtures_reports import digest, flaw, report
-from tests.test_permissions import baseline_of, ci_identity, happened  # noqa: F401 - the fixture
+from tests.test_permissions import baseline_of, ci_identity, happened, spoken  # noqa: F401 - the fixtures
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = 5
@@ -148,6 +148,7 @@ def filled(
     application: Any,
     post: Any,
     happened: dict[str, Any],  # noqa: F811
+    spoken: dict[str, Any],  # noqa: F811
 ) -> dict[str, Any]:
     """One of everything, and the values that path parameters take so that requests reach it."""
     from secguard.findings.models import Exposure, Finding, Risk
@@ -203,6 +204,8 @@ def filled(
         "simulations": _simulation(developer),
         "controls": _control(developer, application),
         **_planned(developer, application),
+        "network/policies": spoken["network_policy"],
+        "reach": spoken["network_end"],
         **_proposed(developer),
         **_attacked(reviewer, application),
         "baselines": digest(1),
@@ -476,4 +479,6 @@ def ask(path: str, method: str, mode: GenerationMode, tokens: list[str], filled:
 def parameters_of(path: str, filled: dict[str, Any]) -> dict[str, Any]:
     """The path's parameter, such that it names something that is there."""
     words = path.strip("/").split("/")
-    return {word[1:-1]: filled[words[at - 1]] for at, word in enumerate(words) if word.startswith("{")}
+    places = [at for at, word in enumerate(words) if word.startswith("{")]
+    # "network/policies" where "policies" alone are others.
+    return {words[at][1:-1]: filled.get("/".join(words[at - 2 : at])) or filled[words[at - 1]] for at in places}

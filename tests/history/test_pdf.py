@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secguard.history import pdf
-from secguard.web import paper
 from secguard.signing import services as signing
+from secguard.web import paper
 
 IMAGE = {"digest": "sha256:" + "cd" * 32, "os": "debian 12", "size_bytes": None}
 BASE: dict[str, Any] = {

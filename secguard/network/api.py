@@ -40,6 +40,7 @@ class EdgeSerializer(serializers.ModelSerializer[Edge]):
     port = serializers.IntegerField(help_text="0: not told, or very many")
     verdict = serializers.SerializerMethodField(help_text="allowed, denied or unknown")
     is_new = serializers.SerializerMethodField()
+    anomaly = serializers.CharField(help_text="ports (very many), volume (far more than usual), or empty")
 
     class Meta:
         model = Edge
@@ -314,11 +315,11 @@ class NetworkPolicyViewSet(viewsets.ReadOnlyModelViewSet[Proposal]):
         }
         return Response(DraftDocument(document).data)
 
-    @extend_schema(responses={(200, "application/yaml"): OpenApiTypes.STR})
+    @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     @action(detail=True, url_path="yaml")
     def as_yaml(self, request: Request, pk: str) -> HttpResponse:
         """The policy, as `kubectl apply -f` takes it."""
-        return HttpResponse(as_yaml([self.get_object().document]), content_type="application/yaml; charset=utf-8")
+        return HttpResponse(as_yaml([self.get_object().document]), content_type="text/plain; charset=utf-8")
 
     @extend_schema(request=AnswerRequest, responses=ProposalSerializer)
     @action(detail=True, methods=["post"])

@@ -142,12 +142,12 @@ class MapView(APIView):
         return Response(MapDocument(found.document).data)
 
 
-class FlawsDocument(serializers.Serializer[Any]):
+class NetworkFlawsDocument(serializers.Serializer[Any]):
     open = serializers.IntegerField()
     exploited = serializers.IntegerField(help_text="of them known to be exploited")
 
 
-class ReachedDocument(serializers.Serializer[Any]):
+class NetworkReachedDocument(serializers.Serializer[Any]):
     name = serializers.CharField()
     workload_id = serializers.IntegerField(allow_null=True)
     hops = serializers.IntegerField()
@@ -156,24 +156,24 @@ class ReachedDocument(serializers.Serializer[Any]):
     is_certain = serializers.BooleanField()
     is_outside = serializers.BooleanField()
     is_exposed = serializers.BooleanField(help_text="spoken to from outside")
-    flaws = FlawsDocument()
+    flaws = NetworkFlawsDocument()
 
 
-class ReachDocument(serializers.Serializer[Any]):
+class NetworkReachDocument(serializers.Serializer[Any]):
     start = serializers.CharField()
     is_exposed = serializers.BooleanField()
     has_policies = serializers.BooleanField(help_text="the cluster has told which policies it applies")
     observed = serializers.IntegerField()
     allowed = serializers.IntegerField()
-    rows = ReachedDocument(many=True)
+    rows = NetworkReachedDocument(many=True)
 
 
 class ReachView(APIView):
-    @extend_schema(responses=ReachDocument)
+    @extend_schema(responses=NetworkReachDocument)
     def get(self, request: Request, pk: str) -> Response:
         """What could be reached from a workload (by the id of its end): known exploited first, 500 at most."""
         user: Any = request.user
-        return Response(ReachDocument(queries.reach_from(user, int(pk))).data)
+        return Response(NetworkReachDocument(queries.reach_from(user, int(pk))).data)
 
 
 class AppliedSerializer(serializers.ModelSerializer[Applied]):
@@ -210,7 +210,7 @@ class AppliedView(APIView):
         return Response({"applied": found.applied, "gone": found.gone, "refused": refused})
 
 
-class SimulatedDocument(serializers.Serializer[Any]):
+class NetworkSimulatedDocument(serializers.Serializer[Any]):
     words = serializers.CharField()
     asked = serializers.IntegerField(help_text="recorded edges")
     cut = serializers.IntegerField(help_text="edges that would be denied, and are not now")
@@ -231,7 +231,7 @@ class ProposalSerializer(serializers.ModelSerializer[Proposal]):
     asked_by = serializers.CharField(source="asked_by.username")
     decided_by = serializers.CharField(source="decided_by.username", default=None, allow_null=True)
     state = serializers.ChoiceField(choices=[s.value for s in ProposalState])
-    simulated = SimulatedDocument()
+    simulated = NetworkSimulatedDocument()
     left_out = LeftOutDocument(many=True)
 
     class Meta:
@@ -263,14 +263,14 @@ class ProposalRequest(serializers.Serializer[Any]):
         return About(Form(sent["form"]), sent.get("end"), sent.get("cluster", ""), sent.get("namespace", ""))
 
 
-class DraftDocument(serializers.Serializer[Any]):
+class NetworkDraftDocument(serializers.Serializer[Any]):
     document = serializers.DictField()
     made_from = serializers.IntegerField(help_text="edges")
     left_out = LeftOutDocument(many=True)
-    simulated = SimulatedDocument()
+    simulated = NetworkSimulatedDocument()
 
 
-class AnswerRequest(serializers.Serializer[Any]):
+class NetworkAnswerRequest(serializers.Serializer[Any]):
     answer = serializers.CharField(required=False, allow_blank=True, default="", max_length=proposing.MAX_TEXT)
 
 
@@ -299,7 +299,7 @@ class NetworkPolicyViewSet(viewsets.ReadOnlyModelViewSet[Proposal]):
         made = proposing.propose(form.about, form.validated_data["reason"], actor=user)
         return Response(ProposalSerializer(made).data, status=status.HTTP_201_CREATED)
 
-    @extend_schema(request=ProposalRequest, responses=DraftDocument)
+    @extend_schema(request=ProposalRequest, responses=NetworkDraftDocument)
     @action(detail=False, methods=["post"])
     def draft(self, request: Request) -> Response:
         """Generate and try a policy. Nothing is kept."""
@@ -313,7 +313,7 @@ class NetworkPolicyViewSet(viewsets.ReadOnlyModelViewSet[Proposal]):
             "left_out": [{"subject": out.subject, "why": out.why} for out in made.generated.left_out],
             "simulated": proposing.summary_of(made.simulated),
         }
-        return Response(DraftDocument(document).data)
+        return Response(NetworkDraftDocument(document).data)
 
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     @action(detail=True, url_path="yaml")
@@ -321,26 +321,26 @@ class NetworkPolicyViewSet(viewsets.ReadOnlyModelViewSet[Proposal]):
         """The policy, as `kubectl apply -f` takes it."""
         return HttpResponse(as_yaml([self.get_object().document]), content_type="text/plain; charset=utf-8")
 
-    @extend_schema(request=AnswerRequest, responses=ProposalSerializer)
+    @extend_schema(request=NetworkAnswerRequest, responses=ProposalSerializer)
     @action(detail=True, methods=["post"])
     def approve(self, request: Request, pk: str) -> Response:
         """Say yes to it. Needs policy:activate; who asked cannot."""
         return self._decided(request, pk, ProposalEvent.APPROVE)
 
-    @extend_schema(request=AnswerRequest, responses=ProposalSerializer)
+    @extend_schema(request=NetworkAnswerRequest, responses=ProposalSerializer)
     @action(detail=True, methods=["post"])
     def reject(self, request: Request, pk: str) -> Response:
         """Say no to it. Needs policy:activate."""
         return self._decided(request, pk, ProposalEvent.REJECT)
 
-    @extend_schema(request=AnswerRequest, responses=ProposalSerializer)
+    @extend_schema(request=NetworkAnswerRequest, responses=ProposalSerializer)
     @action(detail=True, methods=["post"])
     def withdraw(self, request: Request, pk: str) -> Response:
         """Take one's own back."""
         return self._decided(request, pk, ProposalEvent.WITHDRAW)
 
     def _decided(self, request: Request, pk: str, event: ProposalEvent) -> Response:
-        form = AnswerRequest(data=request.data)
+        form = NetworkAnswerRequest(data=request.data)
         form.is_valid(raise_exception=True)
         user: Any = request.user
         return Response(

@@ -54,11 +54,20 @@ PAGES = [path for path in GETS if "{" not in path and not path.startswith(("/api
 def secrets(world: dict[str, Any], developer: Person, viewer: Person, team: Team) -> list[str]:  # noqa: F811
     """Words of the first team's world, each of them in some row of it."""
     from secguard.decisions.models import Decision
+    from secguard.events.models import Event, Tally
     from secguard.findings.models import Risk
+    from secguard.incidents.models import Incident
     from secguard.workloads.models import Cluster, Workload
 
-    Cluster.objects.update(name="cluster-zebra")
-    Workload.objects.update(name="workload-zebra", namespace="namespace-zebra")
+    for cluster in Cluster.objects.all():
+        Cluster.objects.filter(pk=cluster.pk).update(name=f"cluster-zebra-{cluster.pk}")
+    for workload in Workload.objects.all():
+        Workload.objects.filter(pk=workload.pk).update(
+            name=f"workload-zebra-{workload.pk}", namespace="namespace-zebra"
+        )
+    for model in (Event, Tally):
+        model.objects.filter(team_id=team.pk).update(title="event-zebra", namespace="namespace-zebra")
+    Incident.objects.filter(application__team=team).update(title="incident-zebra")
     Team.objects.filter(pk=team.pk).update(name="Team Zebra")
     Risk.objects.update(title="title-zebra", description="description-zebra")
     type(team).objects.get(pk=team.pk).applications.update(name="Application Zebra", description="about-zebra")

@@ -34,8 +34,8 @@ from tests.test_permissions import baseline_of, ci_identity, happened, spoken  #
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = 5
-NEEDS_A_WORD = {"/api/v1/decisions/blast-radius/"}
-"""Takes exactly one of several parameters, which the document has no way to say."""
+NEEDS_A_WORD = {"/api/v1/decisions/blast-radius/", "/api/v1/audit/consistency/"}
+"""Takes exactly one of several parameters, or the sizes of checkpoints, which the document has no way to say."""
 
 
 @cache
@@ -198,7 +198,8 @@ def filled(
         "ci-identities": ci_identity(application),
         **_ways_in(developer),
         "tokens": developer.tokens.order_by("pk")[0].pk,
-        "audit": 1,
+        **_sealed(),
+        "homes": "security",
         "events": happened["event"],
         "sensors": happened["sensor"],
         "simulations": _simulation(developer),
@@ -212,6 +213,17 @@ def filled(
         "baseline-changes": baseline_of(digest(1), developer)["baseline_change"],
         **_data(operator, developer, application),
     }
+
+
+def _sealed() -> dict[str, int]:
+    """An entry of the audit log, and the checkpoint that has it."""
+    from django.utils import timezone
+
+    from secguard.audit import services
+
+    made = services.make_checkpoint(timezone.now(), is_asked=True)
+    assert made is not None
+    return {"audit": 1, "checkpoints": made.pk}
 
 
 def _absence(developer: Person, reviewer: Person) -> int:

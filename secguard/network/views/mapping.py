@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 from secguard.accounts.authentication import person_of
 from secguard.accounts.models import Application
 from secguard.network import queries
-from secguard.network.models import Edge, Heard, Peer
+from secguard.network.models import Heard, Peer
 from secguard.network.queries import VERDICT_WORDS, EdgeFilter, EndFilter
 from secguard.web.listing import Column, Listing
 
@@ -51,7 +51,7 @@ def network_map(request: HttpRequest) -> HttpResponse:
     """Namespaces and what they say to each other; with ``namespace`` its workloads."""
     user, now = person_of(request), timezone.now()
     filters = MapFilter(request.GET, queries.edges(user), request=request)
-    rows: Any = filters.qs if filters.is_valid() else Edge.objects.none()
+    rows: Any = filters.qs if filters.is_valid() else queries.edges(user).none()
     carried = {name: request.GET[name] for name in CARRIED if request.GET.get(name)}
     namespace = request.GET.get("namespace", "").replace("\0", "")[:100]
     cluster = carried.get("cluster", "")

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from secguard.dashboards.homes import DAYS, Audience, as_document
+from secguard.dashboards.homes import DAYS, HEADINGS, OF_ROLE, Audience, as_document
 from secguard.dashboards.queries.homes import home_of
 from secguard.dashboards.slices import Slice
+from tests.dashboards.test_queries import assert_constant_queries
 from tests.dashboards.test_views import overdue, rows_behind, text_of
 
 pytestmark = pytest.mark.django_db
@@ -80,7 +81,10 @@ def _state(workload: Any, environment: str, now: Any) -> None:
 
 
 def test_security_sees_what_changed(grown: Any, application: Any) -> None:
+    from secguard.decisions.models import Decision
+    from secguard.decisions.services import revoke
     from secguard.findings.models import Exposure
+    from secguard.policies.models import Evaluation, Verdict
 
     now = timezone.now()
     Exposure.objects.update(since=now - timedelta(days=40))
@@ -90,6 +94,22 @@ def test_security_sees_what_changed(grown: Any, application: Any) -> None:
     found = numbers(grown.people["reviewer"], "security")
     assert (found["exploited"], found["exploited_exposed"], found["exploited_new"], found["arrived"]) == (3, 0, 1, 1)
     assert (found["waiting"], found["ended"], found["turned"], found["controls"]) == (2, 0, 0, 2)
+    type(application).objects.update(is_exposed=True)
+    approved = Decision.objects.filter(status="approved").order_by("pk")[0]
+    revoke(approved.pk, reason="It was wrong.", actor=grown.people["reviewer"])
+    verdict = Verdict.objects.filter(stage="promote", image__in=_newest()).order_by("pk")[0]
+    Evaluation.objects.filter(image=verdict.image_id, stage="promote").update(
+        verdict="pass", evaluated_at=now - timedelta(days=3)
+    )
+    Verdict.objects.filter(pk=verdict.pk).update(verdict="block", evaluated_at=now)
+    found = numbers(grown.people["reviewer"], "security")
+    assert (found["exploited_exposed"], found["ended"], found["turned"]) == (3, 1, 1)
+
+
+def _newest() -> Any:
+    from secguard.images.models import Repository
+
+    return Repository.objects.exclude(newest_image=None).values("newest_image_id")
 
 
 def test_business_sees_shares_times_and_owners(grown: Any, application: Any) -> None:
@@ -157,8 +177,8 @@ def test_the_figures_are_identical_everywhere(audience: str, grown: Any) -> None
     assert report.as_pdf(home).startswith(b"%PDF")
 
 
-@pytest.mark.parametrize("audience", ["developers", "operations", "security"])
-@pytest.mark.parametrize("query", ["team=payments&days=30", "application=shop&days=365", "environment=stage-1"])
+@pytest.mark.parametrize("audience", AUDIENCES)
+@pytest.mark.parametrize("query", ["", "team=payments&days=30", "application=shop&days=365", "environment=stage-1"])
 def test_every_count_is_that_of_the_rows_it_leads_to(audience: str, query: str, grown: Any) -> None:
     overdue(2)
     client = grown.people["reviewer"].client
@@ -167,3 +187,62 @@ def test_every_count_is_that_of_the_rows_it_leads_to(audience: str, query: str, 
     assert len(counted) >= 2
     for number in counted:
         assert rows_behind(client, number["url"]) == number["value"], number
+
+
+# --- who sees what ---
+
+
+@pytest.mark.parametrize("audience", AUDIENCES)
+def test_a_stranger_sees_nothing_of_another_team(audience: str, grown: Any, stranger: Any) -> None:
+    for query in ("", "?team=payments", "?application=shop", "?team=payments&format=csv", "?format=json"):
+        page = text_of(stranger.client.get(f"/homes/{audience}/{query}"))
+        for secret in ("CVE-2026", "reg.example", "service-1", "Payments", "Shop<"):
+            assert secret not in page, (query, secret)
+    found = stranger.api.get(f"/api/v1/homes/{audience}/?team=payments").json()
+    assert {n["value"] for n in found["numbers"] if not n["unit"]} == {0}
+    assert all(table["rows"] == [] for table in found["tables"])
+
+
+def test_a_home_is_shown_to_its_role_first_with_tabs_for_the_others(grown: Any, request: pytest.FixtureRequest) -> None:
+    from secguard.dashboards.views.home import audience
+
+    for who in ("developer", "operator", "reviewer", "business_approver", "viewer"):
+        person = request.getfixturevalue(who)
+        page = text_of(person.client.get("/"))
+        current = re.search(r'class="nav-link active" href="([^"]+)"', page)
+        assert current is not None
+        assert current[1] == f"/homes/{OF_ROLE[audience(person)].value}/"
+        assert all(f'href="/homes/{name}/"' in page for name in AUDIENCES)
+
+
+def test_what_is_no_slice_is_told_in_words(grown: Any) -> None:
+    person = grown.people["developer"]
+    answer = person.client.get("/homes/business/?days=3")
+    assert answer.status_code == 422
+    assert "expected one of 1, 7, 30, 90, 365" in text_of(answer)
+    refused = person.api.get("/api/v1/homes/business/?team=%3Cb%3E")
+    assert (refused.status_code, refused.json()["where"]) == (400, "team")
+    assert person.client.get("/homes/nobody/").status_code == 404
+
+
+def test_nobody_without_a_role_gets_in(make_person: Any) -> None:
+    nobody = make_person("nobody")
+    assert nobody.client.get("/homes/security/").status_code == 403
+    assert nobody.api.get("/api/v1/homes/security/").status_code == 403
+
+
+def test_homes_ask_the_same_number_of_queries_at_any_size(organisation: Any, application: Any) -> None:
+    from secguard.dashboards.services import keep_paces
+
+    def grow() -> None:
+        organisation.grow(application)
+        keep_paces(timezone.now())
+
+    grow()
+    queries = ("?days=30", "?team=payments", "?environment=stage-1")
+    urls = [f"/homes/{a}/{query}" for a in AUDIENCES for query in queries]
+    assert_constant_queries(grow, urls, organisation.people["reviewer"].client.get)
+
+
+def test_every_audience_has_its_words() -> None:
+    assert set(HEADINGS) == set(DAYS) == set(Audience)

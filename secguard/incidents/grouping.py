@@ -104,7 +104,7 @@ class Matter(NamedTuple):
 
 
 def matter_of(event: Event, line: Line) -> Matter:
-    return Matter(line.rule[:200], stable(object_of(event)))
+    return Matter(line.rule.replace("\0", "")[:200], stable(object_of(event)).replace("\0", ""))
 
 
 class Expected(NamedTuple):

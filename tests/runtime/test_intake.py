@@ -172,3 +172,15 @@ def test_one_sensor_cannot_make_another_ones_event_unheard(sensor: Sensor, run_j
     assert sorted(Event.objects.values_list("sensor_id", flat=True)) == sorted(
         Sensor.objects.values_list("pk", flat=True)
     )
+
+
+@pytest.mark.usefixtures("sensor", "web")
+def test_texts_that_no_database_keeps_stop_nothing(run_jobs: Callable[[], int]) -> None:
+    odd = alert(1, rule="Shell\0", hostname="\0")
+    odd["output_fields"] |= {"k8s.pod.name": "we\0b", "proc.exepath": "/bin/\ud800sh", "container.id": "\0" * 12}
+    answer = send([odd, alert(2)])
+    assert answer.status_code == 200, answer.content
+    run_jobs()
+    assert not Batch.objects.exists()
+    assert Event.objects.count() == answer.json()["taken"] >= 1
+    assert "\0" not in str(list(Event.objects.values()))

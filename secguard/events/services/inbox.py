@@ -7,6 +7,7 @@ that floods waits for itself alone, and is told to wait where too much of it wai
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from django.db.models.functions import RowNumber
 
 from secguard.errors import Unavailable
 from secguard.events.models import Batch, Sensor
+from secguard.events.services import recording
 from secguard.jobs import services as jobs
 from secguard.jobs.lifecycle import Queue
 
@@ -31,6 +33,17 @@ AT_ONCE: Final = 20_000
 """Documents that are worked on in one transaction, about."""
 AT_A_TIME: Final = timedelta(seconds=3)
 _ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+_ODD: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+
+
+def storable(documents: Sequence[Any], raw: bytes) -> Sequence[Any]:
+    """Documents (structs) that ``raw`` told, with texts that every database keeps: without NUL, and without halves of
+    surrogate pairs. Most bodies have none of either, and cost one look."""
+    if not _ODD.search(raw):
+        return documents
+    return [msgspec.convert(recording.storable(msgspec.to_builtins(d)), type(d)) for d in documents]
 
 
 class Delivered(NamedTuple):

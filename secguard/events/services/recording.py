@@ -132,15 +132,15 @@ def _detail(value: Mapping[str, Any]) -> Any:
         written = _ENCODER.encode(value)
     except UnicodeEncodeError:
         written = b""
-    return msgspec.Raw(written) if written and rb"\u0000" not in written else _storable(value)
+    return msgspec.Raw(written) if written and rb"\u0000" not in written else storable(value)
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """The value without NUL, and with no half of a surrogate pair."""
     if isinstance(value, str):
         return value.replace("\0", "").encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):
-        return {_storable(str(k)): _storable(v) for k, v in value.items()}
+        return {storable(str(k)): storable(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_storable(v) for v in value]
+        return [storable(v) for v in value]
     return value

@@ -28,7 +28,7 @@ MOST_EXPECTATIONS: Final = 20_000
 
 def unexpected(told: Sequence[Told], now: datetime) -> list[Told]:
     """Those that no expectation covers; what is covered is counted with it."""
-    standing = _standing({one.line.rule[:200] for one in told}, now)
+    standing = _standing({grouping.matter_of(one.event, one.line).rule for one in told}, now)
     if not standing:
         return list(told)
     places = _repositories({t.image_id for t in told if t.image_id}) if any(e.repository_id for e in standing) else {}

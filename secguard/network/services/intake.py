@@ -48,7 +48,7 @@ def take(raw: bytes, sensor: Sensor, now: datetime) -> Delivery:
         raise
     with transaction.atomic():
         if delivery.flows:
-            inbox.accept(CHANNEL, sensor, delivery.flows, now, job=FOLD)
+            inbox.accept(CHANNEL, sensor, inbox.storable(delivery.flows, raw), now, job=FOLD)
         if delivery.lost:
             _keep_losses(delivery.lost, sensor, now)
     first = next(iter(delivery.refused), None)

@@ -50,7 +50,7 @@ def take(raw: bytes, sensor: Sensor, now: datetime) -> Delivery:
         sensors.note_heard(sensor, taken=0, refused=1, refusal=f"{error.where}: {error.detail}", now=now)
         raise
     if delivery.events:
-        inbox.accept(CHANNEL, sensor, delivery.events, now, job=FOLD)
+        inbox.accept(CHANNEL, sensor, inbox.storable(delivery.events, raw), now, job=FOLD)
     first = next(iter(delivery.refused), None)
     sensors.note_heard(
         sensor,

@@ -96,7 +96,7 @@ def _drop(branch: str, before: date) -> int:
                 cursor.execute("SET LOCAL lock_timeout = '1s'")
                 cursor.execute(f"DROP TABLE {name}")
         except OperationalError:
-            continue
+            break  # who reads one holds the branch as well: each further try would keep others waiting for nothing
         dropped += 1
     with connection.cursor() as cursor:
         cursor.execute(f"DELETE FROM {branch}_default WHERE day < %s", [before])  # noqa: S608
@@ -109,26 +109,32 @@ def drop_empty_before(kind: Kind, day: date) -> int:
         return 0
     dropped = 0
     for name, found in _days_of(branch_of(kind)):
-        if found < day:
+        if found >= day:
+            continue
+        try:
             dropped += _drop_empty(name)
+        except OperationalError:
+            break
     return dropped
 
 
 def _drop_empty(name: str) -> bool:
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL lock_timeout = '1s'")
-            cursor.execute(f"SELECT EXISTS (SELECT FROM {name})")  # noqa: S608
-            if cursor.fetchone()[0]:
-                return False
-            cursor.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
-            cursor.execute(f"SELECT EXISTS (SELECT FROM {name})")  # noqa: S608
-            if cursor.fetchone()[0]:  # it came meanwhile
-                return False
-            cursor.execute(f"DROP TABLE {name}")
-            return True
-    except OperationalError:
-        return False
+    """Raises ``OperationalError`` where somebody reads it, or its branch, at this moment."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '1s'")
+        if _has_rows(name):
+            return False
+        cursor.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
+        if _has_rows(name):  # it came meanwhile
+            return False
+        cursor.execute(f"DROP TABLE {name}")
+    return True
+
+
+def _has_rows(name: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT EXISTS (SELECT FROM {name})")  # noqa: S608
+        return bool(cursor.fetchone()[0])
 
 
 def _delete(rows: object) -> int:

@@ -581,8 +581,8 @@ def owner_filter(user: Any, path: str, *, team: str = "", repository: str = "") 
     """``visible_to`` for a row whose application stands at ``path``: the team's own rows, or all.
 
     ``team`` is where the team stands, if not with the application; ``repository`` is where the repository stands, if
-    not before it (``repository__application``). Of rows without a repository whoever is limited by repositories sees
-    none. What a limited token sees is decided here alone.
+    not before it (``repository__application``). Of rows without a repository (``workload__application``) whoever is
+    limited by repositories sees none. What a limited token sees is decided here alone.
     """
     if user.sees_everything:
         return Q()
@@ -594,12 +594,14 @@ def owner_filter(user: Any, path: str, *, team: str = "", repository: str = "") 
     if limit.repositories is None:
         return Q(**{f"{path}__in": sorted(limit.applications), owner: limit.team})
     place = repository or path.removesuffix("__application")
-    if not repository and place == path:
+    if not repository and (place == path or place.rpartition("__")[2] not in _REPOSITORIES):
         return _NOTHING
     return Q(**{f"{place}__in": _places(limit).values("repositories__pk")})
 
 
 _NOTHING = Q(pk__in=())
+_REPOSITORIES = ("repository", "source")
+"""What foreign keys to a repository are called."""
 
 
 def _places(limit: Limit) -> models.QuerySet[Application]:

@@ -26,13 +26,6 @@ FORMS = [(Form.KUBERNETES.value, "NetworkPolicy"), (Form.CILIUM.value, "CiliumNe
 ANOMALIES = [("ports", "many ports"), ("volume", "more than usual")]
 
 
-def owned(user: User, path: str) -> Q:
-    """Rows whose workload's application, at ``path``, is the user's. A workload lies in no repository: whoever is
-    limited by repositories sees none."""
-    limit = user.limit
-    return Q(pk__in=()) if limit is not None and limit.repositories is not None else owner_filter(user, path)
-
-
 class Heard(models.Model):
     """Since when flows of a cluster have come: until that is a while ago, nothing of it counts as new."""
 
@@ -48,7 +41,7 @@ class Heard(models.Model):
 class PeerQuerySet(models.QuerySet["Peer"]):
     def visible_to(self, user: User) -> PeerQuerySet:
         """Workloads of the user's teams; what is tied to none only to who sees everything."""
-        return self.filter(owned(user, "workload__application"))
+        return self.filter(owner_filter(user, "workload__application"))
 
 
 class Peer(models.Model):
@@ -85,7 +78,7 @@ class Peer(models.Model):
 class EdgeQuerySet(models.QuerySet["Edge"]):
     def visible_to(self, user: User) -> EdgeQuerySet:
         """Those of which either end is a workload that the user may see."""
-        source, destination = (owned(user, f"{end}__workload__application") for end in ("source", "destination"))
+        source, destination = (owner_filter(user, f"{end}__workload__application") for end in ("source", "destination"))
         return self.filter(source | destination)
 
     def passed(self) -> EdgeQuerySet:

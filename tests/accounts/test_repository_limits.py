@@ -32,8 +32,10 @@ from secguard.decisions import services as decisions
 from secguard.decisions.models import Decision
 from secguard.errors import Invalid, NotAllowed
 from secguard.images.models import Image, ImageRepository, Registry, Repository
+from secguard.network.models import Peer
 from secguard.promotion.services.recording import require_name, require_place
 from secguard.scans.models import Scan
+from secguard.workloads.models import Cluster, Workload
 from tests.accounts.test_limited_tokens import api_of, report_on, send
 from tests.decisions.conftest import Estate
 from tests.fixtures_people import Person
@@ -66,6 +68,28 @@ def limited(developer: Person, team: Team) -> Callable[..., User]:
         return token.user
 
     return make
+
+
+# --- what lies in no repository ---
+
+
+def test_what_belongs_to_a_workload_is_no_repositorys(
+    limited: Callable[..., User], application: Application, developer: Person
+) -> None:
+    """A workload may have the number that a repository inside the limit has: its rows are not seen by that."""
+    registry = Registry.objects.create(host=HOST)
+    repository = Repository.objects.create(
+        registry=registry, path="shop/web", name=f"{HOST}/shop/web", application=application
+    )
+    cluster = Cluster.objects.create(name="prod")
+    workload = Workload.objects.create(pk=repository.pk, cluster=cluster, name="web", application=application)
+    now = timezone.now()
+    peer = Peer.objects.create(
+        sort="workload", name="web", cluster="prod", workload=workload, first_at=now, last_at=now
+    )
+    assert list(Peer.objects.visible_to(developer)) == [peer]
+    assert list(Repository.objects.visible_to(limited("shop/*"))) == [repository]
+    assert not Peer.objects.visible_to(limited("shop/*")).exists()
 
 
 # --- patterns ---

@@ -11,9 +11,9 @@ from django.db.models import BooleanField, Case, Count, Q, QuerySet, Sum, Value,
 from django.db.models.expressions import Combinable
 from django.utils import timezone
 
-from secguard.accounts.models import User
+from secguard.accounts.models import User, owner_filter
 from secguard.network.edges import Sort
-from secguard.network.models import VERDICTS, Edge, Loss, owned
+from secguard.network.models import VERDICTS, Edge, Loss
 from secguard.web.filters import ChipFilter, YesNoFilter
 
 HIDDEN: Final = "another team's workload"
@@ -25,7 +25,7 @@ def shown(user: User, side: str) -> Combinable:
     """Whether an end is named to this person: it is theirs, or belongs to nobody's workloads."""
     if user.sees_everything:
         return Value(True, output_field=BooleanField())
-    mine = owned(user, f"{side}__workload__application") | ~Q(**{f"{side}__sort": Sort.WORKLOAD.value})
+    mine = owner_filter(user, f"{side}__workload__application") | ~Q(**{f"{side}__sort": Sort.WORKLOAD.value})
     return Case(When(mine, then=Value(True)), default=Value(False), output_field=BooleanField())
 
 

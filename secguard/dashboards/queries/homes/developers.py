@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, Q, Subquery, Value, When
+from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 
@@ -65,12 +65,17 @@ def _is_blocked() -> Exists:
 def _repositories(of: Narrowed) -> Panel:
     """What is blocked first, then what has the most that is overdue."""
     here = Exposure.objects.present().filter(repository=OuterRef("pk")).order_by().values("repository")
-    overdue = here.filter(by_deadline(of.now, of.now)["overdue"]).annotate(n=Count("pk")).values("n")
+
+    def count(rows: QuerySet[Exposure, Any]) -> Any:
+        return Coalesce(Subquery(rows.annotate(n=Count("pk")).values("n"), output_field=IntegerField()), 0)
+
     stored = Verdict.objects.filter(image=OuterRef("newest_image_id"), stage=Gate.PROMOTE).values("verdict")[:1]
     rows = of.repositories().select_related("newest_image", "application")
     rows = rows.annotate(
         word=Coalesce(Subquery(stored), Value("")),
-        overdue=Coalesce(Subquery(overdue, output_field=IntegerField()), 0),
+        critical=count(here.filter(severity=Severity.CRITICAL)),
+        high=count(here.filter(severity=Severity.HIGH)),
+        overdue=count(here.filter(by_deadline(of.now, of.now)["overdue"])),
     ).annotate(place=Case(When(word="block", then=0), When(word="warn", then=2), default=1))
     cells = []
     for row in rows.order_by("place", "-overdue", "name")[:ROWS]:
@@ -83,12 +88,13 @@ def _repositories(of: Narrowed) -> Panel:
                 Cell(
                     found.word or "not judged", reverse("images:detail", args=[image.digest]), VERDICT_TONES[found.word]
                 ),
-                Cell(sum(image.severity_counts.get(w, 0) for w in ("critical", "high")), url),
+                Cell(found.critical, f"{url}&severity={Severity.CRITICAL.value}"),
+                Cell(found.high, f"{url}&severity={Severity.HIGH.value}"),
                 Cell(found.overdue, f"{url}&deadline=overdue"),
             )
         )
     return Panel(
-        "repositories", "Repositories", ("Repository", "May be promoted", "Critical and high", "Overdue"), tuple(cells),
+        "repositories", "Repositories", ("Repository", "May be promoted", "Critical", "High", "Overdue"), tuple(cells),
         "No repository has an image here. Post a report of one, or have it scanned.", of.url("repositories:list"),
     )  # fmt: skip
 

@@ -79,6 +79,11 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """It is kept in full, however often the like of it comes."""
 
 
+def fitted(text: str, most: int) -> str:
+    """The text as every database keeps it: PostgreSQL has no NUL in texts, and counts characters."""
+    return text.replace("\0", "")[:most]
+
+
 def story_of(*parts: object) -> str:
     """32 characters that are the same for the same parts."""
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]

@@ -13,7 +13,7 @@ from secguard import bulk
 from secguard.events import keeping
 from secguard.events.keeping import At, Counted
 from secguard.events.models import Event, Heard, Tally
-from secguard.events.record import MAX_RULE, MAX_TITLE, Line
+from secguard.events.record import MAX_RULE, MAX_TITLE, Line, fitted
 
 _ENCODER: Final = msgspec.json.Encoder()
 _COLUMNS: Final = (
@@ -104,26 +104,21 @@ def _moment(found: Any) -> datetime:
 def _tallied(at: At, told: Counted) -> tuple[Any, ...]:
     line = told.line
     return (
-        at.hour, at.story, line.kind.value, _clean(line.source, 64), _clean(line.rule, MAX_RULE),
-        _clean(line.title, MAX_TITLE), int(line.severity), line.outcome[:16], _clean(line.cluster, 100),
-        _clean(line.namespace, 253), _clean(line.workload, 253), line.workload_id, line.application_id, line.team_id,
+        at.hour, at.story, line.kind.value, fitted(line.source, 64), fitted(line.rule, MAX_RULE),
+        fitted(line.title, MAX_TITLE), int(line.severity), line.outcome[:16], fitted(line.cluster, 100),
+        fitted(line.namespace, 253), fitted(line.workload, 253), line.workload_id, line.application_id, line.team_id,
         line.digest[:135], told.count, told.first_at, told.last_at,
     )  # fmt: skip
 
 
 def _row(line: Line, now: datetime) -> tuple[Any, ...]:
     return (
-        line.at.astimezone(UTC).date(), line.at, now, line.kind.value, _clean(line.source, 64),
-        _clean(line.rule, MAX_RULE), _clean(line.title, MAX_TITLE), int(line.severity), line.outcome[:16],
-        line.sensor_id, _clean(line.cluster, 100), _clean(line.namespace, 253), _clean(line.workload, 253),
-        _clean(line.host, 253), line.workload_id, line.application_id, line.team_id, line.digest[:135],
-        _clean(line.actor, 200), line.story, line.ref[:80], _detail(line.detail), line.count,
+        line.at.astimezone(UTC).date(), line.at, now, line.kind.value, fitted(line.source, 64),
+        fitted(line.rule, MAX_RULE), fitted(line.title, MAX_TITLE), int(line.severity), line.outcome[:16],
+        line.sensor_id, fitted(line.cluster, 100), fitted(line.namespace, 253), fitted(line.workload, 253),
+        fitted(line.host, 253), line.workload_id, line.application_id, line.team_id, line.digest[:135],
+        fitted(line.actor, 200), line.story, line.ref[:80], _detail(line.detail), line.count,
     )  # fmt: skip
-
-
-def _clean(text: str, length: int) -> str:
-    """As both databases keep it: PostgreSQL has no NUL in texts, and counts characters."""
-    return text.replace("\0", "")[:length]
 
 
 def _detail(value: Mapping[str, Any]) -> Any:

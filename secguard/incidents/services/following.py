@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from django.db.models import Max
 
 from secguard import bulk
+from secguard.events.record import fitted
 from secguard.findings.severity import Severity
 from secguard.incidents import grouping
 from secguard.incidents.grouping import Group
@@ -109,17 +110,12 @@ def _new(key: str, group: Group, former: Incident | None, known: Known, now: dat
     returned = _RETURNED.get(Status(former.status), "") if former else ""
     return (
         key, grouping.line_of(of.technique, line.rule[:200]), Status.OPEN.value, line.severity, 0, [],
-        line.workload_id, group.image_id, line.application_id, line.digest[:135], _cut(line.cluster, 100),
-        _cut(line.namespace, 253), _cut(line.workload, 253), known.kinds.get(line.workload_id or 0, ""),
-        _cut(line.host, 253), _cut(of.place, 700), line.kind.value, of.technique, _cut(line.rule, 200),
-        _cut(line.title, 300), group.has_malware, 0, 0, 0, group.first_at, group.last_at, now,
+        line.workload_id, group.image_id, line.application_id, line.digest[:135], fitted(line.cluster, 100),
+        fitted(line.namespace, 253), fitted(line.workload, 253), known.kinds.get(line.workload_id or 0, ""),
+        fitted(line.host, 253), fitted(of.place, 700), line.kind.value, of.technique, fitted(line.rule, 200),
+        fitted(line.title, 300), group.has_malware, 0, 0, 0, group.first_at, group.last_at, now,
         former.assigned_to_id if former else None, "", "", returned, former.pk if former else None,
     )  # fmt: skip
-
-
-def _cut(text: str, most: int) -> str:
-    """As both databases keep it."""
-    return text.replace("\0", "")[:most]
 
 
 # --- adding to what stands ---
@@ -179,7 +175,7 @@ def _join(incident: Incident, group: Group, fresh: _Fresh) -> None:
     line = group.leading
     if not incident.count or line.severity > incident.severity:
         incident.severity, incident.kind = line.severity, line.kind.value
-        incident.rule, incident.title = _cut(line.rule, 200), _cut(line.title, 300)
+        incident.rule, incident.title = fitted(line.rule, 200), fitted(line.title, 300)
         incident.line = grouping.line_of(incident.technique, line.rule[:200])
     incident.image_id = incident.image_id or group.image_id
     incident.has_malware |= group.has_malware
@@ -194,6 +190,6 @@ def _stories(incident: Incident, group: Group, fresh: _Fresh) -> Iterable[tuple[
     for name in fresh.kept:
         story = group.stories[name]
         yield (
-            incident.pk, name, _cut(story.title, 300), _cut(story.matter.rule, 200), _cut(story.matter.object, 200),
-            story.kind, story.severity, story.count, story.first_at, story.last_at,
+            incident.pk, name, fitted(story.title, 300), fitted(story.matter.rule, 200),
+            fitted(story.matter.object, 200), story.kind, story.severity, story.count, story.first_at, story.last_at,
         )  # fmt: skip

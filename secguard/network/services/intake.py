@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from secguard.errors import Invalid
 from secguard.events.models import Sensor
-from secguard.events.record import moment
+from secguard.events.record import fitted, moment
 from secguard.events.services import inbox, sensors
 from secguard.jobs.registry import Run
 from secguard.network import edges, readers
@@ -70,9 +70,9 @@ def _keep_losses(lost: Sequence[Lost], sensor: Sensor, now: datetime) -> None:
         rows.append(
             Loss(
                 sensor=sensor,
-                cluster=(sensor.cluster or one.cluster or "").replace("\0", "")[:100],
-                node=(one.node or "").replace("\0", "")[:253],
-                reason=(one.reason or "").replace("\0", "")[:253],
+                cluster=fitted(sensor.cluster or one.cluster or "", 100),
+                node=fitted(one.node or "", 253),
+                reason=fitted(one.reason or "", 253),
                 count=one.count,
                 began_at=min(began, ended),
                 ended_at=max(began, ended),

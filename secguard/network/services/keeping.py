@@ -13,6 +13,7 @@ from django.db.models import Count, F, Max, Q
 
 from secguard import bulk
 from secguard.events.keeping import hour_of
+from secguard.events.record import fitted
 from secguard.network import edges, selectors
 from secguard.network.edges import Folded, Pair
 from secguard.network.models import Edge, Heard, Hour, Loss, Peer, Print
@@ -54,7 +55,7 @@ def save(folded: Folded, now: datetime) -> list[int]:
 
 
 def _hear(folded: Folded, now: datetime) -> Mapping[str, datetime]:
-    rows: list[bulk.Row] = [(cluster[:100].replace("\0", ""), now, now) for cluster in sorted(folded.clusters)]
+    rows: list[bulk.Row] = [(fitted(cluster, 100), now, now) for cluster in sorted(folded.clusters)]
     bulk.merge(
         Heard,
         ("cluster", "since", "last_at"),

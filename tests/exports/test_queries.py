@@ -79,6 +79,22 @@ def test_a_row_that_is_committed_after_a_later_one_is_not_passed_over(tell, now)
     assert ids(second) == [late, *quick]
 
 
+def test_a_transaction_of_another_database_holds_up_nothing(tell) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one database.")
+    own = connection.settings_dict
+    place = {"host": own["HOST"], "port": own["PORT"], "user": own["USER"], "password": own["PASSWORD"] or None}
+    with psycopg.connect(**place, dbname="postgres") as elsewhere, psycopg.connect(**place, dbname=own["NAME"]) as here:
+        elsewhere.execute("SELECT pg_current_xact_id()")
+        told = tell(1)
+        assert ids(read()) == told
+        here.execute("SELECT pg_current_xact_id()")
+        later = tell(1)
+        assert ids(read()) == told
+        here.rollback()
+        assert ids(read()) == told + later
+
+
 def test_a_transaction_that_is_rolled_back_holds_up_nothing(tell) -> None:
     tell(1)
     with transaction.atomic():

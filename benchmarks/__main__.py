@@ -12,6 +12,7 @@ from benchmarks import (
     admission,
     advisories,
     gate,
+    homes,
     ingest,
     laboratory,
     matching,
@@ -36,6 +37,7 @@ PARTS = (
     "promotion",
     "admission",
     "sensors",
+    "homes",
 )
 
 SERVED = {
@@ -53,6 +55,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all where none is named")
     parser.add_argument("--findings", type=int, default=1_000_000, help="findings for the pages (default 1,000,000)")
+    parser.add_argument("--events", type=int, default=10_000_000, help="events for the homes (default 10,000,000)")
     parser.add_argument("--print-only", action="store_true", help="leave docs/benchmarks.md as it is")
     args = parser.parse_args()
     unknown = set(args.parts) - set(PARTS)
@@ -76,6 +79,8 @@ def main() -> int:
             measures += _shown(matching.run())
         if "admission" in parts:
             measures += _shown(admission.run(Path(name), args.findings))
+    if "homes" in parts:  # at last: it begins with databases of its own
+        measures += _shown(homes.run(args.findings, args.events))
     if not args.print_only:
         table.write(
             measures, database, os.environ.get("SECGUARD_BROKER_URL", "").partition(":")[0] or "embedded (files)"

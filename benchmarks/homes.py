@@ -1,0 +1,148 @@
+"""The homes and the pages of what runs, over an estate and over a tenth of it: server time, middleware and all.
+
+Each size is a database of its own, filled and asked by a process of its own (``python -m benchmarks.homes``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from benchmarks.server import broker, fresh_database
+from benchmarks.table import Measure
+
+PART = "Homes, compliance and what runs"
+LIMIT, MOST_GROWTH = 150, 1.5
+ROUNDS = 9
+OF_IMAGE = 100
+PAGES = (
+    "/",
+    "/homes/developers/",
+    "/homes/operations/",
+    "/homes/security/",
+    "/homes/business/",
+    "/homes/business/?days=365",
+    "/homes/business/?team=team-1",
+    "/homes/business/?format=json",
+    "/landscape/",
+    "/compliance/",
+    "/compliance/frameworks/",
+    "/compliance/frameworks/nist-800-190/",
+    "/compliance/frameworks/nist-800-190/?team=team-1",
+    "/incidents/",
+    "/events/",
+    "/events/stories/",
+    "/events/series/",
+    "/workloads/",
+    "/network/",
+    "/network/edges/",
+    "/api/v1/events/stories/",
+    "/api/v1/incidents/",
+)
+
+
+def run(findings: int, events: int) -> list[Measure]:
+    """Measure at a tenth of it and at all of it. PostgreSQL alone: the estate is written by its own means."""
+    tenth = _measured(findings // 10, events // 10)
+    whole = _measured(findings, events)
+    if not whole or not tenth:
+        return []
+    measures = []
+    for path, (milliseconds, words) in whole["pages"].items():
+        before = tenth["pages"][path][0]
+        note = f"{words}; a tenth of the estate: {before:.0f} ms"
+        measures.append(Measure(PART, f"`{path}`", milliseconds, "ms", LIMIT, note=note))
+    growth = {path: whole["pages"][path][0] / tenth["pages"][path][0] for path in whole["pages"]}
+    worst = max(growth, key=lambda path: growth[path])
+    measures.append(
+        Measure(PART, "the most that a page slows down, of a tenth", growth[worst], "×", MOST_GROWTH, note=f"`{worst}`")
+    )
+    sizes = "; ".join(f"{number:,} {what}" for what, number in whole["sizes"].items())
+    return [*measures, Measure(PART, "events of the estate", whole["sizes"]["events"], "", note=sizes)]
+
+
+def _measured(findings: int, events: int) -> dict[str, Any]:
+    url, _ = fresh_database(Path())
+    if not url.startswith("postgres"):
+        return {}
+    folder = tempfile.TemporaryDirectory(prefix="secguard-homes-")
+    env = {
+        **os.environ,
+        "SECGUARD_DATA_DIR": folder.name,
+        "SECGUARD_DATABASE_URL": url,
+        "SECGUARD_BROKER_URL": broker(url),
+        "SECGUARD_SECRET_KEY": secrets.token_urlsafe(48),
+        "SECGUARD_LOG_LEVEL": "warning",
+        "PGOPTIONS": "-c synchronous_commit=off",  # nothing that is measured here writes
+        "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
+    }
+    command = [sys.executable, "-m", "benchmarks.homes", str(findings), str(events)]
+    with folder:
+        done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main(findings: int, events: int) -> None:
+    """Fill the database that the settings name, ask for each page, and print what was measured as JSON."""
+    import django  # noqa: PLC0415 - the settings are known only now
+
+    django.setup()
+    from django.core.management import call_command  # noqa: PLC0415
+
+    call_command("migrate", verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0)
+    from benchmarks import estate, production  # noqa: PLC0415
+
+    begin = perf_counter()
+    people = estate.seed(findings, OF_IMAGE)
+    production.seed(events)
+    print(f"seeded in {perf_counter() - begin:.0f} s", file=sys.stderr)  # noqa: T201 - a command's output
+    pages = {path: _page(path, people["administrator"]) for path in PAGES}
+    print(json.dumps({"pages": pages, "sizes": _sizes()}))  # noqa: T201 - a command's output
+
+
+def _sizes() -> dict[str, int]:
+    from secguard.events.models import Event  # noqa: PLC0415
+    from secguard.findings.models import Finding  # noqa: PLC0415
+    from secguard.images.models import Image  # noqa: PLC0415
+    from secguard.network.models import Edge  # noqa: PLC0415
+    from secguard.workloads.models import Workload  # noqa: PLC0415
+
+    tables = {"findings": Finding, "images": Image, "events": Event, "workloads": Workload, "ways": Edge}
+    return {what: table.objects.count() for what, table in tables.items()}
+
+
+def _page(path: str, user: object) -> tuple[float, str]:
+    from django.conf import settings  # noqa: PLC0415
+    from django.db import connection  # noqa: PLC0415
+    from django.test import Client  # noqa: PLC0415
+    from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
+
+    settings.ALLOWED_HOSTS = ["*"]
+    client = Client(raise_request_exception=False)
+    client.force_login(user)  # type: ignore[arg-type]
+    first = client.get(path)
+    if first.status_code != 200:
+        raise RuntimeError(f"{path} answered {first.status_code}: {first.content[-2000:]!r}")
+    times = []
+    for _ in range(ROUNDS):
+        begin = perf_counter()
+        client.get(path)
+        times.append((perf_counter() - begin) * 1000)
+    with CaptureQueriesContext(connection) as queries:
+        client.get(path)
+    slowest = max((float(q["time"]) for q in queries.captured_queries), default=0) * 1000
+    return median(times), f"{len(queries)} statements, the slowest {slowest:.0f} ms"
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -67,16 +67,34 @@ class Counts:
     not_promoted: int = 0
     unknown: int = 0
     not_scanned: int = 0
+    incidents: int = 0
+    """With which somebody has to do something."""
+    severe_incidents: int = 0
     edges: int = 0
     new_edges: int = 0
     odd_edges: int = 0
     events: int = 0
     severe_events: int = 0
 
+    @property
+    def unjudged(self) -> int:
+        return self.images - self.judged
+
+    @property
+    def unpromoted(self) -> int:
+        return self.images - self.promoted
+
+    @property
+    def not_asking(self) -> int:
+        return self.workloads - self.asking
+
 
 class Standing(NamedTuple):
+    """``behind``: which of the counts made it so; empty where none did."""
+
     state: State
     words: str
+    behind: str = ""
 
 
 def standings(counts: Counts) -> dict[Stage, Standing]:
@@ -84,11 +102,11 @@ def standings(counts: Counts) -> dict[Stage, Standing]:
     return {stage: rule(counts) for stage, rule in _RULES.items()}
 
 
-def _first(good: str, *found: tuple[int, State, str]) -> Standing:
-    """The first of ``found`` of which there is any; ``good`` where there is none."""
-    for count, state, words in found:
-        if count:
-            return Standing(state, f"{count:,} {words}")
+def _first(counts: Counts, good: str, *asked: tuple[str, State, str]) -> Standing:
+    """The first of the counts that ``asked`` names of which there is any; ``good`` where there is none."""
+    for name, state, words in asked:
+        if count := getattr(counts, name):
+            return Standing(state, f"{count:,} {words}", name)
     return Standing(State.GOOD, good)
 
 
@@ -96,9 +114,10 @@ def _plan(c: Counts) -> Standing:
     if not c.has_checklist:
         return Standing(State.UNMEASURED, "no checklist was chosen")
     return _first(
+        c,
         "every requirement is kept",
-        (c.unkept, State.BAD, "requirements are not kept"),
-        (c.unanswered, State.ATTENTION, "requirements are not answered"),
+        ("unkept", State.BAD, "requirements are not kept"),
+        ("unanswered", State.ATTENTION, "requirements are not answered"),
     )
 
 
@@ -106,9 +125,10 @@ def _build(c: Counts) -> Standing:
     if c.images <= c.never_scanned:
         return Standing(State.UNMEASURED, "no image was scanned")
     return _first(
+        c,
         "every newest image passes its build",
-        (c.build_blocked, State.BAD, "newest images are blocked at the build"),
-        (c.unscanned, State.ATTENTION, "newest images were not scanned lately"),
+        ("build_blocked", State.BAD, "newest images are blocked at the build"),
+        ("unscanned", State.ATTENTION, "newest images were not scanned lately"),
     )
 
 
@@ -116,21 +136,22 @@ def _judge(c: Counts) -> Standing:
     if not c.judged:
         return Standing(State.UNMEASURED, "no image was judged")
     return _first(
+        c,
         "nothing is blocked or overdue",
-        (c.overdue, State.BAD, "risks are overdue"),
-        (c.blocked, State.BAD, "newest images are blocked"),
-        (c.due_soon, State.ATTENTION, "risks are due within a week"),
-        (c.images - c.judged, State.ATTENTION, "newest images were not judged"),
+        ("overdue", State.BAD, "risks are overdue"),
+        ("blocked", State.BAD, "newest images are blocked"),
+        ("due_soon", State.ATTENTION, "risks are due within a week"),
+        ("unjudged", State.ATTENTION, "newest images were not judged"),
     )
 
 
 def _register(c: Counts) -> Standing:
     if c.recalled:
-        return Standing(State.BAD, f"{c.recalled:,} newest images were called back")
+        return Standing(State.BAD, f"{c.recalled:,} newest images were called back", "recalled")
     if not c.promoted:
         return Standing(State.UNMEASURED, "no newest image was promoted")
     return _first(
-        "every newest image was promoted", (c.images - c.promoted, State.ATTENTION, "newest images were not promoted")
+        c, "every newest image was promoted", ("unpromoted", State.ATTENTION, "newest images were not promoted")
     )
 
 
@@ -138,22 +159,27 @@ def _admit(c: Counts) -> Standing:
     if not c.asking:
         return Standing(State.UNMEASURED, "no cluster asks before it starts here")
     return _first(
+        c,
         "what runs may start again",
-        (c.broken_glass, State.BAD, "starts by break-glass within a week"),
-        (c.would_not_start, State.BAD, "workloads would not start again"),
-        (c.refused, State.ATTENTION, "answers refused a start within a week"),
-        (c.workloads - c.asking, State.ATTENTION, "workloads run in clusters that do not ask"),
+        ("broken_glass", State.BAD, "starts by break-glass within a week"),
+        ("would_not_start", State.BAD, "workloads would not start again"),
+        ("refused", State.ATTENTION, "answers refused a start within a week"),
+        ("not_asking", State.ATTENTION, "workloads run in clusters that do not ask"),
     )
 
 
 def _run(c: Counts) -> Standing:
-    if not c.workloads:
+    """An incident may outlive its workload: it counts where nothing runs any more."""
+    if not c.workloads and not c.incidents:
         return Standing(State.UNMEASURED, "nothing runs")
     return _first(
-        "what runs is what was promoted and scanned",
-        (c.not_promoted, State.BAD, "workloads run what was not promoted there"),
-        (c.unknown, State.BAD, "workloads run an image that is not known here"),
-        (c.not_scanned, State.ATTENTION, "workloads run an image that was not scanned lately"),
+        c,
+        "what runs is what was promoted and scanned, and no incident is open",
+        ("severe_incidents", State.BAD, "open incidents are high or critical"),
+        ("not_promoted", State.BAD, "workloads run what was not promoted there"),
+        ("unknown", State.BAD, "workloads run an image that is not known here"),
+        ("incidents", State.ATTENTION, "incidents are open"),
+        ("not_scanned", State.ATTENTION, "workloads run an image that was not scanned lately"),
     )
 
 
@@ -161,16 +187,17 @@ def _talk(c: Counts) -> Standing:
     if not c.edges:
         return Standing(State.UNMEASURED, "no flow was told of")
     return _first(
+        c,
         "nobody speaks to anybody new",
-        (c.odd_edges, State.BAD, "ways are out of their normal range"),
-        (c.new_edges, State.ATTENTION, "ways are new"),
+        ("odd_edges", State.BAD, "ways are out of their normal range"),
+        ("new_edges", State.ATTENTION, "ways are new"),
     )
 
 
 def _learn(c: Counts) -> Standing:
     if not c.events:
         return Standing(State.UNMEASURED, "no event came within a day")
-    return _first("no severe event within a day", (c.severe_events, State.ATTENTION, "severe events within a day"))
+    return _first(c, "no severe event within a day", ("severe_events", State.ATTENTION, "severe events within a day"))
 
 
 _RULES: Final = {

@@ -14,6 +14,7 @@ from django.db.models.functions import RowNumber
 from secguard import bulk
 from secguard.accounts.models import Membership, User
 from secguard.accounts.roles import Permission
+from secguard.admission.models import ClusterGate
 from secguard.decisions.models import Decision
 from secguard.errors import NotFound
 from secguard.events.models import Tally
@@ -44,6 +45,11 @@ def incident_of(pk: int, user: User) -> Incident:
     if found is None:
         raise NotFound(f"There is no incident {pk} that you may see.", code="no-incident")
     return found
+
+
+def in_environment(name: str) -> Q:
+    """In the clusters that run what was promoted there, as a condition on incidents."""
+    return Q(cluster__in=ClusterGate.objects.filter(environment=name).values("cluster__name"))
 
 
 # --- the page: one line for what repeats ---

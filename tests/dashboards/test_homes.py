@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from secguard.accounts.models import User
 from secguard.dashboards.homes import DAYS, HEADINGS, OF_ROLE, Audience, as_document
 from secguard.dashboards.queries.homes import home_of
 from secguard.dashboards.slices import Slice
+from secguard.findings.severity import from_word
 from tests.dashboards.test_queries import assert_constant_queries
 from tests.dashboards.test_views import overdue, rows_behind, text_of
+from tests.incidents.conftest import event, take
 
 pytestmark = pytest.mark.django_db
 AUDIENCES = [audience.value for audience in Audience]
@@ -27,6 +30,24 @@ def grown(organisation: Any, application: Any) -> Any:
     for _ in range(2):
         organisation.grow(application)
     return organisation
+
+
+def attacked() -> None:
+    """Three incidents of the shop, one of them taken, and one of nobody's; their cluster is of stage-1."""
+    from secguard.admission.models import ClusterGate
+    from secguard.events.models import Sensor
+    from secguard.incidents.models import Incident
+    from secguard.workloads.models import Cluster
+
+    sensor = Sensor.objects.create(name="falco", cluster="production", token_hash="0" * 64)
+    ClusterGate.objects.create(cluster=Cluster.objects.get(name="production"), environment="stage-1")
+    told = (("service-1", "low"), ("service-1", "critical"), ("service-2", "critical"), ("nobody-s", "high"))
+    events = [
+        event(n, rule=f"Rule {n}", severity=from_word(word), workload=name, mitre=(f"T10{n}",))
+        for n, (name, word) in enumerate(told)
+    ]
+    take(sensor, events, timezone.now())
+    Incident.objects.filter(rule="Rule 1").update(assigned_to=User.objects.get(username="developer"))
 
 
 def numbers(person: Any, audience: str, of: Slice | None = None) -> dict[str, Any]:
@@ -60,12 +81,29 @@ def test_operations_see_drift_of_each_kind(grown: Any, application: Any) -> None
         cluster=cluster, workload=first, namespace="shop", pod="p", name="c", digest="sha256:" + "0" * 64, seen_at=now
     )
     found = numbers(grown.people["operator"], "operations")
-    assert (found["runs"], found["refused"]) == (2, 2)
+    assert (found["runs"], found["refused"], found["incidents"]) == (2, 2, 0)
     assert (found["not_promoted"], found["unknown"], found["not_scanned"]) == (2, 1, 1)
     _state(first, "stage-1", now)
     assert numbers(grown.people["operator"], "operations")["not_promoted"] == 1
     assert numbers(grown.people["operator"], "operations", Slice(environment="stage-1", days=7))["runs"] == 2
     assert numbers(grown.people["operator"], "operations", Slice(environment="stage-2", days=7))["runs"] == 0
+
+
+def test_operations_see_open_incidents_the_worst_first(grown: Any) -> None:
+    attacked()
+    developer, operator = grown.people["developer"], grown.people["operator"]
+    assert (numbers(developer, "operations")["incidents"], numbers(developer, "operations")["unassigned"]) == (3, 2)
+    home = home_of(Audience.OPERATIONS, Slice(days=7), operator, timezone.now())
+    assert [p.key for p in home.panels][:2] == ["incidents", "incidents-severity"], "what is needed comes first"
+    first, counts = ([[cell.value for cell in row] for row in panel.rows] for panel in home.panels[:2])
+    assert [row[:3] for row in counts] == [["critical", 2, 1], ["high", 1, 1], ["low", 1, 1]]
+    assert {tuple(row[1:5]) for row in first[:2]} == {
+        ("critical", "production · shop/service-1", "open", "Developer"),
+        ("critical", "production · shop/service-2", "open", "nobody"),
+    }
+    oldest = home.panels[1].rows[0][3].url
+    listed = operator.client.get(oldest).context["listing"].rows
+    assert [row.first_at for row in listed] == sorted(row.first_at for row in listed)
 
 
 def _state(workload: Any, environment: str, now: Any) -> None:
@@ -181,12 +219,18 @@ def test_the_figures_are_identical_everywhere(audience: str, grown: Any) -> None
 @pytest.mark.parametrize("query", ["", "team=payments&days=30", "application=shop&days=365", "environment=stage-1"])
 def test_every_count_is_that_of_the_rows_it_leads_to(audience: str, query: str, grown: Any) -> None:
     overdue(2)
+    attacked()
     client = grown.people["reviewer"].client
     document = grown.people["reviewer"].api.get(f"/api/v1/homes/{audience}/?{query}").json()
     counted = [n for n in document["numbers"] if n["url"] and not n["unit"]]
     assert len(counted) >= 2
     for number in counted:
         assert rows_behind(client, number["url"]) == number["value"], number
+    for table in document["tables"]:
+        for row, links in zip(table["rows"], table["links"], strict=True):
+            for value, link in zip(row, links, strict=True):
+                if isinstance(value, int) and link:
+                    assert rows_behind(client, link) == value, (table["title"], row, link)
 
 
 # --- who sees what ---

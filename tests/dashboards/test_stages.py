@@ -50,6 +50,8 @@ def test_everything_in_order_is_good_everywhere() -> None:
         (Stage.RUN, {"not_promoted": 1}, State.BAD),
         (Stage.RUN, {"unknown": 1}, State.BAD),
         (Stage.RUN, {"not_scanned": 1}, State.ATTENTION),
+        (Stage.RUN, {"incidents": 1}, State.ATTENTION),
+        (Stage.RUN, {"incidents": 1, "severe_incidents": 1, "unknown": 1}, State.BAD),
         (Stage.TALK, {"odd_edges": 1}, State.BAD),
         (Stage.TALK, {"new_edges": 1}, State.ATTENTION),
         (Stage.LEARN, {"severe_events": 1}, State.ATTENTION),

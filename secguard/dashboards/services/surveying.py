@@ -23,6 +23,7 @@ from secguard.events.models import Tally
 from secguard.findings.models import Exposure
 from secguard.findings.severity import Severity
 from secguard.images.models import IndexImage, Repository
+from secguard.incidents.models import Incident
 from secguard.jobs.registry import Run
 from secguard.network.models import Edge
 from secguard.planning.models import Checklist
@@ -44,9 +45,9 @@ def survey(run: Run) -> Mapping[str, Any]:
 
 
 def count_all(now: datetime) -> int:
-    """Write, or write over, the row of each application; returns how many there are. Twelve queries."""
+    """Write, or write over, the row of each application; returns how many there are. Thirteen queries."""
     found: Found = defaultdict(Counts)
-    for fill in (_plan, _images, _judged, _open, _registered, _admissions, _ways, _events):
+    for fill in (_plan, _images, _judged, _open, _registered, _admissions, _ways, _events, _incidents):
         for pk, values in fill(now):
             for name, value in values.items():
                 setattr(found[pk], name, value or 0)
@@ -69,9 +70,11 @@ def _row(pk: int, counts: Counts, place: Mapping[str, int], now: datetime) -> Ap
         application_id=pk,
         rank=RANK[worst([standing.state for standing in told.values()])],
         words={stage.value: standing.words for stage, standing in told.items()},
+        behind={stage.value: standing.behind for stage, standing in told.items() if standing.behind},
         images=counts.images,
         workloads=counts.workloads,
         with_volumes=place.get("with_volumes", 0),
+        incidents=counts.incidents,
         counted_at=now,
         **{where: place.get(where, 0) for where in _WHERE},
         **{stage.value: standing.state.value for stage, standing in told.items()},
@@ -155,15 +158,18 @@ def _admissions(now: datetime) -> Filled:
 
 
 def _ways(now: datetime) -> Filled:
-    """Of flows that begin or end at the application's workloads: one to itself counts at either end."""
+    """Of flows that begin or end at the application's workloads, each once."""
     found: dict[int, dict[str, int]] = defaultdict(lambda: dict.fromkeys(("edges", "new_edges", "odd_edges"), 0))
     for end in ("source", "destination"):
         path = f"{end}__workload__application_id"
         rows: Any = Edge.objects.exclude(**{path: None}).order_by().values(path)
+        if end == "destination":
+            within = Q(source__workload__application_id=F("destination__workload__application_id"))
+            rows = rows.filter(~within | Q(source__workload__application_id=None))
         counted = rows.annotate(
             edges=Count("pk"),
             new_edges=Count("pk", filter=Q(new_until__gt=now)),
-            odd_edges=Count("pk", filter=Q(anomaly_at__gte=now - DAY) & ~Q(anomaly="")),
+            odd_edges=Count("pk", filter=~Q(anomaly="")),
         )
         for row in counted:
             for name in found[row[path]]:
@@ -178,6 +184,13 @@ def _events(now: datetime) -> Filled:
     )
     counted = rows.annotate(events=Sum("count"), severe_events=Sum("count", filter=severe))
     return _rows(counted, "application_id", ("events", "severe_events"))
+
+
+def _incidents(now: datetime) -> Filled:
+    rows: Any = Incident.objects.live().exclude(application=None).order_by().values("application_id")
+    severe = Q(severity__gte=Severity.HIGH)
+    counted = rows.annotate(incidents=Count("pk"), severe_incidents=Count("pk", filter=severe))
+    return _rows(counted, "application_id", ("incidents", "severe_incidents"))
 
 
 def _workloads(found: Found, now: datetime) -> dict[int, dict[str, int]]:

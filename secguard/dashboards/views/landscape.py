@@ -14,7 +14,9 @@ from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_safe
 
 from secguard.accounts.authentication import person_of
+from secguard.admission.answer import Outcome
 from secguard.dashboards.models import ApplicationLandscape
+from secguard.dashboards.queries.drift import Drift
 from secguard.dashboards.stages import RANK, WORDS, Stage, State
 from secguard.web.filters import ChipFilter, YesNoFilter
 from secguard.web.listing import Column, Listing
@@ -44,6 +46,23 @@ STAGE_PAGES: Final = {
     Stage.LEARN: ("events:list", {}),
 }
 """The list behind each stage, narrowed to the application."""
+COUNT_PAGES: Final = {
+    "overdue": ("risks:work", {"deadline": "overdue"}),
+    "due_soon": ("risks:work", {"deadline": "soon"}),
+    "blocked": ("images:list", {"current": "true", "verdict": "block"}),
+    "unjudged": ("images:list", {"current": "true", "verdict": "unknown"}),
+    "broken_glass": ("admissions:list", {"outcome": Outcome.BROKEN_GLASS.value, "days": "7"}),
+    "refused": ("admissions:list", {"outcome": Outcome.DENIED.value, "days": "7"}),
+    "would_not_start": ("workloads:list", {"may": "block"}),
+    "not_promoted": ("workloads:list", {"drift": Drift.NOT_PROMOTED.value}),
+    "unknown": ("workloads:list", {"drift": Drift.UNKNOWN.value}),
+    "not_scanned": ("workloads:list", {"drift": Drift.NOT_SCANNED.value}),
+    "severe_incidents": ("incidents:all", {"severe": "high"}),
+    "incidents": ("incidents:all", {}),
+    "odd_edges": ("network:edges", {"state": "anomalous"}),
+    "new_edges": ("network:edges", {"state": "new"}),
+}
+"""The rows themselves, of a count that made a stage what it is; of any other the stage's own list."""
 
 
 class Light(NamedTuple):
@@ -65,16 +84,17 @@ def lights_of(row: Any) -> list[Light]:
             row.state_of(stage).value,
             WORDS[row.state_of(stage)],
             str(row.words.get(stage.value, "")),
-            stage_url(stage, row.application.slug),
+            stage_url(stage, row.application.slug, row.behind.get(stage.value, "")),
         )
         for stage in Stage
     ]
 
 
-def stage_url(stage: Stage, slug: str) -> str:
+def stage_url(stage: Stage, slug: str, behind: str) -> str:
+    """The list that the mark of ``stage`` leads to; ``behind``: the count that made it what it is."""
     if stage is Stage.PLAN:
         return reverse("planning:checklist", args=[slug])
-    name, words = STAGE_PAGES[stage]
+    name, words = COUNT_PAGES.get(behind, STAGE_PAGES[stage])
     asked = "&".join(f"{key}={value}" for key, value in {"application": slug, **words}.items())
     try:
         return f"{reverse(name)}?{asked}"
@@ -138,6 +158,7 @@ class LandscapeListing(Listing):
         *(_column(stage) for stage in Stage),
         Column("with_volumes", "Hold data", hidden=True),
         Column("images", "Newest images", hidden=True),
+        Column("incidents", "Open incidents", hidden=True),
         Column("team", "Team", value="application.team.name", hidden=True),
         Column("why", "Why", value=lambda row: "; ".join(f"{k}: {v}" for k, v in row.words.items()), hidden=True),
     )

@@ -64,6 +64,7 @@ STEP_TONES: Final = {
     Step.FAILED: "bad",
 }
 ALL: Final = "all"
+NOBODY: Final = "nobody"
 WEIGHTY: Final = 10
 """Points from which on a reason is told in a list."""
 WORST_FIRST: Final = [(s.value, s.label.capitalize()) for s in sorted(Severity, reverse=True)]
@@ -86,6 +87,10 @@ class IncidentFilter(django_filters.FilterSet):
     cluster = django_filters.CharFilter(label="Cluster", max_length=100)
     namespace = django_filters.CharFilter(label="Namespace", max_length=253)
     mine = YesNoFilter(label="Mine", method="by_mine")
+    assigned = ChipFilter(label="Assigned to", method="by_assignee")
+    severe = ChipFilter(label="Severity at least", method="by_weight")
+    team = ChipFilter(label="Team", field_name="application__team__slug")
+    environment = ChipFilter(label="Environment", method="by_environment")
     line = ChipFilter(label="Group", method="by_line")
     technique = ChipFilter(label="Technique")
     workload = ChipFilter(label="Workload", method="by_workload")
@@ -99,11 +104,24 @@ class IncidentFilter(django_filters.FilterSet):
         return rows if value == ALL else rows.filter(status=value)
 
     def by_application(self, rows: QuerySet[Incident], name: str, value: str) -> QuerySet[Incident]:
-        return rows.filter(Q(application__slug=value) | Q(application__name__icontains=value))
+        """A slug that there is names one application; anything else is looked for in their names."""
+        exact = rows.filter(application__slug=value)
+        return exact if exact.exists() else rows.filter(application__name__icontains=value)
 
     def by_mine(self, rows: QuerySet[Incident], name: str, value: bool) -> QuerySet[Incident]:
         own = Q(assigned_to=person_of(self.request))
         return rows.filter(own if value else ~own)
+
+    def by_assignee(self, rows: QuerySet[Incident], name: str, value: str) -> QuerySet[Incident]:
+        return rows.filter(assigned_to=None) if value == NOBODY else rows.filter(assigned_to__username=value[:150])
+
+    def by_weight(self, rows: QuerySet[Incident], name: str, value: str) -> QuerySet[Incident]:
+        """At least as severe as the word says; of no such word none."""
+        found = next((s for s in Severity if s.label == value), None)
+        return rows.none() if found is None else rows.filter(severity__gte=found)
+
+    def by_environment(self, rows: QuerySet[Incident], name: str, value: str) -> QuerySet[Incident]:
+        return rows.filter(queries.in_environment(value))
 
     def by_line(self, rows: QuerySet[Incident], name: str, value: str) -> QuerySet[Incident]:
         return rows.filter(line=value[:32])
@@ -181,7 +199,10 @@ class LineListing(_Incidents):
             row["url"] = f"{reverse('incidents:all')}?{urlencode(kept | {'line': row['line']})}"
 
 
-OF_LINES: Final = ("status", "severity", "application", "cluster", "namespace", "mine", "q", "workload", "digest")
+OF_LINES: Final = (
+    "status", "severity", "severe", "application", "team", "environment", "cluster", "namespace", "mine", "assigned", "q",
+    "workload", "digest",
+)  # fmt: skip
 """What a line leads on with."""
 
 
@@ -201,7 +222,7 @@ class IncidentListing(_Incidents):
         Column("rule", "Rule", hidden=True),
         Column("digest", "Digest", hidden=True),
         Column("application", "Application", value="application.name", hidden=True),
-        Column("first", "First", value="first_at", hidden=True),
+        Column("first", "First", sort="first_at", value="first_at", hidden=True),
         Column("decision", "Decision", hidden=True),
         Column("reason", "Reason", hidden=True),
     )  # fmt: skip

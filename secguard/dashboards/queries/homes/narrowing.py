@@ -18,6 +18,8 @@ from secguard.findings.models import Exposure
 from secguard.forecast.models import Turn
 from secguard.forecast.services.computing import DAYS
 from secguard.images.models import Repository
+from secguard.incidents.models import Incident, IncidentQuerySet
+from secguard.incidents.queries import in_environment as incidents_in
 from secguard.promotion.models import Environment
 from secguard.promotion.route import Stop
 from secguard.workloads.models import Workload
@@ -81,6 +83,11 @@ class Narrowed:
     def admissions(self) -> QuerySet[AdmissionDecision]:
         rows = AdmissionDecision.objects.visible_to(self.user).filter(self.of_application("repository__application"))
         return rows.filter(cluster__gate__environment=self.slice.environment) if self.slice.environment else rows
+
+    def incidents(self) -> IncidentQuerySet:
+        """With which somebody has to do something, whenever they began."""
+        rows = Incident.objects.live().visible_to(self.user).filter(self.of_application("application"))
+        return rows.filter(incidents_in(self.slice.environment)) if self.slice.environment else rows
 
     def decisions(self) -> DecisionQuerySet:
         """Of the team that asked and of the application; the environment narrows them not."""

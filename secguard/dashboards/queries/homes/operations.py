@@ -1,10 +1,11 @@
-"""What operations see first: what runs where, what was refused, and where what runs is not what was promoted."""
+"""What operations see first: open incidents, what runs where, what was refused, and where what runs is not what was
+promoted."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count, Exists, Min, OuterRef, Q
 from django.urls import reverse
 
 from secguard.admission.answer import Outcome
@@ -12,17 +13,22 @@ from secguard.admission.queries import in_grace
 from secguard.dashboards.homes import Audience, Cell, Home, Number, Panel
 from secguard.dashboards.queries.drift import WORDS, Drift, drifting
 from secguard.dashboards.queries.homes.narrowing import Narrowed
+from secguard.findings.severity import Severity
+from secguard.incidents.lifecycle import Status
 from secguard.policies.facts import Gate
 from secguard.policies.models import Verdict
 from secguard.workloads.models import CLUSTER_KINDS, Workload
 
 ROWS = 10
+NOBODYS = Q(assigned_to=None)
+TONES: dict[Severity, Any] = {Severity.CRITICAL: "bad", Severity.HIGH: "bad"}
 REFUSED = (Outcome.DENIED.value, Outcome.WOULD_DENY.value)
 
 
 def operations(of: Narrowed) -> Home:
-    """Eleven queries or so, whatever the number of rows."""
-    return Home(Audience.OPERATIONS, of.slice, of.now, _numbers(of), (_where(of), _refused(of), *_drifts(of)))
+    """Fourteen queries or so, whatever the number of rows."""
+    panels = (_incidents(of), _by_severity(of), _where(of), _refused(of), *_drifts(of))
+    return Home(Audience.OPERATIONS, of.slice, of.now, _numbers(of), panels)
 
 
 def _numbers(of: Narrowed) -> tuple[Number, ...]:
@@ -32,7 +38,18 @@ def _numbers(of: Narrowed) -> tuple[Number, ...]:
     answers = of.admissions().filter(last_at__gte=of.since, outcome=Outcome.DENIED.value).count()
     grace = in_grace(of.admissions(), of.now).count()
     days = str(of.slice.days)
+    open_ = of.incidents().aggregate(
+        all=Count("pk"), severe=Count("pk", filter=Q(severity__gte=Severity.HIGH)), free=Count("pk", filter=NOBODYS)
+    )
     return (
+        Number(
+            "incidents", "Open incidents", open_["all"], of.url("incidents:all"),
+            note=f"{open_['severe']:,} are high or critical", tone="bad",
+        ),
+        Number(
+            "unassigned", "Unassigned incidents", open_["free"], of.url("incidents:all", assigned="nobody"),
+            note="nobody has taken them", tone="warn",
+        ),
         Number("runs", "Workloads", counts["runs"], of.url("workloads:list"), note="that run now"),
         Number(
             "refused", "Refused", answers, of.url("admissions:list", outcome="denied", days=days),
@@ -54,6 +71,50 @@ LABELS = {
     Drift.UNKNOWN: "Unknown image",
     Drift.NOT_SCANNED: "Not scanned lately",
 }
+
+
+def _incidents(of: Narrowed) -> Panel:
+    """What is to be read first on top, as on the incidents' own page."""
+    rows = of.incidents().select_related("assigned_to").order_by("-score", "-last_at", "-id")
+    cells = [
+        (
+            Cell(row.title, reverse("incidents:detail", args=[row.pk])),
+            Cell(Severity(row.severity).label, tone=TONES.get(Severity(row.severity), "")),
+            Cell(row.where),
+            Cell(Status(row.status).value),
+            Cell(str(row.assigned_to) if row.assigned_to else "nobody"),
+            Cell(f"{row.first_at:%Y-%m-%d %H:%M}"),
+            Cell(row.count),
+        )
+        for row in rows[:ROWS]
+    ]
+    return Panel(
+        "incidents", "Open incidents, what to read first on top",
+        ("Incident", "Severity", "Where", "Status", "Assigned to", "Since", "Events"), tuple(cells),
+        "No incident is open.", of.url("incidents:all"),
+    )  # fmt: skip
+
+
+def _by_severity(of: Narrowed) -> Panel:
+    """How many are open, how many of them nobody has taken, and since when the oldest is."""
+    rows: Any = of.incidents().order_by().values("severity")
+    rows = rows.annotate(n=Count("pk"), free=Count("pk", filter=NOBODYS), oldest=Min("first_at")).order_by("-severity")
+    cells = []
+    for row in rows:
+        word = str(row["severity"])
+        url = of.url("incidents:all", severity=word)
+        cells.append(
+            (
+                Cell(Severity(row["severity"]).label, url),
+                Cell(row["n"], url),
+                Cell(row["free"], of.url("incidents:all", severity=word, assigned="nobody")),
+                Cell(f"{row['oldest']:%Y-%m-%d %H:%M}", of.url("incidents:all", severity=word, sort="first")),
+            )
+        )
+    return Panel(
+        "incidents-severity", "Open incidents by severity", ("Severity", "Open", "Unassigned", "Oldest"), tuple(cells),
+        "No incident is open.", of.url("incidents:all"),
+    )  # fmt: skip
 
 
 def _where(of: Narrowed) -> Panel:

@@ -100,8 +100,16 @@ class Panel:
 
     @property
     def headings(self) -> list[tuple[str, bool]]:
-        """(column, whether numbers stand in it)."""
-        return [(name, any(row[at].is_number for row in self.rows)) for at, name in enumerate(self.columns)]
+        """(column, whether numbers stand in it, and nothing else)."""
+        return [
+            (name, all(row[at].is_number or row[at].value is None for row in self.rows))
+            for at, name in enumerate(self.columns)
+        ]
+
+    @property
+    def lines(self) -> list[list[tuple[str, bool, Cell]]]:
+        """Each row with, of each cell, its column and whether numbers stand there."""
+        return [[(*heading, cell) for heading, cell in zip(self.headings, row, strict=True)] for row in self.rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +158,7 @@ def as_document(home: Home) -> dict[str, Any]:
             }
             for p in home.panels
         ],
-        "charts": [
-            {
-                "key": c.name,
-                "title": c.title,
-                "unit": c.unit,
-                "labels": list(c.labels),
-                "series": [{"name": s.name, "values": list(s.values)} for s in c.series],
-            }
-            for c in home.charts
-        ],
+        "charts": [chart.document() for chart in home.charts],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from reportlab.platypus import Flowable, HRFlowable, KeepTogether, SimpleDocTemp
 from secguard.dashboards.homes import Home, Number, Panel
 from secguard.web import paper
 from secguard.web.charts import Chart
-from secguard.web.charts import Number as Value
+from secguard.web.picture import runs
 
 _WIDTH: Final = landscape(A4)[0] - 36 * mm - 12
 _ACROSS: Final = 4
@@ -226,7 +226,7 @@ def _drawing(chart: Chart) -> Drawing:
     step = wide / max(len(chart.labels) - 1, 1)
     for at, series in enumerate(chart.series):
         color = _LINES[at % len(_LINES)]
-        for run in _runs(series.values):
+        for run in runs(series.values):
             points = [xy for i, v in run for xy in (_LEFT + step * i, _BOTTOM + high * v / top)]
             if len(run) == 1:
                 points = [points[0] - 1, points[1], points[0] + 1, points[1]]
@@ -239,17 +239,3 @@ def _drawing(chart: Chart) -> Drawing:
         x, label = _LEFT + step * at, chart.labels[at]
         drawing.add(String(x, 2, label, fontName=paper.PLAIN, fontSize=7, textAnchor=anchor))
     return drawing
-
-
-def _runs(values: Sequence[Value]) -> Iterator[list[tuple[int, float]]]:
-    """Unbroken runs of (place, value)."""
-    run: list[tuple[int, float]] = []
-    for at, value in enumerate(values):
-        if value is None:
-            if run:
-                yield run
-            run = []
-        else:
-            run.append((at, float(value)))
-    if run:
-        yield run

@@ -95,6 +95,16 @@ class Chart:
             ],
         }
 
+    def document(self) -> dict[str, Any]:
+        """What is exported of it."""
+        return {
+            "key": self.name,
+            "title": self.title,
+            "unit": self.unit,
+            "labels": list(self.labels),
+            "series": [{"name": series.name, "values": list(series.values)} for series in self.series],
+        }
+
     def rows(self) -> list[tuple[str, list[tuple[Number, str]]]]:
         """The table: (label, [(value, url)])."""
         return [

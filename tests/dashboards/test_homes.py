@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+from PIL import Image
 
 from secguard.accounts.models import User
 from secguard.dashboards.homes import DAYS, HEADINGS, OF_ROLE, Audience, as_document
@@ -211,6 +212,11 @@ def test_the_figures_are_identical_everywhere(audience: str, grown: Any) -> None
         assert card is not None, number.label
         assert card[1] == number.shown
         assert f"- {number.label}: {number.shown}" in letter.letter.text
+    drawn = Image.open(io.BytesIO(person.client.get(f"/homes/{audience}/?{of.query}&format=png").content))
+    drawn.load()
+    within = json.loads(drawn.text["secguard:figures"])
+    assert within["numbers"] == document["numbers"]
+    assert within["tables"] == document["tables"]
     assert report.as_pdf(home) == report.as_pdf(home)
     assert report.as_pdf(home).startswith(b"%PDF")
 

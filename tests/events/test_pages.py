@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,6 +14,7 @@ from urllib.parse import quote
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
+from PIL import Image
 
 from secguard.accounts.models import Application
 from secguard.events.models import Batch, Event, Retention, Sensor, Stored, Tally
@@ -192,6 +196,32 @@ def test_a_spike_leads_to_its_stories(happened: Any, viewer: Person, stranger: P
     stories = page(viewer, row[1].replace("&amp;", "&"))
     assert re.search(r'data-label="Times".*?>90</a>', stories)
     assert ">90</a>" not in page(stranger, "/events/series/?days=2")
+
+
+def test_a_series_is_exported_with_the_figures_of_its_page(happened: Any, viewer: Person, stranger: Person) -> None:
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+    for day in range(1, 15):
+        for near in (-1, 0, 1):
+            happened(*[{"cluster": "prod"}] * 3, at=hour - timedelta(days=day, hours=near))
+    happened(*[{"cluster": "prod"}] * 90, at=hour)
+    happened(*[{"cluster": "other", "story": "another"}] * 5, at=hour)
+    query = "/events/series/?days=2&cluster=prod"
+    told = json.loads(viewer.client.get(f"{query}&format=json").content)
+    assert told["narrowed"] == {"cluster": "prod"}
+    spike = next(point for point in told["points"] if point["outside"])
+    assert (spike["from"], spike["events"], spike["usual"]) == (hour.isoformat(), 90, 3)
+    chart = viewer.client.get(query).context["chart"]
+    assert [sum(pair) for pair in zip(*(s.values for s in chart.series[:2]), strict=True)] == [
+        point["events"] for point in told["points"]
+    ]
+    lines = b"".join(viewer.client.get(f"{query}&format=csv").streaming_content).decode().lstrip("\ufeff")
+    assert [int(row["events"]) for row in csv.DictReader(io.StringIO(lines))] == [p["events"] for p in told["points"]]
+    picture = Image.open(io.BytesIO(viewer.client.get(f"{query}&format=png").content))
+    picture.load()
+    assert json.loads(picture.text["secguard:figures"]) == told
+    assert picture.width == 1_600
+    nothing = json.loads(stranger.client.get(f"{query}&format=json").content)
+    assert {point["events"] for point in nothing["points"]} == {0}
 
 
 def test_a_young_store_says_that_nothing_is_known_yet(happened: Any, viewer: Person) -> None:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from secguard.accounts.authentication import person_of
 from secguard.accounts.models import Application, Team, User
-from secguard.dashboards import homes, report, services
+from secguard.dashboards import homes, picture, report, services
 from secguard.dashboards.forms import LettersForm, ViewForm
 from secguard.dashboards.homes import DAYS, Audience, Home
 from secguard.dashboards.models import SavedView
@@ -131,7 +131,11 @@ def _as_pdf(home: Home) -> HttpResponseBase:
     return _named(HttpResponse(report.as_pdf(home), content_type="application/pdf"), home, "pdf")
 
 
-_EXPORTS = {"csv": _as_csv, "json": _as_json, "pdf": _as_pdf}
+def _as_png(home: Home) -> HttpResponseBase:
+    return _named(HttpResponse(picture.as_png(home), content_type="image/png"), home, "png")
+
+
+_EXPORTS = {"csv": _as_csv, "json": _as_json, "pdf": _as_pdf, "png": _as_png}
 
 
 # --- one's own views ---

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -26,11 +26,20 @@ from secguard.accounts.services import require
 from secguard.events import keeping, partitions, queries, sources
 from secguard.events.models import Event, Position, Tally
 from secguard.events.queries.filters import EventFilter, NarrowFilter, StoryFilter, window
+from secguard.events.queries.series import Series
 from secguard.events.ranges import Point, Step
 from secguard.events.record import Kind
 from secguard.events.services.ageing import BOUNDED, days_kept
-from secguard.events.views.figures import series_chart, storage_chart
+from secguard.events.views.figures import (
+    CSV_HEADER,
+    series_chart,
+    series_document,
+    series_png,
+    series_rows,
+    storage_chart,
+)
 from secguard.images.models import Image
+from secguard.web import spreadsheet
 from secguard.web.filters import ChipFilter
 from secguard.web.listing import Chip, Column, Listing
 from secguard.workloads.models import Workload
@@ -43,6 +52,8 @@ SPANS: Final[Mapping[str, tuple[Step, int, str]]] = {
 }
 """What a series may show: its step, days, and words."""
 STORED_DAYS: Final = 30
+FORMATS: Final = ("csv", "json", "png")
+"""What a series is exported as."""
 
 
 class _View(StoryFilter):
@@ -241,7 +252,7 @@ def _days_left(event: Event) -> int:
 
 @require_safe
 @login_required
-def event_series(request: HttpRequest) -> HttpResponse:
+def event_series(request: HttpRequest) -> HttpResponseBase:
     """How much came each hour or day, what is normal, and what lies outside of that."""
     user = person_of(request)
     asked = request.GET.get("days", "7")
@@ -250,20 +261,41 @@ def event_series(request: HttpRequest) -> HttpResponse:
     filters = NarrowFilter(request.GET, rows, request=request)
     found = queries.series(filters.qs if filters.is_valid() else rows.none(), now - timedelta(days=days), now, step)
     narrowed = [(name, request.GET[name]) for name in NarrowFilter.base_filters if request.GET.get(name)]
+    urls = [_rows_url(narrowed, point, step) for point in found.points]
+    kind = request.GET.get("format", "")
+    if kind in FORMATS and filters.is_valid():
+        return _exported(kind, found, series_document(found, urls, dict(narrowed)), words, now)
     outside = [(point, _rows_url(narrowed, point, step)) for point in reversed(found.outside)]
     context = {
         **_around(request, "series"),
         "spans": [(name, label) for name, (_, _, label) in SPANS.items()],
         "span": asked if asked in SPANS else "7",
         "words": words,
+        "formats": FORMATS,
         "step": step.value,
         "filters": filters,
         "narrowed": narrowed,
         "outside": outside,
         "is_learned": any(point.band for point in found.points),
-        "chart": series_chart(found, [_rows_url(narrowed, point, step) for point in found.points]),
+        "chart": series_chart(found, urls),
     }
     return render(request, "events/series.html", context, status=200 if filters.is_valid() else 422)
+
+
+def _exported(kind: str, found: Series, document: dict[str, Any], words: str, now: datetime) -> HttpResponseBase:
+    """The series as a file; the figures are those of the page."""
+    answer: HttpResponseBase
+    if kind == "csv":
+        lines = spreadsheet.lines(CSV_HEADER, series_rows(document))
+        answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    elif kind == "json":
+        answer = HttpResponse(json.dumps(document, ensure_ascii=False, indent=1), content_type="application/json")
+    else:
+        made_at = f"{now:%Y-%m-%d %H:%M} UTC"
+        answer = HttpResponse(series_png(found, document, words, made_at), content_type="image/png")
+    answer["Content-Disposition"] = f'attachment; filename="secguard-events-{now:%Y-%m-%d}.{kind}"'
+    answer["Cache-Control"] = "private, no-store"
+    return answer
 
 
 def _rows_url(narrowed: Sequence[tuple[str, str]], point: Point, step: Step) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 from secguard.events.models import Stored
 from secguard.events.queries.series import Series
 from secguard.events.ranges import Step
 from secguard.events.record import Kind
+from secguard.web import picture
 from secguard.web.charts import Chart, Tone
 from secguard.web.charts import Series as Line
 
@@ -36,6 +37,54 @@ def series_chart(found: Series, urls: Sequence[str]) -> Chart:
         height="lg",
         label_heading="From",
     )
+
+
+CSV_HEADER: Final = ("from", "events", "outside", "normal at least", "normal at most", "usual", "link")
+
+
+def series_document(found: Series, urls: Sequence[str], about: dict[str, str]) -> dict[str, Any]:
+    """A series as it is exported: ``about`` says what it is narrowed to."""
+    points = [
+        {
+            "from": point.at.isoformat(),
+            "events": point.value,
+            "outside": point.is_outside,
+            "normal_at_least": round(point.band.low, 1) if point.band else None,
+            "normal_at_most": round(point.band.high, 1) if point.band else None,
+            "usual": round(point.band.median, 1) if point.band else None,
+            "url": url,
+        }
+        for point, url in zip(found.points, urls, strict=True)
+    ]
+    return {"step": found.step.value, "narrowed": about, "points": points}
+
+
+def series_rows(document: dict[str, Any]) -> Iterator[list[Any]]:
+    """The lines of its CSV, under ``CSV_HEADER``."""
+    for point in document["points"]:
+        yield list(point.values())
+
+
+def series_png(found: Series, document: dict[str, Any], words: str, made_at: str) -> bytes:
+    """The chart with what lies outside the normal range as a table; the document is within it."""
+    chart = series_chart(found, [])
+    narrowed = ", ".join([*(f"{name} {value}" for name, value in document["narrowed"].items()), words])
+    return picture.png(chart.title, _series_blocks(found, chart, f"{narrowed}; {made_at}"), document)
+
+
+def _series_blocks(found: Series, chart: Chart, said: str) -> Iterator[picture.Block]:
+    yield picture.words(chart.title, 36, bold=True, after=4)
+    yield picture.words(said, 18, color=picture.QUIET, after=20)
+    yield picture.chart(chart)
+    yield picture.heading("Outside the normal range")
+    rows = [
+        (f"{p.at:%Y-%m-%d %H:%M}", f"{p.value:,}", f"{p.band.low:,.0f} to {p.band.high:,.0f}" if p.band else "–")
+        for p in reversed(found.outside)
+    ]
+    if rows:
+        yield from picture.table(("From (UTC)", "Events", "Normal"), rows, (False, True, True))
+    else:
+        yield picture.words("Nothing lies outside of it.", 17, color=picture.QUIET)
 
 
 def storage_chart(rows: Sequence[Stored]) -> Chart | None:

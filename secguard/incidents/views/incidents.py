@@ -200,8 +200,8 @@ class LineListing(_Incidents):
 
 
 OF_LINES: Final = (
-    "status", "severity", "severe", "application", "team", "environment", "cluster", "namespace", "mine", "assigned", "q",
-    "workload", "digest",
+    "status", "severity", "severe", "application", "team", "environment", "cluster", "namespace", "mine", "assigned",
+    "q", "workload", "digest",
 )  # fmt: skip
 """What a line leads on with."""
 

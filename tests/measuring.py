@@ -28,21 +28,30 @@ _NUMBERS = count(100_000)
 
 def countings() -> dict[str, Counting]:
     from secguard.admission import planning as admission
+    from secguard.events import planning as events
+    from secguard.incidents import planning as incidents
+    from secguard.network import planning as network
     from secguard.planning import own_checks as own
+    from secguard.runtime import planning as runtime
     from secguard.scans import planning as scans
     from secguard.signing import planning as signing
 
-    return {c.name: c for c in (*own.COUNTINGS, *scans.COUNTINGS, *signing.COUNTINGS, *admission.COUNTINGS)}
+    apps = (own, scans, signing, events, admission, network, runtime)
+    return {c.name: c for c in (*(c for app in apps for c in app.COUNTINGS), incidents.ANSWERED)}
 
 
 def every() -> dict[str, Check]:
     from secguard.decisions import planning as decisions
+    from secguard.events import planning as events
+    from secguard.exports import planning as exports
+    from secguard.incidents import planning as incidents
     from secguard.planning import own_checks as own
     from secguard.policies import planning as policies
     from secguard.promotion import planning as promotion
 
-    plain = (*own.CHECKS, *decisions.CHECKS, *policies.CHECKS, *promotion.CHECKS)
-    return {c.name: c for c in plain} | {name: c.check for name, c in countings().items()}
+    plain = [c for app in (own, decisions, policies, promotion, events, exports) for c in app.CHECKS]
+    counted = {name: c.check for name, c in countings().items()}
+    return counted | {c.name: c for c in (*plain, incidents.CHECK)}
 
 
 def outcomes(name: str, applications: Sequence[Any], now: datetime = NOW) -> list[Outcome]:

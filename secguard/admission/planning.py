@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
+
+from django.db.models import Max
 
 from secguard import bulk
 from secguard.accounts.queries import application_slugs
-from secguard.admission.answer import Effect, Mode
-from secguard.admission.models import ClusterGate
+from secguard.admission.answer import Effect, Mode, Outcome
+from secguard.admission.models import AdmissionDecision, ClusterGate
+from secguard.images.models import ImageRepository, IndexImage
 from secguard.planning.counting import Counting, Measure, Rows, Shown, soonest
 from secguard.workloads import volumes
-from secguard.workloads.models import Volume, Workload
+from secguard.workloads.models import Container, Volume, Workload
 from secguard.workloads.podspec import Ask
+from secguard.workloads.queries import images_running, workloads_running
 
 OLD: Final = timedelta(days=7)
 """What no list of pods told of for longer, and what a cluster that has not asked for longer is set to, says nothing of
 what runs now."""
-
-
-def _running(application_ids: Sequence[int]) -> dict[int, list[Workload]]:
-    """{application: what runs of it}. One query."""
-    rows = Workload.objects.running().filter(application__in=bulk.among(application_ids))
-    found: dict[int, list[Workload]] = defaultdict(list)
-    for row in rows.order_by("pk"):
-        found[row.application_id or 0].append(row)
-    return dict(found)
 
 
 # --- clusters ---
@@ -40,7 +35,7 @@ def _where(holds: Holds) -> Measure:
     """Measures the workloads whose cluster asks, was heard from lately, and does what is asked for."""
 
     def measure(application_ids: Sequence[int], now: datetime) -> dict[int, Rows]:
-        running = _running(application_ids)
+        running = workloads_running(application_ids)
         clusters = sorted({w.cluster_id for several in running.values() for w in several})
         rows = ClusterGate.objects.filter(cluster__in=bulk.among(clusters), token_hash__isnull=False)
         gates = {gate.cluster_id: gate for gate in rows.order_by("pk")}
@@ -85,7 +80,7 @@ def _kept_from(*restrictions: str) -> Measure:
     def measure(application_ids: Sequence[int], now: datetime) -> dict[int, Rows]:
         return {
             pk: _told(several, {w.pk for w in several if not wanted <= set(w.restrictions or ())}, now)
-            for pk, several in _running(application_ids).items()
+            for pk, several in workloads_running(application_ids).items()
         }
 
     return measure
@@ -93,7 +88,7 @@ def _kept_from(*restrictions: str) -> Measure:
 
 def _off_the_node(application_ids: Sequence[int], now: datetime) -> dict[int, Rows]:
     """Those that mount no folder of their node, and so not the runtime's socket either. Two queries."""
-    running = _running(application_ids)
+    running = workloads_running(application_ids)
     ids = sorted(w.pk for several in running.values() for w in several)
     on_node = Volume.objects.filter(workload__in=bulk.among(ids), kind=volumes.NODE).order_by()
     mounting = set(on_node.values_list("workload_id", flat=True).distinct())
@@ -104,6 +99,36 @@ def _off_the_node(application_ids: Sequence[int], now: datetime) -> dict[int, Ro
         lacking = frozenset(w.pk for w in several) & mounting
         found[pk] = Rows(total=seen.total, lacking=lacking, untold=seen.untold - lacking, changes_at=seen.changes_at)
     return found
+
+
+def _known(application_ids: Sequence[int], now: datetime) -> dict[int, Rows]:
+    """Those all of whose containers run an image that is known here by its digest. Two queries."""
+    running = workloads_running(application_ids)
+    ids = sorted(w.pk for several in running.values() for w in several)
+    told: dict[int, set[tuple[bool, bool]]] = defaultdict(set)
+    rows = Container.objects.filter(workload__in=bulk.among(ids), gone_at=None).order_by()
+    for workload, digest, image in rows.values_list("workload_id", "digest", "image_id"):
+        told[workload].add((bool(digest), image is not None))
+    strange = {pk for pk, of in told.items() if (True, False) in of}
+    silent = {pk for pk in ids if not any(has for has, _ in told[pk])}
+    found = {}
+    for pk, several in running.items():
+        seen = _told(several, strange, now)
+        untold = seen.untold | (seen.total & silent - seen.lacking)
+        found[pk] = Rows(total=seen.total, lacking=seen.lacking, untold=untold, changes_at=seen.changes_at)
+    return found
+
+
+def _named(application_ids: Sequence[int], _now: datetime) -> dict[int, Rows]:
+    """Those that lie in a namespace of their own; of what is in none, a single host's, nobody can say so. One query."""
+    return {
+        pk: Rows(
+            total=frozenset(w.pk for w in several),
+            lacking=frozenset(w.pk for w in several if w.namespace == "default"),
+            untold=frozenset(w.pk for w in several if not w.namespace),
+        )
+        for pk, several in workloads_running(application_ids).items()
+    }
 
 
 def _told(workloads: Collection[Workload], without: Collection[int], now: datetime) -> Rows:
@@ -120,6 +145,77 @@ def _told(workloads: Collection[Workload], without: Collection[int], now: dateti
     )
 
 
+# --- what was let in ---
+
+_LET: Final = frozenset({Outcome.ALLOWED, Outcome.GRACE, Outcome.BROKEN_GLASS})
+"""Answers that let an image start by the rules; the others were refusals, whatever the mode made of them."""
+
+
+def _admitted(application_ids: Sequence[int], _now: datetime) -> dict[int, Rows]:
+    """The workloads whose images their cluster asked for, the last answer letting each in. Six queries."""
+    running = workloads_running(application_ids)
+    runs = _images(w.pk for several in running.values() for w in several)
+    clusters = sorted({w.cluster_id for several in running.values() for w in several})
+    asking = ClusterGate.objects.filter(cluster__in=bulk.among(clusters), token_hash__isnull=False).order_by()
+    asks = set(asking.values_list("cluster_id", flat=True))
+    last = _answers(set().union(*runs.values()), clusters)
+    found = {}
+    for pk, several in running.items():
+        total = frozenset(w.pk for w in several)
+        untold = frozenset(w.pk for w in several if w.cluster_id not in asks or not runs.get(w.pk))
+        let = {w.pk for w in several if all(last.get((w.cluster_id, i)) in _LET for i in runs.get(w.pk, ()))}
+        found[pk] = Rows(total=total, lacking=total - untold - let, untold=untold)
+    return found
+
+
+def _images(workload_ids: Iterable[int]) -> dict[int, set[int]]:
+    """{workload: the images that it runs}."""
+    links: Any = Workload.images.through.objects.filter(workload__in=bulk.among(sorted(workload_ids))).order_by()
+    found: dict[int, set[int]] = defaultdict(set)
+    for workload, image in links.values_list("workload_id", "image_id"):
+        found[workload].add(image)
+    return dict(found)
+
+
+def _answers(image_ids: Collection[int], clusters: Sequence[int]) -> dict[tuple[int, int], str]:
+    """{(cluster, image): the outcome of the last answer about it, or about an index that it is a platform of}.
+
+    An answer about an index names one of its platforms: the worst.
+    """
+    wanted = sorted(image_ids)
+    of_index: dict[str, set[int]] = defaultdict(set)
+    rows = IndexImage.objects.filter(image__in=bulk.among(wanted)).order_by()
+    members = list(rows.values_list("index_id", "index__digest", "image_id"))
+    for _, digest, image in members:
+        of_index[digest].add(image)
+    beside = IndexImage.objects.filter(index__in=bulk.among(sorted({index for index, _, _ in members}))).order_by()
+    named = sorted({*wanted, *beside.values_list("image_id", flat=True)})
+    answers: Any = AdmissionDecision.objects.filter(image__in=bulk.among(named), cluster__in=bulk.among(clusters))
+    columns = ("cluster_id", "image_id", "digest", "outcome")
+    found: dict[tuple[int, int], tuple[datetime, str]] = {}
+    for cluster, image, digest, outcome, at in answers.order_by().values_list(*columns).annotate(at=Max("last_at")):
+        for one in {image, *of_index.get(digest, ())}:
+            if (cluster, one) not in found or found[cluster, one][0] < at:
+                found[cluster, one] = (at, outcome)
+    return {key: outcome for key, (_, outcome) in found.items()}
+
+
+def _preferred(application_ids: Sequence[int], _now: datetime) -> dict[int, Rows]:
+    """The images that run, and lie in a registry from which images may run. Two queries."""
+    running = images_running(application_ids)
+    wanted = sorted(set().union(*running.values()))
+    places = ImageRepository.objects.filter(image__in=bulk.among(wanted), repository__registry__is_preferred=True)
+    liked = set(places.order_by().values_list("image_id", flat=True).distinct())
+    return {pk: Rows(total=frozenset(images), lacking=frozenset(images - liked)) for pk, images in running.items()}
+
+
+_RUNNING: Final = Shown(
+    slugs=application_slugs,
+    page="/images/",
+    noun="running image",
+    plural="running images",
+    nothing="Nothing of it runs, as far as is known here.",
+)
 _WORKLOADS: Final = Shown(
     slugs=application_slugs,
     page="/workloads/",
@@ -157,6 +253,95 @@ COUNTINGS: Final = (
         untold=_SILENT,
         of=_WORKLOADS,
     ),
+    *(
+        Counting(name=name, about=about, measure=measure, kept=kept, lacking=lacking, untold=_SILENT, of=_WORKLOADS)
+        for name, about, measure, kept, lacking in (
+            (
+                "refuses-privileged",
+                "The clusters where it runs refuse privileged containers.",
+                _refusing("privileged"),
+                "where privileged containers are refused",
+                "where privileged containers may run",
+            ),
+            (
+                "refuses-root",
+                "The clusters where it runs refuse containers that may run as root.",
+                _refusing("root"),
+                "where containers that may run as root are refused",
+                "where containers may run as root",
+            ),
+            (
+                "refuses-capabilities",
+                "The clusters where it runs refuse containers that add a capability.",
+                _refusing("capability"),
+                "where added capabilities are refused",
+                "where containers may add capabilities",
+            ),
+            (
+                "refuses-node-folders",
+                "The clusters where it runs refuse pods that mount the runtime's socket or a folder of their node.",
+                _refusing("host-path", "container-socket"),
+                "where folders of the node are refused",
+                "where pods may mount folders of the node",
+            ),
+            (
+                "refuses-tags",
+                "The clusters where it runs refuse an image that is named by a tag and not by its digest.",
+                _where(lambda gate, _: gate.rules.requires_digest),
+                "where images are named by digest",
+                "where a tag may name what starts",
+            ),
+            (
+                "refuses-unsigned",
+                "The clusters where it runs refuse an image that none of the keys they name has signed.",
+                _where(lambda gate, _: bool(gate.rules.signers)),
+                "where a signature is asked for",
+                "where no signature is asked for",
+            ),
+            (
+                "refuses-unpromoted",
+                "The clusters where it runs refuse an image that was not promoted to their environment.",
+                _where(lambda gate, _: bool(gate.rules.environment)),
+                "where only what was promoted may start",
+                "where what was never promoted may start",
+            ),
+        )
+    ),
+    Counting(
+        name="running-admitted",
+        about="Of all that runs the cluster asked before it started, and the last answer let it in.",
+        measure=_admitted,
+        kept="of which every image was let in",
+        lacking="with an image that no answer let in",
+        untold="in a cluster that does not ask, or without a known image",
+        of=_WORKLOADS,
+    ),
+    Counting(
+        name="running-known",
+        about="Every container of its workloads runs an image that is known here by its digest.",
+        measure=_known,
+        kept="of images that are known here",
+        lacking="with a container of an image that nobody knows",
+        untold=f"{_UNLISTED}, or without digests",
+        of=_WORKLOADS,
+    ),
+    Counting(
+        name="running-preferred",
+        about="Every image that its workloads run lies in a registry from which images may run.",
+        measure=_preferred,
+        kept="in a preferred registry",
+        lacking="in no preferred registry",
+        of=_RUNNING,
+    ),
+    Counting(
+        name="workloads-own-namespace",
+        about="No workload runs in the namespace default.",
+        measure=_named,
+        kept="in a namespace of their own",
+        lacking="in the namespace default",
+        untold="in no namespace",
+        of=_WORKLOADS,
+    ),
     Counting(
         name="workloads-unprivileged",
         about="No container of its workloads is privileged, as a list of pods told within a week.",
@@ -190,6 +375,33 @@ COUNTINGS: Final = (
         measure=_kept_from("no-capabilities", "no-privilege-escalation", "seccomp"),
         kept="with capabilities dropped, no new privileges, and a seccomp profile",
         lacking="with capabilities, new privileges, or no seccomp profile",
+        untold=_UNLISTED,
+        of=_WORKLOADS,
+    ),
+    Counting(
+        name="workloads-no-capabilities",
+        about="Every container of its workloads drops all capabilities, as a list of pods told.",
+        measure=_kept_from("no-capabilities"),
+        kept="with all capabilities dropped",
+        lacking="with a container that keeps capabilities",
+        untold=_UNLISTED,
+        of=_WORKLOADS,
+    ),
+    Counting(
+        name="workloads-no-escalation",
+        about="No container of its workloads can gain privileges, as a list of pods told.",
+        measure=_kept_from("no-privilege-escalation"),
+        kept="without a way to gain privileges",
+        lacking="with a container that can gain privileges",
+        untold=_UNLISTED,
+        of=_WORKLOADS,
+    ),
+    Counting(
+        name="workloads-seccomp",
+        about="Every container of its workloads keeps a seccomp profile, as a list of pods told.",
+        measure=_kept_from("seccomp"),
+        kept="with a seccomp profile",
+        lacking="with a container without a seccomp profile",
         untold=_UNLISTED,
         of=_WORKLOADS,
     ),

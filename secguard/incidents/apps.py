@@ -8,7 +8,8 @@ class IncidentsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from secguard.incidents.services import (  # noqa: PLC0415 - models are loaded only now
+        from secguard.incidents import planning  # noqa: PLC0415 - models are loaded only now
+        from secguard.incidents.services import (  # noqa: PLC0415
             containing,
             expecting,
             following,
@@ -18,6 +19,8 @@ class IncidentsConfig(AppConfig):
         from secguard.incidents.views.incidents import waiting  # noqa: PLC0415
         from secguard.jobs import registry  # noqa: PLC0415
         from secguard.notifications import kinds  # noqa: PLC0415
+        from secguard.planning import checks  # noqa: PLC0415
+        from secguard.planning.counting import show  # noqa: PLC0415
         from secguard.runtime.services import baselines  # noqa: PLC0415
         from secguard.web.navigation import register_badge  # noqa: PLC0415
 
@@ -27,3 +30,5 @@ class IncidentsConfig(AppConfig):
         registry.every(timedelta(minutes=2), containing.LOOK)
         kinds.register(telling.KIND)
         register_badge("incidents:list", waiting)
+        checks.register(planning.CHECK)
+        show(planning.ANSWERED)

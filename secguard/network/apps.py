@@ -9,10 +9,12 @@ class NetworkConfig(AppConfig):
 
     def ready(self) -> None:
         from secguard.jobs import registry  # noqa: PLC0415 - models are loaded only now
-        from secguard.network import tasks  # noqa: PLC0415
+        from secguard.network import planning, tasks  # noqa: PLC0415
         from secguard.network.services import intake  # noqa: PLC0415
+        from secguard.planning.counting import register_counting  # noqa: PLC0415
 
         registry.register(intake.FOLD, intake.fold)
         registry.every(timedelta(minutes=1), intake.FOLD)
         registry.register("network.keep", tasks.keep)
         registry.every(timedelta(minutes=5), "network.keep")
+        register_counting(*planning.COUNTINGS)

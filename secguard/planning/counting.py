@@ -102,6 +102,11 @@ COUNTED: Final[dict[str, Counting]] = {}
 def register_counting(*found: Counting) -> None:
     """Add what an app counts to the checks, and to what lists can show."""
     register(*(counting.check for counting in found))
+    show(*found)
+
+
+def show(*found: Counting) -> None:
+    """Let lists show what these count; for a check that says more than its rows do, and is registered by itself."""
     COUNTED.update({counting.name: counting for counting in found})
 
 

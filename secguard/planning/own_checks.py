@@ -15,6 +15,7 @@ from secguard.accounts.models import Application, Membership, SecondFactor, User
 from secguard.accounts.queries import application_slugs
 from secguard.accounts.roles import Role
 from secguard.audit import chain
+from secguard.audit.queries import newest
 from secguard.audit.services import entries, head
 from secguard.channels.models import Channel
 from secguard.images.models import Image, Repository
@@ -24,6 +25,8 @@ from secguard.planning.counting import Counting, Rows, Shown, soonest
 
 OLD: Final = timedelta(days=90)
 """An image that was built longer ago counts as not rebuilt."""
+SIGNED_WITHIN: Final = timedelta(hours=25)
+"""A day and an hour: a checkpoint of every day is never late for a worker that is."""
 TAIL: Final = 1_000
 """So many entries of the log, the newest, are held against their chain each time."""
 
@@ -145,6 +148,27 @@ def _tail() -> Outcome:
     return Outcome(state="kept", says=says, links=link, changes_at=None)
 
 
+def _signed(application_ids: Sequence[int], now: datetime) -> dict[int, Outcome]:
+    """The log is one. Two queries."""
+    return dict.fromkeys(application_ids, _checkpointed(now)) if application_ids else {}
+
+
+def _checkpointed(now: datetime) -> Outcome:
+    """What was written since the newest checkpoint is proved by none."""
+    link, written, last = (("The audit log", reverse("audit:list")),), head().sequence, newest()
+    if not written:
+        return Outcome(state="unmeasured", says="The audit log has no entry yet.", links=link, changes_at=None)
+    if last is None:
+        return Outcome(state="missing", says="No checkpoint of the audit log was ever signed.", links=link)
+    says = f"The newest signed checkpoint holds {min(last.size, written):,} of {written:,} entries"
+    if last.size >= written:
+        return Outcome(state="kept", says=f"{says}.", links=link, changes_at=None)
+    ends = last.made_at + SIGNED_WITHIN
+    if ends <= now:
+        return Outcome(state="missing", says=f"{says}, and is more than a day old.", links=link, changes_at=None)
+    return Outcome(state="kept", says=f"{says}, and is not a day old.", links=link, changes_at=ends)
+
+
 # --- registries and images ---
 
 
@@ -200,6 +224,11 @@ CHECKS: Final = (
         name="audit-chained",
         about=f"The newest {TAIL:,} entries of the audit log fit their chain and its head.",
         ask=_chained,
+    ),
+    Check(
+        name="audit-checkpointed",
+        about="A signed checkpoint, not older than a day, holds the audit log, or all of it whatever its age.",
+        ask=_signed,
     ),
 )
 COUNTINGS: Final = (

@@ -10,6 +10,8 @@ class RuntimeConfig(AppConfig):
     def ready(self) -> None:
         from secguard.decisions.services import OBSERVERS  # noqa: PLC0415 - models are loaded only now
         from secguard.jobs import registry  # noqa: PLC0415
+        from secguard.planning.counting import register_counting  # noqa: PLC0415
+        from secguard.runtime import planning  # noqa: PLC0415
         from secguard.runtime.controls import SENSOR_RULE  # noqa: PLC0415
         from secguard.runtime.services import baselines, intake  # noqa: PLC0415
 
@@ -17,3 +19,4 @@ class RuntimeConfig(AppConfig):
         intake.FOLLOWERS.append(baselines.follow)
         registry.register(intake.FOLD, intake.fold)
         registry.every(timedelta(minutes=1), intake.FOLD)
+        register_counting(*planning.COUNTINGS)

@@ -18,7 +18,6 @@ from secguard.accounts.authentication import person_of
 from secguard.accounts.models import User
 from secguard.accounts.roles import Permission
 from secguard.dashboards import queries
-from secguard.dashboards.measured import MeasuredFilter
 from secguard.decisions.queries import applicable_for_image
 from secguard.findings.identity import FindingKind
 from secguard.findings.models import CLOSED, OPEN, Finding
@@ -26,6 +25,7 @@ from secguard.findings.queries import compare_images
 from secguard.findings.severity import Severity
 from secguard.images.models import Image, ImageComponent, Repository
 from secguard.images.queries import find_image, search, with_places
+from secguard.planning.measured import MeasuredFilter
 from secguard.policies.facts import Gate
 from secguard.policies.services import document_of, verdict_of
 from secguard.promotion.queries import journey_of

@@ -18,9 +18,9 @@ from secguard.accounts.models import User
 from secguard.accounts.roles import Permission
 from secguard.dashboards import queries
 from secguard.dashboards.forms import WatchForm
-from secguard.dashboards.measured import MeasuredFilter
 from secguard.dashboards.views.images import VERDICTS
 from secguard.images.models import Repository, Tag
+from secguard.planning.measured import MeasuredFilter
 from secguard.scans.models import Watch
 from secguard.scans.services import watching
 from secguard.web import htmx

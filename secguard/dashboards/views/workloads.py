@@ -23,12 +23,12 @@ from secguard.admission.models import ClusterGate
 from secguard.admission.queries import Stored, stored_verdicts
 from secguard.admission.views.decisions import TONES, WORDS
 from secguard.dashboards import queries
-from secguard.dashboards.measured import MeasuredFilter
 from secguard.dashboards.queries.drift import WORDS as DRIFTS
 from secguard.dashboards.queries.drift import Drift, drifting
 from secguard.errors import NotFound
 from secguard.images.models import Image
 from secguard.network.views.reaching import of_workload as network_of
+from secguard.planning.measured import MeasuredFilter
 from secguard.policies.facts import Gate
 from secguard.policies.services import document_of, verdict_of
 from secguard.web.filters import ChipFilter, YesNoFilter

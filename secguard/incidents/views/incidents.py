@@ -27,6 +27,7 @@ from secguard.incidents.models import Containment, Incident
 from secguard.incidents.services.acting import may
 from secguard.incidents.services.containing import WORDS as MEANS
 from secguard.incidents.services.handling import DEFAULT_DAYS, MOST_DAYS
+from secguard.planning.measured import MeasuredFilter
 from secguard.web import keyset
 from secguard.web.charts import Chart, Series
 from secguard.web.filters import ChipFilter, YesNoFilter
@@ -75,7 +76,7 @@ def waiting(request: HttpRequest) -> int:
     return queries.waiting(person_of(request))
 
 
-class IncidentFilter(django_filters.FilterSet):
+class IncidentFilter(MeasuredFilter):
     status = django_filters.ChoiceFilter(
         label="Status",
         choices=[*((s.value, word) for s, word in WORDS.items()), (ALL, "All")],

@@ -74,6 +74,11 @@ def rows_behind(person: Any, path: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
+def names_behind(person: Any, path: str, column: str) -> list[str]:
+    """One column of those rows, sorted."""
+    return sorted(row[column] for row in rows_behind(person, path))
+
+
 # --- rows ---
 
 
@@ -127,9 +132,8 @@ def find_in(image: Image, kind: str, *, severity: int = 4, **risk: Any) -> Any:
 
     number = next(_NUMBERS)
     flaw = Vulnerability.objects.create(name=f"CVE-2026-{number}") if kind == "vulnerability" else None
-    made = Risk.objects.create(
-        key=f"{number:064}", kind=kind, vulnerability=flaw, rule=f"rule-{number}", severity=severity, **risk
-    )
+    columns = {"rule": f"rule-{number}"} | risk
+    made = Risk.objects.create(key=f"{number:064}", kind=kind, vulnerability=flaw, severity=severity, **columns)
     Finding.objects.create(image=image, risk=made, severity=severity, first_seen_at=NOW)
     for repository in Repository.objects.filter(newest_image=image).select_related("application"):
         refresh_exposures(repository, at=NOW)

@@ -34,7 +34,9 @@ def _heard(application_ids: Sequence[int], now: datetime) -> dict[int, Rows]:
     names = sorted({w.cluster.name for several in running.values() for w in several})
     sensors = Sensor.objects.filter(is_active=True, takes_events=True, heard_at__gt=now - SILENT)
     rows = sensors.filter(cluster__in=bulk.among([*names, ""])).order_by("heard_at")
-    heard = {cluster: at for cluster, at in rows.values_list("cluster", "heard_at") if at is not None}  # each one's last
+    heard = {
+        cluster: at for cluster, at in rows.values_list("cluster", "heard_at") if at is not None
+    }  # each one's last
     anywhere = heard.pop("", None)
     found = {}
     for pk, several in running.items():

@@ -8,19 +8,36 @@ import pytest
 
 from secguard.admission.planning import OLD
 from secguard.workloads.restrictions import RESTRICTIONS
-from tests.measuring import DAY, NOW, outcome, outcomes, rows_behind, run
+from tests.measuring import DAY, NOW, image_in, names_behind, outcome, outcomes, repository_of, rows_behind, run
 
 pytestmark = pytest.mark.django_db
 
-REFUSES = {"refuses-host-namespaces": ("host-network", "host-pid", "host-ipc"), "refuses-no-limits": ("no-limits",)}
+REFUSES = {
+    "refuses-host-namespaces": ("host-network", "host-pid", "host-ipc"),
+    "refuses-no-limits": ("no-limits",),
+    "refuses-privileged": ("privileged",),
+    "refuses-root": ("root",),
+    "refuses-capabilities": ("capability",),
+    "refuses-node-folders": ("host-path", "container-socket"),
+}
+DEMANDS: dict[str, dict[str, Any]] = {
+    "refuses-tags": {"requires_digest": False},
+    "refuses-unsigned": {"signers": []},
+    "refuses-unpromoted": {"environment": ""},
+}
+"""Checks of what a cluster asks of every image, each with the settings of one that does not."""
 KEPT_FROM = {
     "workloads-unprivileged": {"not-privileged"},
     "workloads-non-root": {"non-root"},
     "workloads-read-only": {"read-only-root"},
     "workloads-restricted": {"no-capabilities", "no-privilege-escalation", "seccomp"},
+    "workloads-no-capabilities": {"no-capabilities"},
+    "workloads-no-escalation": {"no-privilege-escalation"},
+    "workloads-seccomp": {"seccomp"},
 }
-OF_CLUSTERS = ("clusters-enforce", *REFUSES)
+OF_CLUSTERS = ("clusters-enforce", *REFUSES, *DEMANDS)
 OF_PODS = (*KEPT_FROM, "workloads-off-the-node")
+OF_WHAT_RUNS = ("running-admitted", "running-known", "running-preferred", "workloads-own-namespace")
 
 
 def ask(cluster: str = "prod", **columns: Any) -> Any:
@@ -30,8 +47,9 @@ def ask(cluster: str = "prod", **columns: Any) -> Any:
     from secguard.workloads.podspec import ASKS
 
     place, _ = Cluster.objects.get_or_create(name=cluster)
-    values = {"token_hash": f"{place.pk:064}", "heard_at": NOW, "effects": dict.fromkeys(ASKS, "block")} | columns
-    return ClusterGate.objects.create(cluster=place, **values)
+    values = {"token_hash": f"{place.pk:064}", "heard_at": NOW, "effects": dict.fromkeys(ASKS, "block")}
+    values |= {"signers": ["release"], "environment": "production"}
+    return ClusterGate.objects.create(cluster=place, **values | columns)
 
 
 def listed(application: Any, *without: str, **columns: Any) -> Any:
@@ -40,7 +58,7 @@ def listed(application: Any, *without: str, **columns: Any) -> Any:
     return run(application, **{"restrictions": kept, "listed_at": NOW} | columns)
 
 
-@pytest.mark.parametrize("name", [*OF_CLUSTERS, *OF_PODS])
+@pytest.mark.parametrize("name", [*OF_CLUSTERS, *OF_PODS, *OF_WHAT_RUNS])
 def test_nothing_is_measured_where_nothing_runs(application: Any, other_application: Any, name: str) -> None:
     ask()
     listed(other_application)
@@ -93,6 +111,15 @@ def test_each_ask_has_to_be_refused(application: Any, name: str, effect: str) ->
     gate.effects = dict.fromkeys(ASKS, effect) | dict.fromkeys(REFUSES[name], "block")
     gate.save(update_fields=["effects"])
     assert outcome(name, application).state == "kept"
+
+
+@pytest.mark.parametrize("name", DEMANDS)
+def test_each_demand_has_to_be_made(application: Any, other_application: Any, name: str) -> None:
+    ask(**DEMANDS[name])
+    ask("elsewhere", **{k: v for other in DEMANDS if other != name for k, v in DEMANDS[other].items()})
+    run(application)
+    run(other_application, cluster="elsewhere")
+    assert [found.state for found in outcomes(name, [application, other_application])] == ["missing", "kept"]
 
 
 def test_a_namespaces_own_mode_counts(application: Any) -> None:
@@ -174,3 +201,103 @@ def test_a_mount_counts_whoever_told_of_it(application: Any) -> None:
 
     Volume.objects.create(workload=run(application), name="host", kind="hostPath", source="/")
     assert outcome("workloads-off-the-node", application).state == "missing"
+
+
+# --- what was let in ---
+
+
+def answered(workload: Any, image: Any, outcome: str = "allowed", digest: str = "", **columns: Any) -> None:
+    """The workload's cluster asked about the image (by another digest: an index's), and was answered so."""
+    from secguard.admission.models import AdmissionDecision
+
+    values = {"first_at": NOW, "last_at": NOW} | columns
+    AdmissionDecision.objects.create(
+        key=f"{AdmissionDecision.objects.count():064}", cluster=workload.cluster, image=image, outcome=outcome,
+        digest=digest or image.digest, mode="enforce", **values,
+    )  # fmt: skip
+
+
+def test_what_runs_was_asked_for_and_let_in(application: Any, other_application: Any, viewer: Any) -> None:
+    ask()
+    image = image_in(repository_of(application))
+    known, unasked = run(application, image), run(application, image_in(repository_of(application)))
+    theirs = run(other_application, image)
+    answered(known, image)
+    ours, others = outcomes("running-admitted", [application, other_application])
+    assert (ours.state, others.state) == ("missing", "kept")
+    assert ours.says == "1 of 2 workloads: with an image that no answer let in."
+    assert names_behind(viewer, ours.links[0][1], "Workload") == [unasked.name]
+    answered(unasked, unasked.images.get(), "grace")
+    assert outcome("running-admitted", application).state == "kept"
+    answered(theirs, image, "would-deny", last_at=NOW + DAY)
+    assert [o.state for o in outcomes("running-admitted", [application, other_application])] == ["missing", "missing"]
+
+
+def test_an_answer_about_an_index_is_one_about_each_of_its_platforms(application: Any) -> None:
+    from secguard.images.models import Index, IndexImage
+
+    ask()
+    runs, worst = (image_in(repository_of(application)) for _ in range(2))
+    index = Index.objects.create(digest="sha256:" + "1" * 64)
+    for image in (runs, worst):
+        IndexImage.objects.create(index=index, image=image, platform="linux/amd64")
+    workload = run(application, runs)
+    answered(workload, worst)
+    assert outcome("running-admitted", application).state == "missing"
+    answered(workload, worst, digest=index.digest)
+    assert outcome("running-admitted", application).state == "kept"
+
+
+def test_a_cluster_that_does_not_ask_tells_nothing_of_what_was_let_in(application: Any) -> None:
+    image = image_in(repository_of(application))
+    answered(run(application, image), image)
+    assert outcome("running-admitted", application).state == "unmeasured"
+
+
+def test_every_container_runs_an_image_that_is_known(application: Any, other_application: Any, viewer: Any) -> None:
+    from secguard.workloads.models import Container
+
+    def container(workload: Any, image: Any = None, **columns: Any) -> None:
+        values = {"digest": "sha256:" + "2" * 64, "seen_at": NOW, "name": f"c{Container.objects.count()}"} | columns
+        Container.objects.create(workload=workload, cluster=workload.cluster, pod="p", image=image, **values)
+
+    image = image_in(repository_of(application))
+    good, silent, strange = listed(application), listed(application), listed(other_application)
+    container(good, image)
+    container(good, gone_at=NOW)
+    container(silent, digest="")
+    found = outcome("running-known", application)
+    assert (found.state, found.says[:14]) == ("unmeasured", "1 of 2 workloa")
+    container(silent, image)
+    container(strange)
+    ours, theirs = outcomes("running-known", [application, other_application])
+    assert (ours.state, ours.changes_at, theirs.state) == ("kept", NOW + OLD, "missing")
+    container(good)
+    found = outcome("running-known", application)
+    assert names_behind(viewer, found.links[0][1], "Workload") == [good.name]
+
+
+def test_what_runs_lies_in_a_registry_from_which_images_may_run(
+    application: Any, other_application: Any, viewer: Any
+) -> None:
+    from secguard.images.models import ImageRepository
+
+    bad = image_in(repository_of(application, host="bad.example", is_preferred=False))
+    run(application, bad)
+    run(other_application, image_in(repository_of(other_application)))
+    ours, theirs = outcomes("running-preferred", [application, other_application])
+    assert (ours.state, theirs.state) == ("missing", "kept")
+    assert names_behind(viewer, ours.links[0][1], "Digest") == [bad.digest]
+    ImageRepository.objects.create(image=bad, repository=repository_of(application))
+    assert outcome("running-preferred", application).state == "kept"
+
+
+def test_nothing_runs_in_the_namespace_default(application: Any, other_application: Any, viewer: Any) -> None:
+    run(application)
+    run(other_application, namespace="")
+    ours, theirs = outcomes("workloads-own-namespace", [application, other_application])
+    assert (ours.state, theirs.state) == ("kept", "unmeasured")
+    bad = run(application, namespace="default")
+    found = outcome("workloads-own-namespace", application)
+    assert found.state == "missing"
+    assert names_behind(viewer, found.links[0][1], "Workload") == [bad.name]

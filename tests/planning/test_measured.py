@@ -26,18 +26,42 @@ def test_each_check_is_registered_by_its_app() -> None:
 @pytest.fixture
 def applications(make_team: Any, make_application: Any) -> list[Any]:
     """Twenty of as many teams, each with images, workloads and findings."""
-    from secguard.admission.models import ClusterGate
-    from secguard.workloads.models import Cluster
+    from secguard.admission.models import AdmissionDecision, ClusterGate
+    from secguard.events.models import Sensor
+    from secguard.images.models import Index, IndexImage
+    from secguard.incidents.models import Incident
+    from secguard.network.models import Applied, Heard, Peer
+    from secguard.runtime.models import Baseline
+    from secguard.workloads.models import Cluster, Container
 
-    made = []
+    made, now = [], timezone.now()
+    at: dict[str, Any] = {"first_at": now, "last_at": now}
     for number in range(20):
         application = make_application(f"Application {number}", make_team(f"Team {number}"))
-        image = image_in(repository_of(application), built_at=NOW)
+        base = image_in(repository_of(application))
+        image = image_in(repository_of(application), built_at=NOW, base_image=base)
         scan_of(image, "vulnerability", "secret")
         find_in(image, "secret")
-        run(application, image, cluster=f"cluster-{number}", restrictions=["non-root"], listed_at=timezone.now())
-        cluster = Cluster.objects.get(name=f"cluster-{number}")
-        ClusterGate.objects.create(cluster=cluster, token_hash=f"{number:064}", heard_at=timezone.now())
+        name = f"cluster-{number}"
+        workload = run(application, image, cluster=name, restrictions=["non-root"], listed_at=now)
+        cluster = Cluster.objects.get(name=name)
+        ClusterGate.objects.create(cluster=cluster, token_hash=f"{number:064}", heard_at=now)
+        Container.objects.create(workload=workload, cluster=cluster, pod="p", name="c", image=image, seen_at=now)
+        index = Index.objects.create(digest=f"sha256:{number:064}")
+        IndexImage.objects.create(index=index, image=image, platform="linux/amd64")
+        AdmissionDecision.objects.create(
+            key=f"{number}", cluster=cluster, image=image, outcome="allowed", mode="enforce", **at
+        )
+        Sensor.objects.create(name=name, cluster=name, token_hash=f"{number:064}", heard_at=now)
+        Heard.objects.create(cluster=name, since=now, last_at=now, policies_at=now)
+        Peer.objects.create(sort="workload", cluster=name, namespace="shop", name="w", workload=workload, **at)
+        Applied.objects.create(
+            cluster=name, namespace="shop", name="deny", form="kubernetes", first_at=now, reported_at=now,
+            document={"kind": "NetworkPolicy", "metadata": {"name": "deny", "namespace": "shop"},
+                      "spec": {"podSelector": {"matchLabels": {"app": "web"}}}},
+        )  # fmt: skip
+        Baseline.objects.create(image=image, learning_since=now)
+        Incident.objects.create(key=name, line="l", application=application, technique="x", kind="process", **at)
         made.append(application)
     return made
 

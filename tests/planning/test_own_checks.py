@@ -105,6 +105,32 @@ def test_the_newest_entries_have_to_fit_their_chain(application: Any, reviewer: 
     assert (found.state, "entry 5 was altered" in found.says) == ("missing", True)
 
 
+def test_a_signed_checkpoint_holds_the_log_or_is_a_day_old_at_most(application: Any, reviewer: Any) -> None:
+    from django.db import transaction
+
+    from secguard.audit.actions import Action
+    from secguard.audit.models import AuditCheckpoint
+    from secguard.audit.services import record_many
+    from secguard.planning.own_checks import SIGNED_WITHIN
+
+    def sign(size: int) -> None:
+        AuditCheckpoint.objects.create(size=size, root="0", fingerprint="x", note="x", made_at=NOW)
+
+    assert outcome("audit-checkpointed", application).state == "unmeasured"
+    with transaction.atomic():
+        record_many(next(iter(Action)), [{"subject_type": "x", "subject_id": 1, "subject": "x"}] * 5, actor=None)
+    assert outcome("audit-checkpointed", application).says == "No checkpoint of the audit log was ever signed."
+    sign(3)
+    found = outcome("audit-checkpointed", application)
+    assert (found.state, found.changes_at) == ("kept", NOW + SIGNED_WITHIN)
+    assert found.says == "The newest signed checkpoint holds 3 of 5 entries, and is not a day old."
+    assert outcome("audit-checkpointed", application, NOW + SIGNED_WITHIN).state == "missing"
+    assert reviewer.client.get(found.links[0][1]).status_code == 200
+    sign(5)
+    found = outcome("audit-checkpointed", application, NOW + 99 * DAY)
+    assert (found.state, found.changes_at) == ("kept", None)
+
+
 # --- registries and images ---
 
 

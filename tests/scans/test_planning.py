@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from secguard.scans import planning
+from secguard.scans.inspection.checks import ALL
 from tests.measuring import (
     DAY,
     NOW,
     cover,
     find_in,
     image_in,
+    names_behind,
     outcome,
     outcomes,
     repository_of,
@@ -170,3 +173,67 @@ def test_a_closed_finding_is_none(application: Any) -> None:
     find_in(image, "secret")
     Finding.objects.update(status="closed", closed_at=NOW)
     assert outcome("no-secrets", application).state == "kept"
+
+
+# --- what our own scan looks for ---
+
+OWN = {name: (kind, checks) for name, kind, checks, *_ in planning._OWN_CHECKS}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_only_our_own_scan_tells_of_its_checks(
+    application: Any, other_application: Any, viewer: Any, name: str
+) -> None:
+    kind, checks = OWN[name]
+    good, bad, theirs = (image_in(repository_of(a)) for a in (application, application, other_application))
+    for image in (good, bad, theirs):
+        scan_of(image, kind.value)
+    assert outcome(name, application).state == "unmeasured"
+    for image in (good, bad, theirs):
+        scan_of(image, kind.value, scanner="secguard")
+    find_in(good, kind.value, rule="SG-CFG-999")
+    assert outcome(name, application).state == "kept"
+    risks = [find_in(bad, kind.value, rule=check, severity=1) for check in checks]
+    ours, others = outcomes(name, [application, other_application])
+    assert (ours.state, others.state) == ("missing", "kept")
+    assert names_behind(viewer, ours.links[0][1], "Digest") == [bad.digest]
+    for risk in risks:
+        assert outcome(name, application).state == "missing"
+        cover(risk, NOW + DAY)
+    found = outcome(name, application)
+    assert (found.state, found.changes_at) == ("kept", NOW + DAY)
+
+
+def test_each_check_of_our_own_scan_is_one_that_there_is() -> None:
+    assert {check for _, checks in OWN.values() for check in checks} <= {check.id for check in ALL}
+
+
+# --- what they are built on ---
+
+
+def test_an_image_is_built_anew_within_thirty_days_of_a_newer_base(
+    application: Any, other_application: Any, viewer: Any
+) -> None:
+    from secguard.images.models import ImageRepository
+
+    bases = repository_of(other_application)
+
+    def base(days: int, **columns: Any) -> Any:
+        image = image_in(bases, architecture="amd64", last_scanned_at=NOW, **columns)
+        ImageRepository.objects.filter(image=image).update(first_seen_at=NOW - days * DAY)
+        return image
+
+    old = base(90)
+    built = image_in(repository_of(application), base_image=old)
+    assert outcome("images-base-current", application).state == "kept"
+    base(40, variant="v8")
+    base(10)
+    found = outcome("images-base-current", application)
+    assert (found.state, found.changes_at) == ("kept", NOW + 20 * DAY)
+    newer = base(31)
+    image_in(repository_of(other_application), base_image=newer)
+    ours, theirs = outcomes("images-base-current", [application, other_application])
+    assert (ours.state, theirs.state) == ("missing", "unmeasured")
+    assert names_behind(viewer, ours.links[0][1], "Digest") == [built.digest]
+    image_in(repository_of(application))
+    assert outcome("images-base-current", application).says.endswith("1 of 2 images: whose base is not known here.")

@@ -5,6 +5,7 @@ Names are texts, since a sensor tells of what no list of pods has told yet; ``Pe
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -12,12 +13,14 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from secguard.accounts.models import Application, User, owner_filter
+from secguard.accounts.models import Application, Team, User, owner_filter
+from secguard.approvals.models import APPROVED, OPEN, ApprovalRequest
 from secguard.events.models import Sensor
-from secguard.network import edges
+from secguard.network import edges, segmentation
 from secguard.network.flow import Verdict
 from secguard.network.lifecycle import ProposalState
 from secguard.network.policy import Form
+from secguard.network.segmentation import Effect, Ref, Stance, Standing
 from secguard.workloads.models import Workload
 
 SORTS = [(s.value, s.value) for s in edges.Sort]
@@ -38,6 +41,131 @@ class Heard(models.Model):
         return self.cluster
 
 
+class SegmentQuerySet(models.QuerySet["Segment"]):
+    def visible_to(self, user: User) -> SegmentQuerySet:
+        """Those of the whole organisation, and those of the user's teams."""
+        if user.sees_everything:
+            return self
+        return self.none() if user.limit is not None else self.filter(Q(team=None) | Q(team__in=user.team_ids))
+
+    def live(self) -> SegmentQuerySet:
+        return self.filter(ended_at=None)
+
+
+class Segment(models.Model):
+    """Ends that are spoken of together. A team's holds what is the team's own, and nothing else."""
+
+    name = models.CharField(max_length=100)
+    description = models.TextField(blank=True)
+    team = models.ForeignKey(
+        Team, models.PROTECT, null=True, blank=True, related_name="+", help_text="empty: of the whole organisation"
+    )
+    members: Any = models.JSONField(help_text="as segmentation.Member has it: one of them is enough")
+    stance = models.CharField(max_length=7, default=Stance.OBSERVE.value, choices=[(s.value, s.value) for s in Stance])
+    closed_at = models.DateTimeField(null=True, help_text="since when it takes nothing but what a rule allows")
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    made_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    objects = SegmentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name", "pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(stance__in=[s.value for s in Stance]), name="networksegment_stance"),
+            models.CheckConstraint(
+                condition=Q(stance=Stance.OBSERVE.value) | Q(closed_at__isnull=False),
+                name="networksegment_closed_since",
+            ),
+            models.UniqueConstraint(
+                fields=["team", "name"], condition=Q(ended_at=None), name="networksegment_once_in_team"
+            ),
+            models.UniqueConstraint(
+                fields=["name"], condition=Q(ended_at=None, team=None), name="networksegment_once_wide"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def as_segment(self) -> segmentation.Segment:
+        return segmentation.Segment(self.pk, segmentation.members_of(self.members), self.team_id, Stance(self.stance))
+
+
+class RuleQuerySet(models.QuerySet["SegmentRule"]):
+    def visible_to(self, user: User) -> RuleQuerySet:
+        """Those of which either end is the user's teams', and those between segments of the whole organisation."""
+        if user.sees_everything:
+            return self
+        found = owner_filter(user, "source_application") | owner_filter(user, "destination_application")
+        if user.limit is None:
+            for side in ("source", "destination"):
+                found |= Q(**{f"{side}_segment__team__in": user.team_ids})
+            wide = Q(source_segment__isnull=False, destination_segment__isnull=False)
+            found |= wide & Q(source_segment__team=None, destination_segment__team=None)
+        return self.filter(found)
+
+    def waiting(self) -> RuleQuerySet:
+        return self.filter(ended_at=None, request__status=OPEN)
+
+    def in_force(self, now: datetime) -> RuleQuerySet:
+        """By the clock alone: a rule past its end counts for nothing (DESIGN rule 5)."""
+        return self.filter(Q(ends_at=None) | Q(ends_at__gt=now), ended_at=None, request__status=APPROVED)
+
+
+class SegmentRule(models.Model):
+    """Who may speak to whom, or may not. It never changes: another one is asked for, and this one is ended."""
+
+    source_segment = models.ForeignKey(Segment, models.PROTECT, null=True, blank=True, related_name="rules_from")
+    source_application = models.ForeignKey(Application, models.CASCADE, null=True, blank=True, related_name="+")
+    destination_segment = models.ForeignKey(Segment, models.PROTECT, null=True, blank=True, related_name="rules_to")
+    destination_application = models.ForeignKey(Application, models.CASCADE, null=True, blank=True, related_name="+")
+    source_told = models.BooleanField(help_text="who asked knew it: it is named to whoever sees the rule")
+    destination_told = models.BooleanField()
+    ports: Any = models.JSONField(default=list, help_text="[[protocol, first, last]]; none: every one")
+    effect = models.CharField(max_length=5, choices=[(e.value, e.value) for e in Effect])
+    reason = models.TextField()
+    ends_at = models.DateTimeField(null=True, blank=True)
+    request = models.OneToOneField(ApprovalRequest, models.PROTECT, related_name="segment_rule")
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    asked_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True, help_text="withdrawn, rejected, or ended before its time")
+    ended_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
+    end_reason = models.TextField(blank=True)
+
+    objects = RuleQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(effect__in=[e.value for e in Effect]), name="networkrule_effect_known"),
+            *(
+                models.CheckConstraint(
+                    condition=Q(**{f"{side}_segment": None}, **{f"{side}_application__isnull": False})
+                    | Q(**{f"{side}_segment__isnull": False}, **{f"{side}_application": None}),
+                    name=f"networkrule_one_{side}",
+                )
+                for side in ("source", "destination")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"rule {self.pk}"
+
+    @property
+    def as_rule(self) -> segmentation.Rule:
+        source, destination = (
+            Ref(segmentation.SEGMENT, segment) if segment else Ref(segmentation.APPLICATION, application or 0)
+            for segment, application in (
+                (self.source_segment_id, self.source_application_id),
+                (self.destination_segment_id, self.destination_application_id),
+            )
+        )
+        ports = tuple(segmentation.Ports(*one) for one in self.ports)
+        return segmentation.Rule(self.pk, source, destination, Effect(self.effect), ports)
+
+
 class PeerQuerySet(models.QuerySet["Peer"]):
     def visible_to(self, user: User) -> PeerQuerySet:
         """Workloads of the user's teams; what is tied to none only to who sees everything."""
@@ -56,6 +184,7 @@ class Peer(models.Model):
     workload = models.ForeignKey(Workload, models.SET_NULL, null=True, related_name="peers")
     labels: Any = models.JSONField(null=True, help_text="of its pods, as flows told; null: not told")
     networks: Any = models.JSONField(default=list, help_text="in which its addresses lay")
+    segments = models.ManyToManyField(Segment, related_name="peers", help_text="to which it belongs, by their members")
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
 
@@ -105,6 +234,15 @@ class Edge(models.Model):
     new_until = models.DateTimeField(null=True, help_text="until when it counts as new")
     anomaly = models.CharField(max_length=6, blank=True, choices=ANOMALIES)
     anomaly_at = models.DateTimeField(null=True)
+    standing = models.CharField(
+        max_length=11,
+        blank=True,
+        db_default="",
+        choices=[(s.value, s.value) for s in Standing],
+        help_text="what the rules say of it; empty: not judged yet",
+    )
+    rule = models.ForeignKey(SegmentRule, models.SET_NULL, null=True, related_name="edges", help_text="which says so")
+    broke_at = models.DateTimeField(null=True, help_text="since when it is seen to break the rules")
 
     objects = EdgeQuerySet.as_manager()
 
@@ -119,6 +257,10 @@ class Edge(models.Model):
             ),
         ]
         # None of what every batch changes: PostgreSQL then writes a row anew beside itself, and no index (HOT).
+        indexes = [
+            # What breaks the rules: few of very many.
+            models.Index(fields=["-broke_at"], condition=Q(broke_at__isnull=False), name="networkedge_breaking"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.source} -> {self.destination} {self.where}"

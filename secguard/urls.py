@@ -53,6 +53,7 @@ from secguard.incidents.api import ExpectationViewSet, IncidentViewSet
 from secguard.laboratory.api import RedecidedViewSet, SimulateView, SimulationViewSet, TurnedViewSet
 from secguard.network.api import AppliedView, MapView, NetworkEdgeViewSet, NetworkPolicyViewSet, ReachView
 from secguard.network.hooks import flows as flows_hook
+from secguard.network.rules_api import MatrixView, NetworkRuleViewSet, RulePoliciesView, SegmentViewSet, TryView
 from secguard.notifications.api import NoticeViewSet
 from secguard.planning.api import (
     SLUG,
@@ -132,6 +133,8 @@ router.register("baselines", BaselineViewSet, "baseline")
 router.register("baseline-changes", BaselineChangeViewSet, "baseline-change")
 router.register("network/edges", NetworkEdgeViewSet, "network-edge")
 router.register("network/policies", NetworkPolicyViewSet, "network-policy")
+router.register("network/rules", NetworkRuleViewSet, "network-rule")
+router.register("network/segments", SegmentViewSet, "network-segment")
 router.register("planning/templates", PlanningTemplateViewSet, "planning-template")
 router.register("planning/checklists", ChecklistViewSet, "checklist")
 router.register("planning/not-applicable", NotApplicableViewSet, "not-applicable")
@@ -174,6 +177,9 @@ api_patterns: list[URLPattern | URLResolver] = [
     ),
     path("network/map/", MapView.as_view(), name="network-map"),
     re_path(r"^network/reach/(?P<pk>[0-9]{1,18})/$", ReachView.as_view(), name="network-reach"),
+    path("network/matrix/", MatrixView.as_view(), name="network-matrix"),
+    path("network/rule-policies/", RulePoliciesView.as_view(), name="network-rule-policies"),
+    path("network/simulate/", TryView.as_view(), name="network-simulate"),
     path("network/applied/", AppliedView.as_view(), name="network-applied"),
     path("vex/", Vex.as_view(), name="vex"),
     re_path(rf"{OF_IMAGE}/vex/$", ImageVex.as_view(), name="image-vex"),

@@ -40,13 +40,18 @@ class EdgeSerializer(serializers.ModelSerializer[Edge]):
     port = serializers.IntegerField(help_text="0: not told, or very many")
     verdict = serializers.SerializerMethodField(help_text="allowed, denied or unknown")
     is_new = serializers.SerializerMethodField()
+    standing = serializers.SerializerMethodField(
+        help_text="by the rules: allowed, denied, not-allowed, no-rule, not-known; empty: not judged yet"
+    )
+    breaks_rules = serializers.SerializerMethodField(help_text="it was let through although the rules say no")
     anomaly = serializers.CharField(help_text="ports (very many), volume (far more than usual), or empty")
 
     class Meta:
         model = Edge
         fields = [
             "id", "source", "source_id", "source_place", "destination", "destination_id", "destination_place",
-            "protocol", "port", "verdict", "count", "bytes", "first_at", "last_at", "is_new", "anomaly",
+            "protocol", "port", "verdict", "count", "bytes", "first_at", "last_at", "is_new", "standing",
+            "breaks_rules", "anomaly",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -70,6 +75,12 @@ class EdgeSerializer(serializers.ModelSerializer[Edge]):
 
     def get_verdict(self, edge: Edge) -> str:
         return queries.VERDICT_WORDS[edge.verdict]
+
+    def get_standing(self, edge: Edge) -> str:
+        return queries.standing_of(edge, timezone.now())
+
+    def get_breaks_rules(self, edge: Edge) -> bool:
+        return edge.broke_at is not None
 
     def get_is_new(self, edge: Edge) -> bool:
         return edge.new_until is not None and edge.new_until > timezone.now()

@@ -75,9 +75,15 @@ class _Plain(yaml.SafeDumper):
 
 
 def for_workload(
-    subject: Peer, edges: Iterable[Edge], known: Known, *, form: Form, namesakes: Iterable[Peer] = ()
+    subject: Peer,
+    edges: Iterable[Edge],
+    known: Known,
+    *,
+    form: Form,
+    namesakes: Iterable[Peer] = (),
+    suffix: str = "observed",
 ) -> Generated:
-    """A policy for one workload, from the edges that it is an end of.
+    """A policy for one workload, from the edges that it is an end of; its name ends in ``suffix``.
 
     ``edges``: all of its namespace, and ``namesakes`` its workloads: where a selector cannot tell two workloads apart,
     the policy is for both and lets through what either needs. Raises ``Invalid`` where its labels are not known.
@@ -103,7 +109,7 @@ def for_workload(
                             "what it needs as well")
         for other in inside[1:]
     ]  # fmt: skip
-    name = f"{_name(subject.name or subject.namespace)}-observed"
+    name = f"{_name(subject.name or subject.namespace)}-{suffix}"
     return _generated(form, name, subject, {"matchLabels": chosen}, set(inside), edges, known, notes)
 
 
@@ -282,8 +288,30 @@ class _Kubernetes(_Writer):
 def _kubernetes_rule(side: Side, peers: list[dict[str, Any]], ports: list[tuple[str, int]]) -> dict[str, Any]:
     rule: dict[str, Any] = {"to" if side is Side.EGRESS else "from": peers}
     if ports:
-        rule["ports"] = [{"protocol": p.upper(), **({"port": n} if n else {})} for p, n in ports]
+        rule["ports"] = [
+            {"protocol": p.upper(), **({"port": n} if n else {}), **({"endPort": last} if last > n else {})}
+            for p, n, last in _runs(ports)
+        ]
     return rule
+
+
+_LONG: Final = 4
+"""Ports behind each other that are told as a range; fewer are told one by one, which every plugin reads."""
+
+
+def _runs(ports: Sequence[tuple[str, int]]) -> list[tuple[str, int, int]]:
+    """(protocol, first, last): what lies behind each other as one."""
+    runs: list[tuple[str, int, int]] = []
+    for protocol, port in sorted(ports):
+        if port and runs and runs[-1][0] == protocol and runs[-1][2] == port - 1:
+            runs[-1] = (protocol, runs[-1][1], port)
+        else:
+            runs.append((protocol, port, port))
+    told = []
+    for protocol, first, last in runs:
+        few = last - first + 1 < _LONG
+        told += [(protocol, n, n) for n in range(first, last + 1)] if few else [(protocol, first, last)]
+    return told
 
 
 class _Cilium(_Writer):
@@ -340,7 +368,11 @@ def _joined(peers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _cilium_rule(peer: dict[str, Any], ports: list[tuple[str, int]]) -> dict[str, Any]:
     if not ports:
         return peer
-    return peer | {"toPorts": [{"ports": [{"port": str(n), "protocol": p.upper()} for p, n in ports]}]}
+    told = [
+        {"port": str(n), "protocol": p.upper(), **({"endPort": last} if last > n else {})}
+        for p, n, last in _runs(ports)
+    ]
+    return peer | {"toPorts": [{"ports": told}]}
 
 
 _NAME: Final = re.compile(r"(?=.{1,253}$)(?:[a-z0-9_](?:[-a-z0-9_]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{1,63}")

@@ -260,6 +260,7 @@ class Rules:
         self._between: dict[tuple[Ref, Ref], list[Rule]] = defaultdict(list)
         for rule in sorted(rules, key=lambda r: r.order):
             self._between[rule.source, rule.destination].append(rule)
+        self.every = tuple(rule for rules in self._between.values() for rule in rules)
         self._asked: dict[tuple[Any, ...], Judged] = {}
 
     def judge(

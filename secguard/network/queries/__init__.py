@@ -3,6 +3,7 @@
 from secguard.network.queries.edges import (
     HIDDEN,
     SIDES,
+    STANDING_WORDS,
     STATES,
     VERDICT_WORDS,
     EdgeFilter,
@@ -12,13 +13,15 @@ from secguard.network.queries.edges import (
     losses,
     name_of,
     place_of,
+    standing_of,
 )
 from secguard.network.queries.mapping import Map, opened, overview
-from secguard.network.queries.reaching import Reach, reach_from, standing_of
+from secguard.network.queries.reaching import Reach, reach_from, workload_standing
 
 __all__ = [
     "HIDDEN",
     "SIDES",
+    "STANDING_WORDS",
     "STATES",
     "VERDICT_WORDS",
     "EdgeFilter",
@@ -34,4 +37,5 @@ __all__ = [
     "place_of",
     "reach_from",
     "standing_of",
+    "workload_standing",
 ]

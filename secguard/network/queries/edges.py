@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from secguard.accounts.models import User, owner_filter
 from secguard.network.edges import Sort
-from secguard.network.models import VERDICTS, Edge, Loss
+from secguard.network.models import VERDICTS, Edge, Loss, SegmentRule
 from secguard.web.filters import ChipFilter, YesNoFilter
 
 HIDDEN: Final = "another team's workload"
@@ -32,7 +32,7 @@ def shown(user: User, side: str) -> Combinable:
 def edges(user: User) -> QuerySet[Edge]:
     """Those that the person may see; ``source_shown`` and ``destination_shown`` say which ends are named."""
     rows = Edge.objects.visible_to(user).annotate(**{f"{side}_shown": shown(user, side) for side in SIDES})
-    return rows.select_related("source__workload__application", "destination__workload__application")
+    return rows.select_related("source__workload__application", "destination__workload__application", "rule")
 
 
 def about(**wanted: Any) -> Q:
@@ -70,6 +70,34 @@ def in_state(state: str, now: datetime) -> Q:
     return Q(verdict=_VERDICT_OF[state])
 
 
+STANDINGS: Final = [
+    ("breaking", "Breaks a rule"), ("allowed", "A rule allows it"), ("denied", "A rule denies it"),
+    ("not-allowed", "No rule allows it"), ("no-rule", "No rule"), ("not-known", "Not known"),
+]  # fmt: skip
+"""What edges are narrowed by; the first is what was let through although the rules say no."""
+STANDING_WORDS: Final = {
+    "allowed": ("allowed", "good"), "denied": ("denied", "bad"), "not-allowed": ("no rule allows it", "bad"),
+    "no-rule": ("no rule", "muted"), "not-known": ("not known", "muted"), "": ("not judged yet", "muted"),
+}  # fmt: skip
+"""(word, tone)."""
+
+
+def standing_is(word: str, now: datetime) -> Q:
+    if word == "breaking":
+        return Q(broke_at__isnull=False)
+    return Q(standing=word) & ~Q(rule__ends_at__lte=now)
+
+
+def standing_of(edge: Edge, now: datetime) -> str:
+    """What the rules say of it; empty where nobody has looked since the rule that said so ended (DESIGN rule 5)."""
+    has_ended = edge.rule is not None and edge.rule.ends_at is not None and edge.rule.ends_at <= now
+    return "" if has_ended else edge.standing
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+
+
 class EndFilter(django_filters.FilterSet):
     """What lists of edges and the map are narrowed by; each looks at ends that are named alone."""
 
@@ -101,14 +129,31 @@ class EdgeFilter(EndFilter):
     end = django_filters.NumberFilter(
         label="End (id)", method="by_id", min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput
     )
+    standing = django_filters.ChoiceFilter(
+        label="By the rules", choices=STANDINGS, method="by_standing", empty_label="Any"
+    )
+    rule = ChipFilter(label="Rule", method="by_rule")
+    edge = ChipFilter(label="Edge", method="by_number")
     source = ChipFilter(label="From", method="by_side")
     destination = ChipFilter(label="To", method="by_side")
 
     def by_id(self, rows: QuerySet[Edge], name: str, value: Any) -> QuerySet[Edge]:
         return rows.filter(about(pk=int(value)))
 
+    def by_standing(self, rows: QuerySet[Edge], name: str, value: str) -> QuerySet[Edge]:
+        return rows.filter(standing_is(value, timezone.now()))
+
+    def by_rule(self, rows: QuerySet[Edge], name: str, value: str) -> QuerySet[Edge]:
+        user: Any = self.request.user if self.request is not None else None
+        found = SegmentRule.objects.visible_to(user).filter(pk=_number(value)).values("pk")
+        return rows.filter(rule__in=found)
+
+    def by_number(self, rows: QuerySet[Edge], name: str, value: str) -> QuerySet[Edge]:
+        return rows.filter(pk=_number(value))
+
     def by_side(self, rows: QuerySet[Edge], name: str, value: str) -> QuerySet[Edge]:
-        """``outside``, ``own``, ``others``, ``peer:12`` or ``cluster/namespace``, as the map's links say it."""
+        """``outside``, ``own``, ``others``, ``peer:12`` or ``cluster/namespace``, as the map's links say it;
+        ``segment:12``, ``application:shop``, or ``segment:none``, as the matrix' links do."""
         return rows.filter(side_is(name, value))
 
 
@@ -120,8 +165,13 @@ def side_is(side: str, value: str) -> Q:
     if value == "outside":
         return named & Q(**{f"{side}__sort__in": OUTSIDE})
     kind, _, rest = value.partition(":")
-    if kind == "peer" and rest.isascii() and rest.isdigit() and len(rest) < 19:
+    if kind == "peer" and _number(rest):
         return named & Q(**{f"{side}__pk": int(rest)})
+    if kind == "segment":
+        return named & Q(**{f"{side}__segments": None if rest == "none" else _number(rest)})
+    if kind == "application":
+        path = f"{side}__workload__application"
+        return named & Q(**{path: None} if rest == "none" else {f"{path}__slug": rest})
     if kind == "own":
         return named & Q(**{f"{side}__sort": Sort.IDENTITY.value, f"{side}__cluster": rest})
     cluster, _, namespace = value.rpartition("/")

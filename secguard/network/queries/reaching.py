@@ -79,7 +79,7 @@ class Standing:
     is_exposed: bool
 
 
-def standing_of(workload_id: int) -> Standing | None:
+def workload_standing(workload_id: int) -> Standing | None:
     """How a workload stands in the network; ``None`` where no flow told of it. Two statements."""
     ends = tuple(Peer.objects.filter(workload=workload_id).order_by("pk").values_list("pk", flat=True))
     if not ends:

@@ -63,14 +63,14 @@ def draft(about: About, *, actor: User) -> Draft:
         made = netpol.for_namespace(about.cluster, about.namespace, edges, ends.known, form=about.form)
     else:
         made = netpol.for_workload(subject.end, edges, ends.known, form=about.form, namesakes=known.workloads(ends))
-    _require_seen(made, ends, actor)
+    require_seen(made, ends, actor)
     now = known.applied(made.cluster)
     rest = [p for p in now if (p.form, p.namespace, p.name) != (made.form, made.namespace, made.name)]
     then = [*rest, *policies_of(made.document, made.cluster)]
     return Draft(made, simulate(told, before=now, after=then, known=ends.known), application)
 
 
-def _require_seen(made: Generated, ends: known.Ends, actor: User) -> None:
+def require_seen(made: Generated, ends: known.Ends, actor: User) -> None:
     """A policy names whom its workloads speak to, and so may be made only by who may know them."""
     met = {ends.ids[end] for edge in made.edges for end in edge[:2] if end.sort is Sort.WORKLOAD}
     if Peer.objects.visible_to(actor).filter(pk__in=bulk.among(sorted(met))).count() != len(met):

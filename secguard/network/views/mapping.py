@@ -14,8 +14,8 @@ from django.views.decorators.http import require_safe
 from secguard.accounts.authentication import person_of
 from secguard.accounts.models import Application
 from secguard.network import queries
-from secguard.network.models import Heard, Peer
-from secguard.network.queries import VERDICT_WORDS, EdgeFilter, EndFilter
+from secguard.network.models import Heard, Peer, SegmentRule
+from secguard.network.queries import STANDING_WORDS, VERDICT_WORDS, EdgeFilter, EndFilter
 from secguard.web.listing import Column, Listing
 
 MAX_ROWS: Final = 300
@@ -87,6 +87,7 @@ class EdgeListing(Listing):
         Column("destination", "To", value=lambda e: queries.name_of(e, "destination")),
         Column("where", "At", sort="port", css="fit-word"),
         Column("verdict", "Verdict", sort="verdict", value=lambda e: VERDICT_WORDS[e.verdict], css="fit-word"),
+        Column("standing", "By the rules", value=lambda e: e.standing_word, css="fit-word"),
         Column("count", "Flows", sort="count", first="-", numeric=True, css="fit-number"),
         Column("bytes", "Bytes", sort="bytes", first="-", numeric=True, css="fit-number wide-only"),
         Column("first", "First seen", sort="first_at", first="-", value="first_at", css="fit-date wide-only"),
@@ -101,7 +102,12 @@ class EdgeListing(Listing):
 
     def prepare(self, rows: list[Any]) -> None:
         now = timezone.now()
+        told = {row.rule_id for row in rows if row.rule_id}
+        seen = SegmentRule.objects.visible_to(person_of(self.request)).filter(pk__in=told)
+        shown = set(seen.values_list("pk", flat=True))
         for row in rows:
+            row.standing_word, row.standing_tone = STANDING_WORDS[queries.standing_of(row, now)]
+            row.by = row.rule_id if row.rule_id in shown else None
             row.ends = [
                 (queries.name_of(row, side), queries.place_of(row, side), _link(row, side)) for side in queries.SIDES
             ]

@@ -112,13 +112,13 @@ def _shown(request: HttpRequest, draft: Draft) -> dict[str, Any]:
     return {
         "made": draft.generated,
         "simulated": draft.simulated,
-        "cut": _named(user, ids),
+        "cut": named_edges(user, ids),
         "text": draft.generated.text,
         "may_ask": user.can(Permission.WORKLOAD_EDIT, team),
     }
 
 
-def _named(user: Any, ids: list[int]) -> list[Any]:
+def named_edges(user: Any, ids: list[int]) -> list[Any]:
     """Edges with their ends as the person may know them."""
     rows: list[Any] = list(queries.edges(user).filter(pk__in=ids))
     for row in rows:
@@ -143,7 +143,7 @@ def policy_detail(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "proposal": proposal,
         "text": as_yaml([proposal.document]),
-        "cut": _named(user, proposal.simulated.get("edges", [])),
+        "cut": named_edges(user, proposal.simulated.get("edges", [])),
         "standing": applying.standings([proposal])[proposal.pk],
         "may_decide": is_open and user.can(Permission.POLICY_ACTIVATE, team) and not is_own,
         "may_withdraw": is_open and is_own,

@@ -30,5 +30,5 @@ def reach(request: HttpRequest, pk: int) -> HttpResponse:
 
 def of_workload(request: HttpRequest, workload: Workload) -> str:
     """The block on a workload's page; empty where no flow has told of it."""
-    standing = queries.standing_of(workload.pk)
+    standing = queries.workload_standing(workload.pk)
     return render_to_string("network/_standing.html", {"standing": standing}, request) if standing else ""

@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks import (
     admission,
     advisories,
+    audit,
     gate,
     homes,
     ingest,
@@ -37,6 +38,7 @@ PARTS = (
     "promotion",
     "admission",
     "sensors",
+    "audit",
     "homes",
 )
 
@@ -56,6 +58,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all where none is named")
     parser.add_argument("--findings", type=int, default=1_000_000, help="findings for the pages (default 1,000,000)")
     parser.add_argument("--events", type=int, default=10_000_000, help="events for the homes (default 10,000,000)")
+    parser.add_argument("--entries", type=int, default=1_000_000, help="entries of the audit log (default 1,000,000)")
     parser.add_argument("--print-only", action="store_true", help="leave docs/benchmarks.md as it is")
     args = parser.parse_args()
     unknown = set(args.parts) - set(PARTS)
@@ -79,6 +82,8 @@ def main() -> int:
             measures += _shown(matching.run())
         if "admission" in parts:
             measures += _shown(admission.run(Path(name), args.findings))
+        if "audit" in parts:
+            measures += _shown(audit.run(args.entries))
     if "homes" in parts:  # at last: it begins with databases of its own
         measures += _shown(homes.run(args.findings, args.events))
     if not args.print_only:

@@ -18,6 +18,8 @@ class AccountsConfig(AppConfig):
         # Its own layer knows no jobs; this is the lowest one that knows both.
         registry.register("notifications.deliver", tasks.deliver)
         registry.register("notifications.prune", tasks.prune_notices)
+        registry.register("audit.search", tasks.index_audit_log)
+        registry.every(timedelta(seconds=30), "audit.search")
         registry.register("accounts.prune-tokens", tasks.prune_exchanged_tokens)
         registry.every(timedelta(days=1), "accounts.prune-tokens")
         registry.every(timedelta(minutes=1), "notifications.deliver")

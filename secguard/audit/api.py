@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from django.db.models import QuerySet
 from django.http import HttpResponseBase, StreamingHttpResponse
@@ -16,7 +17,10 @@ from rest_framework.response import Response
 
 from secguard.audit import notary, queries, services
 from secguard.audit.models import AuditCheckpoint, AuditEntry
+from secguard.audit.words import MAX_QUERY
 from secguard.errors import Invalid
+from secguard.web import keyset
+from secguard.web.pagination import CursorPages
 
 
 class NdjsonRenderer(BaseRenderer):
@@ -138,6 +142,67 @@ class CheckpointViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
         return Response({"job": services.ask_for_checkpoint(actor=request.user)}, status=202)
 
 
+SEARCH = OpenApiParameter(
+    "search",
+    OpenApiTypes.STR,
+    description="Words that the entry has, or their beginnings: of its actor, action, subject, details, token and "
+    f"request. At most {MAX_QUERY} characters.",
+)
+SEARCH_SCHEMA = {
+    "type": ["object", "null"],
+    "description": "How far a search for words came; null without one.",
+    "required": ["covered", "newest", "reached"],
+    "properties": {
+        "covered": {"type": "integer", "description": "It looks at the entries up to this one,"},
+        "newest": {"type": "integer", "description": "and at those from this one on."},
+        "reached": {
+            "type": ["integer", "null"],
+            "description": "It took its time and ended here with few entries or none: `next` goes on from there.",
+        },
+    },
+}
+
+
+class AuditPages(CursorPages):
+    """Pages of the log that words are looked up for."""
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
+        self.search = queries.Search(queryset, _words(request))
+        return super().paginate_queryset(queryset, request, view)
+
+    def fetch(
+        self, queryset: Any, keys: Sequence[keyset.Key], cursor: keyset.Cursor | None, limit: int
+    ) -> keyset.Page[Any]:
+        self.limit = limit
+        return self.search.page(keys, cursor, limit)
+
+    def counted(self, queryset: Any) -> tuple[int, bool]:
+        return self.search.count()
+
+    def get_paginated_response(self, data: Any) -> Response:
+        response = super().get_paginated_response(data)
+        response.data["search"] = self._search() if self.search.text else None
+        return response
+
+    def _search(self) -> dict[str, int | None]:
+        seen, after = self.search.coverage, self.page.next
+        is_cut = after is not None and len(self.page.rows) < self.limit
+        return {"covered": seen.covered, "newest": seen.tail, "reached": after.values[0] if after and is_cut else None}
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        found = super().get_paginated_response_schema(schema)
+        found["properties"]["search"] = SEARCH_SCHEMA
+        found["required"].append("search")
+        return found
+
+
+def _words(request: Request) -> str:
+    text = request.query_params.get("search", "").replace("\x00", "").strip()
+    if len(text) > MAX_QUERY:
+        raise Invalid(f"`search` has {len(text)} characters; expected at most {MAX_QUERY}.", where="search")
+    return text
+
+
 class AuditViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[AuditEntry]):
     """Everything that changed who may do or run what. Whoever reads it in a team sees that team's entries."""
 
@@ -145,20 +210,21 @@ class AuditViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Ge
     serializer_class = AuditEntrySerializer
     filterset_class = queries.EntryFilter
     lookup_value_regex = r"[0-9]{1,18}"
+    pagination_class = AuditPages
     ordering = "-sequence"
     renderer_classes = [JSONRenderer, NdjsonRenderer]
 
     def get_queryset(self) -> queries.Entries:
         if getattr(self, "swagger_fake_view", False):
-            return super().get_queryset()
+            return AuditEntry.objects.none()
         return queries.readable(self.request.user)
 
-    @extend_schema(parameters=[FORMAT])
+    @extend_schema(parameters=[FORMAT, SEARCH])
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         """The log, newest first; with `format=ndjson` its export, oldest first."""
         if getattr(request, "accepted_renderer").format != NdjsonRenderer.format:  # noqa: B009 - DRF sets it late
             return super().list(request, *args, **kwargs)
-        return ndjson(self.filter_queryset(self.get_queryset()))
+        return ndjson(cast(queries.Entries, self.filter_queryset(self.get_queryset())), _words(request))
 
     @extend_schema(
         parameters=[size_parameter("size", "Entries of the checkpoint to prove it in; the newest one if left out.")],
@@ -213,10 +279,10 @@ class AuditViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Ge
         return Response({"sequence": head.sequence, "digest": head.digest, "head": str(head)})
 
 
-def ndjson(entries: queries.Entries) -> HttpResponseBase:
+def ndjson(entries: queries.Entries, text: str = "") -> HttpResponseBase:
     """The export as a download that is written while it is read."""
     return StreamingHttpResponse(
-        queries.lines(entries),
+        queries.lines(entries, text),
         content_type=NdjsonRenderer.media_type,
         headers={"Content-Disposition": 'attachment; filename="audit.ndjson"'},
     )

@@ -2,19 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from datetime import UTC
+from types import MappingProxyType
 from typing import Any
 
 from django.db import models
 
 from secguard.audit.chain import COLUMNS, Entry
+from secguard.audit.words import Kind, Wanted, wanted_column, wanted_words
+
+COLUMN_OF = {
+    Kind.ACTOR: "actor",
+    Kind.ACTION: "action",
+    Kind.TYPE: "subject_type",
+    Kind.ID: "subject_id",
+    Kind.TEAM: "team_id",
+}
+"""What may narrow the log by its value."""
+
+INDEXED = ({Kind.ACTOR}, {Kind.ACTION}, {Kind.TEAM}, {Kind.TYPE, Kind.ID})
+"""What an index has in the order of the log, if each is one value."""
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """What a queryset of entries is narrowed to, for who looks it up among the words instead of in the rows."""
+
+    columns: MappingProxyType[Kind, frozenset[Any]] = field(default_factory=lambda: MappingProxyType({}))
+    subject: str = ""
+    first: int = 1
+    last: int | None = None
+
+    @property
+    def wanted(self) -> Wanted:
+        columns = [wanted_column(kind, values) for kind, values in self.columns.items()]
+        return sum(columns, wanted_words(self.subject, Kind.SUBJECT) if self.subject else ())
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether an index gives the rows in their order: nothing else is then looked at for a page of them."""
+        is_one = all(len(values) == 1 for values in self.columns.values())
+        return not self.subject and (not self.columns or (is_one and set(self.columns) in INDEXED))
 
 
 class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
+    narrowing = Narrowing()
+
+    def _clone(self) -> AuditEntryQuerySet:
+        clone: AuditEntryQuerySet = super()._clone()  # type: ignore[misc]
+        clone.narrowing = self.narrowing
+        return clone
+
     def visible_to(self, user: Any) -> AuditEntryQuerySet:
         """All of it for who may read the log of the organisation, their teams' entries for who may in teams."""
         teams = user.teams_with("audit:read")
-        return self if teams is None else self.filter(team_id__in=teams)
+        return self if teams is None else self.having(Kind.TEAM, teams)
+
+    def having(self, kind: Kind, values: Collection[Any]) -> AuditEntryQuerySet:
+        """The entries with one of ``values`` in a column."""
+        kept = frozenset(values) & self.narrowing.columns.get(kind, frozenset(values))
+        found = self.filter(**{f"{COLUMN_OF[kind]}__in": sorted(kept)})
+        found.narrowing = replace(self.narrowing, columns=MappingProxyType({**self.narrowing.columns, kind: kept}))
+        return found
+
+    def since(self, first: int) -> AuditEntryQuerySet:
+        found = self.filter(sequence__gte=first)
+        found.narrowing = replace(self.narrowing, first=max(first, self.narrowing.first))
+        return found
+
+    def until(self, last: int) -> AuditEntryQuerySet:
+        found = self.filter(sequence__lte=last)
+        before = self.narrowing.last
+        found.narrowing = replace(self.narrowing, last=last if before is None else min(last, before))
+        return found
 
 
 class AuditEntry(models.Model):
@@ -78,6 +140,23 @@ class AuditHead(models.Model):
 
     def __str__(self) -> str:
         return f"head {self.sequence}"
+
+
+class AuditSearch(models.Model):
+    """The one row that says up to which entry the table of words reaches. Whoever takes entries in locks it.
+
+    The words themselves stand in a table that migration 0005 makes, as each database has it, and are derived from the
+    log: with ``covered`` set back to 0 the job makes them anew.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    covered = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="auditsearch_single")]
+
+    def __str__(self) -> str:
+        return f"words up to {self.covered}"
 
 
 class AuditTree(models.Model):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
+from typing import Any, cast
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
 from secguard.audit import notary, queries, services
 from secguard.errors import NotFound
-from secguard.web import htmx
+from secguard.web import htmx, keyset
 from secguard.web.listing import Column, Listing
 
 
@@ -35,8 +38,38 @@ class AuditListing(Listing):
     )
     default_sort = "-sequence"
     filterset = queries.EntryFilter
-    search_fields = ("actor__icontains", "subject__icontains", "action__istartswith")
-    search_hint = "Search by person, action or subject"
+    search_hint = "Search by words or their beginnings"
+
+    def search(self, queryset: QuerySet[Any, Any], text: str) -> QuerySet[Any, Any]:
+        """The words are looked up with the page, not in the rows."""
+        return queryset
+
+    @cached_property
+    def words(self) -> queries.Search:
+        return queries.Search(cast(queries.Entries, self.queryset), self.query)
+
+    def fetch(self, cursor: keyset.Cursor | None, limit: int) -> keyset.Page[Any]:
+        return self.words.page(self.keys, cursor, limit)
+
+    def counted(self) -> tuple[int, bool]:
+        return self.words.count()
+
+    @property
+    def coverage(self) -> queries.Coverage | None:
+        """How far the search comes, where that is not all of the log."""
+        found = self.words.coverage if self.query else None
+        return found if found and not found.is_whole else None
+
+    @property
+    def is_newest_first(self) -> bool:
+        return self.keys[0].descending
+
+    @property
+    def reached(self) -> int | None:
+        """The entry at which the search ended before its page was full; the next page goes on there."""
+        if not self.words.is_looked_up or self.page.next is None or len(self.rows) == self.per_page:
+            return None
+        return int(self.page.next.values[0])
 
 
 @require_safe

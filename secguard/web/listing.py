@@ -161,9 +161,13 @@ class Listing:
         text = self.request.GET.get("cursor", "")
         try:
             cursor = keyset.decode(text, self._cursor_scope) if text else None
-            return keyset.page(self.queryset, self.keys, cursor, self.per_page)
+            return self.fetch(cursor, self.per_page)
         except keyset.BrokenCursor:
-            return keyset.page(self.queryset, self.keys, None, self.per_page)
+            return self.fetch(None, self.per_page)
+
+    def fetch(self, cursor: keyset.Cursor | None, limit: int) -> keyset.Page[Any]:
+        """One page of the rows; for a list that finds them in another way than by a query."""
+        return keyset.page(self.queryset, self.keys, cursor, limit)
 
     @property
     def _cursor_scope(self) -> str:
@@ -180,7 +184,11 @@ class Listing:
     @cached_property
     def _counted(self) -> tuple[int, bool]:
         fits = self.page.next is None and self.page.previous is None
-        return (len(self.rows), True) if fits else keyset.bounded_count(self.queryset)
+        return (len(self.rows), True) if fits else self.counted()
+
+    def counted(self) -> tuple[int, bool]:
+        """(rows, whether that is all of them)."""
+        return keyset.bounded_count(self.queryset)
 
     @property
     def count(self) -> int:
@@ -302,7 +310,7 @@ class Listing:
         """Page by page, so that memory is bounded and prefetches work."""
         left, cursor = CSV_ROWS, None
         while left > 0:
-            page = keyset.page(self.queryset, self.keys, cursor, min(1_000, left))
+            page = self.fetch(cursor, min(1_000, left))
             self.prepare(page.rows)
             for row in page.rows:
                 yield [column.read(row) for column in self.columns]

@@ -41,9 +41,15 @@ class CursorPages(BasePagination):
         )
         text = request.query_params.get("cursor", "")
         cursor = keyset.decode(text, self.sort) if text else None
-        self.page = keyset.page(queryset, keys, cursor, self._limit(request))
+        self.page = self.fetch(queryset, keys, cursor, self._limit(request))
         self.count, self.count_is_exact = self.counted(queryset)
         return self.page.rows
+
+    def fetch(
+        self, queryset: Any, keys: Sequence[keyset.Key], cursor: keyset.Cursor | None, limit: int
+    ) -> keyset.Page[Any]:
+        """One page of the rows; for a list that finds them in another way than by a query."""
+        return keyset.page(queryset, keys, cursor, limit)
 
     def counted(self, queryset: Any) -> tuple[int, bool]:
         """(rows, whether that is all of them)."""

@@ -11,14 +11,18 @@ from secguard.audit.queries.proofs import (
     newest,
     standing,
 )
+from secguard.audit.queries.searching import Coverage, Search, coverage
 
 __all__ = [
+    "Coverage",
     "Entries",
     "EntryFilter",
+    "Search",
     "Standing",
     "checkpoint_of",
     "checkpoints",
     "consistency",
+    "coverage",
     "inclusion",
     "latest_checkpoint",
     "lines",

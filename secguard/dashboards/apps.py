@@ -10,9 +10,11 @@ class DashboardsConfig(AppConfig):
     def ready(self) -> None:
         from secguard.accounts.views.applications import DETAIL_PARTS  # noqa: PLC0415
         from secguard.dashboards import services  # noqa: PLC0415
+        from secguard.dashboards.queries.around import around  # noqa: PLC0415
         from secguard.dashboards.queries.reach import reach  # noqa: PLC0415
         from secguard.dashboards.views.applications import application_figures  # noqa: PLC0415
         from secguard.decisions.queries import REACH  # noqa: PLC0415
+        from secguard.events.around import AROUND  # noqa: PLC0415
         from secguard.jobs.registry import every, register  # noqa: PLC0415
         from secguard.notifications.services.writers import WRITERS  # noqa: PLC0415
 
@@ -27,3 +29,4 @@ class DashboardsConfig(AppConfig):
         WRITERS[services.ABOUT] = services.letter
         DETAIL_PARTS.append(application_figures)
         REACH.append(reach)
+        AROUND.append(around)

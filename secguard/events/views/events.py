@@ -24,6 +24,7 @@ from secguard.accounts.queries import application_slugs
 from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.events import keeping, partitions, queries, sources
+from secguard.events.around import parts_of
 from secguard.events.models import Event, Position, Tally
 from secguard.events.queries.filters import EventFilter, NarrowFilter, StoryFilter, window
 from secguard.events.queries.series import Series
@@ -222,6 +223,7 @@ def event_detail(request: HttpRequest, key: str) -> HttpResponse:
         "story": queries.story_of(event, user),
         "neighbours": queries.neighbours(event, user),
         "days": _days_left(event),
+        "parts": list(parts_of(event, user, timezone.now())),
     }
     return render(request, "events/detail.html", context)
 

@@ -38,6 +38,8 @@ _OF_WORKLOAD = """
      JOIN workloads_cluster AS c ON c.id = w.cluster_id AND c.name LIKE 'production-%%')
 """
 
+_NUMBERED = "(SELECT n, random() AS random_at FROM generate_series(1, %(count)s) AS n)"
+
 
 def seed(events: int) -> None:
     """Add ``events`` of the last month, a workload for each two thousand of them (``WORKLOADS`` for ten million), and
@@ -94,10 +96,9 @@ def _workloads(count: int, now: datetime) -> None:
     kinds = "(ARRAY['cloud', 'datacenter'])[1 + n %% 2]"
     named = {"name": "'production-' || n", "kind": kinds}
     _insert("workloads_cluster", named, "generate_series(1, %(clusters)s) AS n", settings)
-    apps = (
-        "(SELECT id, row_number() OVER (ORDER BY id) - 1 AS place, count(*) OVER () AS many FROM accounts_application)"
-    )
-    clusters = "(SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM workloads_cluster WHERE name LIKE 'production-%%')"
+    ranked = "row_number() OVER (ORDER BY id) - 1 AS place"
+    apps = f"(SELECT id, {ranked}, count(*) OVER () AS many FROM accounts_application)"
+    clusters = f"(SELECT id, {ranked} FROM workloads_cluster WHERE name LIKE 'production-%%')"
     _insert(
         "workloads_workload",
         {
@@ -165,8 +166,7 @@ def _events(count: int, workloads: int, now: datetime) -> None:
                 "count": "1",
                 "txid": "pg_current_xact_id()::text::bigint",
             },
-            "(SELECT n, random() AS random_at FROM generate_series(1, %(count)s) AS n) AS s "
-            f"JOIN {_OF_WORKLOAD} AS w ON w.place = (n * 7919::bigint) %% %(workloads)s",
+            f"{_NUMBERED} AS s JOIN {_OF_WORKLOAD} AS w ON w.place = (n * 7919::bigint) %% %(workloads)s",
             settings,
         )
 
@@ -289,7 +289,7 @@ def _admissions(workloads: int, now: datetime) -> None:
             "reference": "'large.example/app@' || w.digest",
             "digest": "w.digest",
             "image_id": "w.image_id",
-            "repository_id": "(SELECT id FROM images_repository AS r WHERE r.application_id = w.application_id LIMIT 1)",
+            "repository_id": "(SELECT min(id) FROM images_repository AS r WHERE r.application_id = w.application_id)",
             "outcome": "(ARRAY['denied', 'would-deny', 'allowed', 'warned'])[1 + n]",
             "mode": "'enforce'",
             "answered_by": "'server'",

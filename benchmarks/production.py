@@ -38,6 +38,12 @@ _OF_WORKLOAD = """
      JOIN workloads_cluster AS c ON c.id = w.cluster_id AND c.name LIKE 'production-%%')
 """
 
+_APPLICATIONS = """
+    (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place, count(*) OVER () AS many FROM accounts_application)
+"""
+_CLUSTERS = """
+    (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM workloads_cluster WHERE name LIKE 'production-%%')
+"""
 _NUMBERED = "(SELECT n, random() AS random_at FROM generate_series(1, %(count)s) AS n)"
 
 
@@ -96,9 +102,6 @@ def _workloads(count: int, now: datetime) -> None:
     kinds = "(ARRAY['cloud', 'datacenter'])[1 + n %% 2]"
     named = {"name": "'production-' || n", "kind": kinds}
     _insert("workloads_cluster", named, "generate_series(1, %(clusters)s) AS n", settings)
-    ranked = "row_number() OVER (ORDER BY id) - 1 AS place"
-    apps = f"(SELECT id, {ranked}, count(*) OVER () AS many FROM accounts_application)"
-    clusters = f"(SELECT id, {ranked} FROM workloads_cluster WHERE name LIKE 'production-%%')"
     _insert(
         "workloads_workload",
         {
@@ -108,8 +111,8 @@ def _workloads(count: int, now: datetime) -> None:
             "name": "'service-' || n",
             "application_id": "a.id",
         },
-        f"generate_series(0, %(count)s - 1) AS n JOIN {apps} AS a ON a.place = n %% a.many "
-        f"JOIN {clusters} AS c ON c.place = n %% %(clusters)s",
+        f"generate_series(0, %(count)s - 1) AS n JOIN {_APPLICATIONS} AS a ON a.place = n %% a.many "
+        f"JOIN {_CLUSTERS} AS c ON c.place = n %% %(clusters)s",
         settings,
     )
     with connection.cursor() as cursor:

@@ -69,6 +69,8 @@ class Action(StrEnum):
     EXPORT_TARGET_RESUME = "export-target:resume"
     FEED_EDIT = "feed:edit"
     FEED_FETCH = "feed:fetch"
+    FRAMEWORK_CREATE = "framework:create"
+    FRAMEWORK_RETIRE = "framework:retire"
     IMAGE_ADD = "image:add"
     IMAGE_RECALL = "image:recall"
     IMAGE_RECALL_LIFT = "image:recall-lift"

@@ -42,6 +42,25 @@ def _open(application_ids: Sequence[int], now: datetime, counted: Q, watched: Q)
     return {row["application_id"]: row for row in found}
 
 
+def _covering(application_ids: Sequence[int], now: datetime, counted: Q) -> dict[int, set[int]]:
+    """{application: the decisions that cover open risks that are ``counted``}. One query."""
+    theirs = Repository.objects.filter(application__in=bulk.among(application_ids))
+    rows = Exposure.objects.present().filter(counted, repository__in=theirs, decided_until__gt=now).order_by()
+    found: dict[int, set[int]] = defaultdict(set)
+    for application, decision in rows.values_list("application_id", "decision_id").distinct():
+        if application is not None and decision is not None:
+            found[application].add(decision)
+    return dict(found)
+
+
+def _covering_deadlines(application_ids: Sequence[int], now: datetime) -> dict[int, set[int]]:
+    return _covering(application_ids, now, Q(due_at__lte=now))
+
+
+def _covering_exploited(application_ids: Sequence[int], now: datetime) -> dict[int, set[int]]:
+    return _covering(application_ids, now, Q(known_exploited=True))
+
+
 def _scanned(application_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
     """{application: (its repositories that have an image, those whose newest was never scanned)}. One query."""
     rows: Any = Repository.objects.filter(application__in=bulk.among(application_ids), newest_image__isnull=False)
@@ -145,11 +164,13 @@ CHECKS: Final = (
         name="deadlines-kept",
         about="Nothing in the newest images is past its deadline, unless a decision covers it.",
         ask=_deadlines,
+        covered=_covering_deadlines,
     ),
     Check(
         name="exploited-decided",
         about="Nothing in the newest images is known to be exploited and without a decision in force.",
         ask=_exploited,
+        covered=_covering_exploited,
     ),
     Check(
         name="approvers-enough",

@@ -5,7 +5,7 @@ An app that owns the data registers its checks when it starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal
 
@@ -26,6 +26,10 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """The first instant at which the state may change by the clock alone."""
 
 
+Covered = Callable[[Sequence[int], datetime], Mapping[int, Collection[int]]]
+"""Application ids and an instant to the decisions of each that cover what would be missing without them."""
+
+
 class Check(Struct, frozen=True, kw_only=True):
     """One thing that can be measured; a requirement names it."""
 
@@ -33,6 +37,8 @@ class Check(Struct, frozen=True, kw_only=True):
     about: str
     ask: Callable[[Sequence[int], datetime], Mapping[int, Outcome]]
     """Application ids and an instant to an outcome for each: one or a few statements for all of them."""
+    covered: Covered | None = None
+    """Of a check that passes over what a decision covers: which decisions those are. Few statements, too."""
 
 
 CHECKS: Final[dict[str, Check]] = {}

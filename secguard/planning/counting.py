@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from secguard.planning.checks import Check, Measured, Outcome, register
+from secguard.planning.checks import Check, Covered, Measured, Outcome, register
 
 PARTS: Final = ("lacking", "untold", "total")
 """What of ``Rows`` a list can be asked for, by the words of its filter."""
@@ -54,15 +54,20 @@ class Counting(Struct, frozen=True, kw_only=True):
     kept: str
     lacking: str
     untold: str = "not known"
+    covered: Covered | None = None
 
     def ask(self, application_ids: Sequence[int], now: datetime) -> dict[int, Outcome]:
         """What is measured of each application: the same number of statements for any number of them."""
-        found, slugs = self.measure(application_ids, now), self.of.slugs(application_ids)
+        return self.outcomes(self.measure(application_ids, now), application_ids)
+
+    def outcomes(self, found: Mapping[int, Rows], application_ids: Sequence[int]) -> dict[int, Outcome]:
+        """What rows that were measured come to, for each of the applications."""
+        slugs = self.of.slugs(application_ids)
         return {pk: self._outcome(found.get(pk, Rows()), slugs.get(pk, "")) for pk in application_ids}
 
     @property
     def check(self) -> Check:
-        return Check(name=self.name, about=self.about, ask=self.ask)
+        return Check(name=self.name, about=self.about, ask=self.ask, covered=self.covered)
 
     def _outcome(self, rows: Rows, slug: str) -> Outcome:
         links = tuple(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import Exists, Max, OuterRef, Q, Subquery, TextField
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast
 
 from secguard import bulk
@@ -20,6 +20,7 @@ from secguard.findings.models import Exposure, Finding
 from secguard.findings.severity import Severity
 from secguard.images.models import Image, ImageComponent, ImageRepository
 from secguard.images.queries import newest_images
+from secguard.planning.checks import Covered
 from secguard.planning.counting import Counting, Measure, Rows, Shown, soonest
 from secguard.scans.inspection import checks
 from secguard.scans.lifecycle import ScanStatus
@@ -74,15 +75,23 @@ def _known(application_ids: Sequence[int], _now: datetime) -> dict[int, Rows]:
 # --- what was found ---
 
 
+def _of_kind(kind: FindingKind, least: Severity) -> Q:
+    return Q(risk__kind=kind, severity__gte=least)
+
+
+def _of_checks(kind: FindingKind, ids: Collection[str]) -> Q:
+    return Q(risk__kind=kind, risk__rule__in=ids)
+
+
 def _free_of(kind: FindingKind, least: Severity) -> Measure:
     """Measures which images have an open finding of a kind that no decision covers, and which nobody looked at for
     such. Five queries."""
-    return _free(Q(risk__kind=kind, severity__gte=least), lambda images: _looked_for(kind, images))
+    return _free(_of_kind(kind, least), lambda images: _looked_for(kind, images))
 
 
-def _passed(kind: FindingKind, *ids: str) -> Measure:
+def _passed(kind: FindingKind, ids: Collection[str]) -> Measure:
     """The same, of some checks of our own scan, which alone looks for just these."""
-    return _free(Q(risk__kind=kind, risk__rule__in=ids), lambda images: _looked_for(kind, images, scanner=OWN_SCANNER))
+    return _free(_of_checks(kind, ids), lambda images: _looked_for(kind, images, scanner=OWN_SCANNER))
 
 
 def _free(of: Q, looked_at: Callable[[Sequence[int]], Collection[int]]) -> Measure:
@@ -91,13 +100,33 @@ def _free(of: Q, looked_at: Callable[[Sequence[int]], Collection[int]]) -> Measu
     def measure(application_ids: Sequence[int], now: datetime) -> dict[int, Rows]:
         images = images_of(application_ids)
         wanted = _all(images)
-        findings = Finding.objects.open().filter(of, image__in=bulk.among(wanted))
-        pairs = list(findings.order_by().values_list("image_id", "risk_id").distinct())
+        pairs = _found(of, wanted)
         covered = _covered(application_ids, {risk for _, risk in pairs}, now)
         looked = looked_at(wanted)
         return {pk: _rows(several, pairs, covered.get(pk, {}), looked) for pk, several in images.items()}
 
     return measure
+
+
+def _covering(of: Q) -> Covered:
+    """Which decisions cover what ``_free`` would count without them. Four queries."""
+
+    def covering(application_ids: Sequence[int], now: datetime) -> dict[int, set[int]]:
+        risks = {risk for _, risk in _found(of, _all(images_of(application_ids)))}
+        rows = _decided(application_ids, risks, now).values_list("application_id", "decision_id").distinct()
+        found: dict[int, set[int]] = defaultdict(set)
+        for application, decision in rows:
+            if application is not None and decision is not None:
+                found[application].add(decision)
+        return dict(found)
+
+    return covering
+
+
+def _found(of: Q, image_ids: Sequence[int]) -> list[tuple[int, int]]:
+    """(image, risk) of what stands open in the images."""
+    findings = Finding.objects.open().filter(of, image__in=bulk.among(image_ids))
+    return list(findings.order_by().values_list("image_id", "risk_id").distinct())
 
 
 def _rows(
@@ -115,14 +144,18 @@ def _rows(
 
 def _covered(application_ids: Sequence[int], risks: Collection[int], now: datetime) -> dict[int, dict[int, datetime]]:
     """{application: {risk: until when a decision covers it there}}."""
-    rows = Exposure.objects.filter(
-        application__in=bulk.among(application_ids), risk__in=bulk.among(sorted(risks)), decided_until__gt=now
-    ).order_by()
+    rows = _decided(application_ids, risks, now)
     found: dict[int, dict[int, datetime]] = defaultdict(dict)
     for application, risk, until in rows.values_list("application_id", "risk_id", "decided_until"):
         if application is not None and until is not None:  # the filter says so
             found[application][risk] = min(until, found[application].get(risk, until))
     return dict(found)
+
+
+def _decided(application_ids: Sequence[int], risks: Collection[int], now: datetime) -> QuerySet[Exposure]:
+    return Exposure.objects.filter(
+        application__in=bulk.among(application_ids), risk__in=bulk.among(sorted(risks)), decided_until__gt=now
+    ).order_by()
 
 
 def _looked_for(kind: FindingKind, image_ids: Sequence[int], scanner: str = "") -> set[int]:
@@ -279,6 +312,7 @@ COUNTINGS: Final = (
         name="no-secrets",
         about="A scan looked for secrets in the newest images and in those that run, and none stands open.",
         measure=_free_of(FindingKind.SECRET, Severity.UNKNOWN),
+        covered=_covering(_of_kind(FindingKind.SECRET, Severity.UNKNOWN)),
         kept="looked through for secrets, and free of them",
         lacking="with a secret in it",
         untold="not looked through for secrets",
@@ -288,6 +322,7 @@ COUNTINGS: Final = (
         name="no-malware",
         about="A scan looked for malware in the newest images and in those that run, and none stands open.",
         measure=_free_of(FindingKind.MALWARE, Severity.UNKNOWN),
+        covered=_covering(_of_kind(FindingKind.MALWARE, Severity.UNKNOWN)),
         kept="looked through for malware, and free of it",
         lacking="with malware in it",
         untold="not looked through for malware",
@@ -297,6 +332,7 @@ COUNTINGS: Final = (
         name="images-well-configured",
         about="A scan looked at the configuration of these images, and no misconfiguration of high severity is open.",
         measure=_free_of(FindingKind.MISCONFIGURATION, Severity.HIGH),
+        covered=_covering(_of_kind(FindingKind.MISCONFIGURATION, Severity.HIGH)),
         kept="without a misconfiguration of high severity",
         lacking="with a misconfiguration of high severity",
         untold="not looked at for misconfigurations",
@@ -315,7 +351,8 @@ COUNTINGS: Final = (
         Counting(
             name=name,
             about=f"SecGuard's own scan looked at these images; {about}.",
-            measure=_passed(kind, *ids),
+            measure=_passed(kind, ids),
+            covered=_covering(_of_checks(kind, ids)),
             kept=kept,
             lacking=lacking,
             untold="not looked at by SecGuard's own scan",

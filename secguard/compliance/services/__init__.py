@@ -1,0 +1,23 @@
+"""Keep frameworks and what is measured for them: call these as ``compliance.services.<name>``."""
+
+from secguard.compliance.services.days import keep_days
+from secguard.compliance.services.frameworks import ensure_shipped, make_framework, retire_framework
+from secguard.compliance.services.measuring import (
+    follow_application,
+    follow_checklists,
+    measure,
+    measure_due,
+    measure_everything,
+)
+
+__all__ = [
+    "ensure_shipped",
+    "follow_application",
+    "follow_checklists",
+    "keep_days",
+    "make_framework",
+    "measure",
+    "measure_due",
+    "measure_everything",
+    "retire_framework",
+]

@@ -36,22 +36,20 @@ def countings() -> dict[str, Counting]:
     from secguard.scans import planning as scans
     from secguard.signing import planning as signing
 
-    apps = (own, scans, signing, events, admission, network, runtime)
-    return {c.name: c for c in (*(c for app in apps for c in app.COUNTINGS), incidents.ANSWERED)}
+    apps = (own, scans, signing, events, admission, network, runtime, incidents)
+    return {c.name: c for app in apps for c in app.COUNTINGS}
 
 
 def every() -> dict[str, Check]:
     from secguard.decisions import planning as decisions
     from secguard.events import planning as events
     from secguard.exports import planning as exports
-    from secguard.incidents import planning as incidents
     from secguard.planning import own_checks as own
     from secguard.policies import planning as policies
     from secguard.promotion import planning as promotion
 
     plain = [c for app in (own, decisions, policies, promotion, events, exports) for c in app.CHECKS]
-    counted = {name: c.check for name, c in countings().items()}
-    return counted | {c.name: c for c in (*plain, incidents.CHECK)}
+    return {c.name: c for c in plain} | {name: c.check for name, c in countings().items()}
 
 
 def outcomes(name: str, applications: Sequence[Any], now: datetime = NOW) -> list[Outcome]:

@@ -19,8 +19,7 @@ class IncidentsConfig(AppConfig):
         from secguard.incidents.views.incidents import waiting  # noqa: PLC0415
         from secguard.jobs import registry  # noqa: PLC0415
         from secguard.notifications import kinds  # noqa: PLC0415
-        from secguard.planning import checks  # noqa: PLC0415
-        from secguard.planning.counting import show  # noqa: PLC0415
+        from secguard.planning.counting import register_counting  # noqa: PLC0415
         from secguard.runtime.services import baselines  # noqa: PLC0415
         from secguard.web.navigation import register_badge  # noqa: PLC0415
 
@@ -30,5 +29,4 @@ class IncidentsConfig(AppConfig):
         registry.every(timedelta(minutes=2), containing.LOOK)
         kinds.register(telling.KIND)
         register_badge("incidents:list", waiting)
-        checks.register(planning.CHECK)
-        show(planning.ANSWERED)
+        register_counting(*planning.COUNTINGS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,7 +12,6 @@ from secguard.accounts.queries import application_slugs
 from secguard.events.planning import SENSORS
 from secguard.incidents.lifecycle import Status
 from secguard.incidents.models import Incident
-from secguard.planning.checks import Check, Outcome
 from secguard.planning.counting import Counting, Rows, Shown, soonest
 
 IN_TIME: Final = timedelta(days=1)
@@ -20,54 +19,43 @@ IN_TIME: Final = timedelta(days=1)
 
 
 def _looked_at(application_ids: Sequence[int], now: datetime) -> dict[int, Rows]:
-    """Incidents with which something is to be done, and those that nobody looked at for longer. One query."""
+    """Incidents with which something is to be done, and those that nobody looked at for longer; blind where no sensor
+    of each cluster where it runs is heard. Three queries."""
     rows = Incident.objects.live().filter(application__in=bulk.among(application_ids)).order_by()
-    total, lacking, ends = defaultdict(set), defaultdict(set), defaultdict(list)
+    live: dict[int, dict[int, datetime | None]] = defaultdict(dict)
     for application, pk, status, at in rows.values_list("application_id", "pk", "status", "created_at"):
-        if application is None:  # the filter says so
-            continue
-        total[application].add(pk)
-        if status == Status.OPEN and at <= now - IN_TIME:
-            lacking[application].add(pk)
-        elif status == Status.OPEN:
-            ends[application].append(at + IN_TIME)
-    return {
-        pk: Rows(total=frozenset(some), lacking=frozenset(lacking[pk]), changes_at=soonest(*ends[pk]))
-        for pk, some in total.items()
-    }
+        live[application or 0][pk] = at + IN_TIME if status == Status.OPEN else None
+    heard = SENSORS.measure(application_ids, now)
+    return {pk: _rows(live[pk], heard.get(pk, Rows()), now) for pk in application_ids}
 
 
-ANSWERED: Final = Counting(
-    name="incidents-answered",
-    about="Nobody lets an incident of its workloads lie for longer than a day.",
-    measure=_looked_at,
-    kept="looked at, or not a day old",
-    lacking="that nobody looked at for a day",
-    of=Shown(
-        slugs=application_slugs,
-        page="/incidents/all/",
-        noun="incident",
-        plural="incidents",
-        nothing="No incident waits.",
+def _rows(live: Mapping[int, datetime | None], heard: Rows, now: datetime) -> Rows:
+    """``live``: until when somebody has to have looked at each; none: somebody did."""
+    ends = {pk: at for pk, at in live.items() if at is not None}
+    late = frozenset(pk for pk, at in ends.items() if at <= now)
+    return Rows(
+        total=frozenset(live),
+        lacking=late,
+        is_blind=not heard.total or bool(heard.lacking or heard.untold),
+        changes_at=soonest(heard.changes_at, *(at for pk, at in ends.items() if pk not in late)),
+    )
+
+
+COUNTINGS: Final = (
+    Counting(
+        name="incidents-answered",
+        about="No incident of its workloads lies for longer than a day, and sensors are heard that tell of them.",
+        measure=_looked_at,
+        kept="looked at, or not a day old",
+        lacking="that nobody looked at for a day",
+        quiet="No incident waits, and sensors tell of all that runs.",
+        blind="Not of all that runs a sensor was heard within a day.",
+        of=Shown(
+            slugs=application_slugs,
+            page="/incidents/all/",
+            noun="incident",
+            plural="incidents",
+            nothing="No incident waits.",
+        ),
     ),
 )
-
-
-def _ask(application_ids: Sequence[int], now: datetime) -> dict[int, Outcome]:
-    """That nothing lies says something only where sensors are heard. Four queries."""
-    found, heard = ANSWERED.ask(application_ids, now), SENSORS.ask(application_ids, now)
-    return {pk: _with_sensors(found[pk], heard[pk]) for pk in application_ids}
-
-
-def _with_sensors(found: Outcome, heard: Outcome) -> Outcome:
-    if found.state == "missing":
-        return found
-    nothing = found.state == "unmeasured"
-    ends = soonest(found.changes_at, heard.changes_at)
-    if heard.state == "kept":
-        says = "No incident waits, and sensors tell of all that runs." if nothing else found.says
-        return Outcome(state="kept", says=says, links=heard.links if nothing else found.links, changes_at=ends)
-    return Outcome(state="unmeasured", says=f"{found.says} {heard.says}", links=heard.links, changes_at=ends)
-
-
-CHECK: Final = Check(name=ANSWERED.name, about=ANSWERED.about, ask=_ask)

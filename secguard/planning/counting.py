@@ -23,6 +23,8 @@ class Rows(Struct, frozen=True):
     lacking: frozenset[int] = frozenset()
     untold: frozenset[int] = frozenset()
     """Of these nobody knows."""
+    is_blind: bool = False
+    """Whoever tells of such rows is not heard: there may be others than these."""
     changes_at: datetime | None = None
     """The first instant at which, by the clock alone, a row turns from one to the other."""
 
@@ -54,6 +56,10 @@ class Counting(Struct, frozen=True, kw_only=True):
     kept: str
     lacking: str
     untold: str = "not known"
+    quiet: str = ""
+    """The whole sentence where there are none, and that is as it should be; without it nothing is measured then."""
+    blind: str = ""
+    """The whole sentence where whoever tells of them is not heard."""
     covered: Covered | None = None
 
     def ask(self, application_ids: Sequence[int], now: datetime) -> dict[int, Outcome]:
@@ -62,8 +68,8 @@ class Counting(Struct, frozen=True, kw_only=True):
 
     def outcomes(self, found: Mapping[int, Rows], application_ids: Sequence[int]) -> dict[int, Outcome]:
         """What rows that were measured come to, for each of the applications."""
-        slugs = self.of.slugs(application_ids)
-        return {pk: self._outcome(found.get(pk, Rows()), slugs.get(pk, "")) for pk in application_ids}
+        slugs, untold = self.of.slugs(application_ids), Rows(is_blind=bool(self.quiet))
+        return {pk: self._outcome(found.get(pk, untold), slugs.get(pk, "")) for pk in application_ids}
 
     @property
     def check(self) -> Check:
@@ -74,23 +80,30 @@ class Counting(Struct, frozen=True, kw_only=True):
             (self._label(part, len(getattr(rows, part))), f"{self.of.page}?{part}={slug}:{self.name}")
             for part in self._shown(rows)
         )
-        if not rows.total:
-            return Outcome(state="unmeasured", says=self.of.nothing, links=(), changes_at=rows.changes_at)
-        state: Measured = "missing" if rows.lacking else "unmeasured" if rows.untold else "kept"
-        return Outcome(state=state, says=self._says(rows), links=links, changes_at=rows.changes_at)
+        return Outcome(state=self._state(rows), says=self._says(rows), links=links, changes_at=rows.changes_at)
+
+    def _state(self, rows: Rows) -> Measured:
+        if rows.lacking:
+            return "missing"
+        is_known = rows.total or self.quiet
+        return "unmeasured" if rows.untold or rows.is_blind or not is_known else "kept"
 
     @staticmethod
     def _shown(rows: Rows) -> list[str]:
-        return [part for part in ("lacking", "untold") if getattr(rows, part)] or ["total"]
+        some = [part for part in PARTS[:2] if getattr(rows, part)]
+        return some or (["total"] if rows.total else [])
 
     def _says(self, rows: Rows) -> str:
         total = len(rows.total)
-        parts = [
-            f"{len(some)} of {self._count(total)}: {words}."
-            for some, words in ((rows.lacking, self.lacking), (rows.untold, self.untold))
-            if some
-        ]
-        return " ".join(parts) or f"{'All ' if total > 1 else ''}{self._count(total)}: {self.kept}."
+        if not total:
+            found = [self.quiet if self.quiet and not rows.is_blind else self.of.nothing]
+        else:
+            found = [
+                f"{len(some)} of {self._count(total)}: {words}."
+                for some, words in ((rows.lacking, self.lacking), (rows.untold, self.untold))
+                if some
+            ] or [f"{'All ' if total > 1 else ''}{self._count(total)}: {self.kept}."]
+        return " ".join([*found, self.blind] if rows.is_blind else found)
 
     def _label(self, part: str, number: int) -> str:
         words = {"lacking": self.lacking, "untold": self.untold, "total": ""}[part]
@@ -107,11 +120,6 @@ COUNTED: Final[dict[str, Counting]] = {}
 def register_counting(*found: Counting) -> None:
     """Add what an app counts to the checks, and to what lists can show."""
     register(*(counting.check for counting in found))
-    show(*found)
-
-
-def show(*found: Counting) -> None:
-    """Let lists show what these count; for a check that says more than its rows do, and is registered by itself."""
     COUNTED.update({counting.name: counting for counting in found})
 
 

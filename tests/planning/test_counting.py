@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from secguard.planning.checks import CHECKS, Check, Outcome, register
 from secguard.planning.counting import PARTS, Counting, Rows, Shown, soonest
@@ -49,6 +50,18 @@ def test_every_number_that_is_said_leads_to_as_many_rows(rows: Rows) -> None:
         behind.append(len(getattr(rows, part)))
         assert label.startswith(f"{behind[-1]} image")
     assert not said or said == behind
+
+
+@given(measured(), st.booleans())
+def test_that_there_are_none_is_well_only_where_it_would_have_been_told(rows: Rows, is_blind: bool) -> None:
+    words = {"name": "x", "about": "X.", "of": SHOWN, "kept": "good", "lacking": "bad", "blind": "Nobody tells."}
+    quiet = Counting(measure=lambda ids, now: {1: replace(rows, is_blind=is_blind)}, quiet="None.", **words)
+    found = quiet.ask([1, 2], NOW)
+    bad = bool(rows.lacking)
+    assert (found[1].state == "missing", found[1].state == "kept") == (bad, not (bad or rows.untold or is_blind))
+    assert found[1].says.endswith(" Nobody tells.") == is_blind
+    assert rows.total or found[1].links == ()
+    assert (found[2].state, found[2].says) == ("unmeasured", "Nothing. Nobody tells.")
 
 
 @given(st.lists(st.none() | st.integers(0, 9).map(lambda n: NOW + n * DAY)))

@@ -23,6 +23,7 @@ from secguard.advisories.api import AdvisoryViewSet, FeedViewSet, ImportViewSet
 from secguard.approvals.api import AbsenceViewSet
 from secguard.audit.api import AuditViewSet, CheckpointViewSet
 from secguard.channels.api import ChannelViewSet
+from secguard.compliance import api as frameworks
 from secguard.dashboards.api import HomeView
 from secguard.dashboards.views import applications as standing
 from secguard.dashboards.views import (
@@ -79,6 +80,8 @@ from secguard.trackers.api import IssueViewSet, TrackerViewSet
 from secguard.trackers.urls import hook_patterns
 from secguard.web import health
 from secguard.workloads.api import WorkloadViewSet
+
+FRAMEWORK = rf"^compliance/frameworks/{frameworks.NAME}"
 
 router = DefaultRouter()
 router.register("images", ImageViewSet, "image")
@@ -162,6 +165,17 @@ api_patterns: list[URLPattern | URLResolver] = [
         r"^simulations/(?P<pk>[0-9]{1,18})/decisions/$",
         RedecidedViewSet.as_view({"get": "list"}),
         name="simulation-decisions",
+    ),
+    path("compliance/frameworks/", frameworks.FrameworkList.as_view(), name="framework-list"),
+    path("compliance/checks/", frameworks.FrameworkChecks.as_view(), name="framework-checks"),
+    path("compliance/check/", frameworks.FrameworkCheck.as_view(), name="framework-check"),
+    re_path(rf"{FRAMEWORK}/$", frameworks.FrameworkDetail.as_view(), name="framework"),
+    re_path(rf"{FRAMEWORK}/source/$", frameworks.FrameworkSource.as_view(), name="framework-source"),
+    re_path(rf"{FRAMEWORK}/report/$", frameworks.FrameworkReport.as_view(), name="framework-report"),
+    re_path(
+        rf"{FRAMEWORK}/controls/{frameworks.CONTROL}/applications/$",
+        frameworks.ControlApplications.as_view({"get": "list"}),
+        name="framework-control-applications",
     ),
     re_path(rf"{OF_CHECKLIST}/$", ChecklistView.as_view(), name="application-checklist"),
     re_path(rf"{OF_CHECKLIST}/measure/$", ChecklistMeasure.as_view(), name="application-checklist-measure"),
@@ -269,6 +283,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("secguard.advisories.urls")),
     path("", include("secguard.audit.urls")),
     path("", include("secguard.channels.urls")),
+    path("", include("secguard.compliance.urls")),
     path("", include("secguard.exports.urls")),
     path("", include("secguard.approvals.urls")),
     path("", include("secguard.decisions.urls")),

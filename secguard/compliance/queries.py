@@ -213,10 +213,14 @@ def _forgotten(at: datetime) -> set[int]:
     return set(rows.values_list("application_id", flat=True))
 
 
-def trend(versions: Sequence[FrameworkVersion], scope: Scope, since: date) -> dict[str, dict[date, Counts]]:
+def trend(
+    versions: Sequence[FrameworkVersion], scope: Scope, since: date, until: date
+) -> dict[str, dict[date, Counts]]:
     """{framework: {day: controls by state}}, by all its versions, of what is kept. One query."""
     names = {version.name for version in versions}
-    rows = FrameworkDay.objects.filter(day__gte=since, version__name__in=names, team_id__in=scope.kept or [])
+    rows = FrameworkDay.objects.filter(
+        day__gte=since, day__lte=until, version__name__in=names, team_id__in=scope.kept or []
+    )
     found: dict[str, dict[date, Counts]] = defaultdict(dict)
     columns = ("version__name", "day", "passing", "excepted", "unmeasured", "failing")
     if len(scope.kept or []) == 1:
@@ -282,19 +286,21 @@ def measures(application_ids: Iterable[int], checks: Sequence[str], when: Moment
     rows = MeasureStanding.objects.at(when.at).filter(
         application__in=bulk.among(ids), measure__in=bulk.among(list(checks))
     )
-    seen = dict(
-        MeasuredApplication.objects.filter(application__in=bulk.among(ids)).values_list("application_id", "measured_at")
-    )
+    seen = seen_at(ids)
     found: dict[int, dict[str, Any]] = {pk: {} for pk in ids}
     for row in rows.order_by("application_id", "measure"):
-        found[row.application_id][row.measure] = _valued(row, seen.get(row.application_id), when)
+        found[row.application_id][row.measure] = valued(row, seen.get(row.application_id), when)
     return found
 
 
-def _valued(row: Any, seen: datetime | None, when: Moment) -> Any:
-    """Give a row what it is worth at that moment, and until when it is known to have been so."""
-    last = seen if row.until is None else row.until
-    row.confirmed_at = min(last or row.since, when.at)
+def seen_at(application_ids: Iterable[int]) -> dict[int, datetime]:
+    """{application: when it was measured last}. One query."""
+    rows = MeasuredApplication.objects.filter(application__in=bulk.among(sorted(set(application_ids))))
+    return dict(rows.values_list("application_id", "measured_at"))
+
+
+def valued(row: Any, seen: datetime | None, when: Moment) -> Any:
+    """Give a ``MeasureStanding`` its ``worth``, the state that it still tells at that moment."""
     is_lost = row.until is None and (seen is None or seen <= when.at - TRUST)
     row.worth = State.UNMEASURED if is_lost else effective(State(row.state), row.turns_at, when.at)
     row.is_outdated = row.worth is not State(row.state)

@@ -13,8 +13,6 @@ from typing import Any, Final
 
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
-from reportlab.pdfbase import pdfdoc
-from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (
     Flowable,
     HRFlowable,
@@ -25,7 +23,7 @@ from reportlab.platypus import (
     TableStyle,
 )
 
-from secguard.web.paper import BAD, BOLD, GOOD, QUIET, RULE, TINT, WARN, WIDTH, Numbered, register, style
+from secguard.web.paper import BAD, BOLD, GOOD, QUIET, RULE, TINT, WARN, WIDTH, Numbered, attach, register, style
 from secguard.web.paper import text as paragraph
 
 ATTACHED: Final = "passport.json"
@@ -259,26 +257,6 @@ def _canvas_of(words: str, envelope: bytes) -> type[Numbered]:
         footer = words
 
         def attach(self) -> None:
-            _attach(self, envelope)
+            attach(self, ATTACHED, envelope)
 
     return Attaching
-
-
-def _attach(canvas: Canvas, envelope: bytes) -> None:
-    """The envelope as an embedded file (ISO 32000-1, 7.11.4)."""
-    doc = canvas._doc
-    stream = pdfdoc.PDFStream(content=envelope.decode("latin-1"))
-    stream.dictionary["Type"] = "/EmbeddedFile"
-    stream.dictionary["Subtype"] = "/application#2Fjson"
-    stream.dictionary["Params"] = pdfdoc.PDFDictionary({"Size": len(envelope)})
-    name = pdfdoc.PDFString(ATTACHED)
-    spec = pdfdoc.PDFDictionary(
-        {
-            "Type": "/Filespec",
-            "F": name,
-            "UF": name,
-            "EF": pdfdoc.PDFDictionary({"F": doc.Reference(stream, "passport-stream")}),
-        }
-    )
-    files = pdfdoc.PDFDictionary({"Names": pdfdoc.PDFArray([name, doc.Reference(spec, "passport-spec")])})
-    doc.Catalog.Names = pdfdoc.PDFDictionary({"EmbeddedFiles": files})

@@ -92,7 +92,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
             Item("Applications", "applications:list", "apps"),
             Item("Planning", "planning:list", "flag"),
             Item("Vulnerability data", "feeds:list", "refresh"),
-            Item("Compliance", "compliance:home", "report-analytics"),
+            Item("Compliance", "compliance:home", "report-analytics", section=("compliance:", "frameworks:")),
             Item("Audit log", "audit:list", "list-details", "audit:read"),
         ),
     ),

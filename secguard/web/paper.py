@@ -13,7 +13,7 @@ from reportlab.lib.enums import TA_LEFT
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
-from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase import pdfdoc, pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Paragraph
@@ -96,3 +96,23 @@ class Numbered(Canvas):  # type: ignore[misc]  # reportlab has no types
 
     def attach(self) -> None:
         """Called once, after the last page."""
+
+
+def attach(canvas: Canvas, called: str, content: bytes) -> None:
+    """JSON as an embedded file of the document, called ``passport.json`` (ISO 32000-1, 7.11.4)."""
+    doc, stem = canvas._doc, called.partition(".")[0]
+    stream = pdfdoc.PDFStream(content=content)
+    stream.dictionary["Type"] = "/EmbeddedFile"
+    stream.dictionary["Subtype"] = "/application#2Fjson"
+    stream.dictionary["Params"] = pdfdoc.PDFDictionary({"Size": len(content)})
+    name = pdfdoc.PDFString(called)
+    spec = pdfdoc.PDFDictionary(
+        {
+            "Type": "/Filespec",
+            "F": name,
+            "UF": name,
+            "EF": pdfdoc.PDFDictionary({"F": doc.Reference(stream, f"{stem}-stream")}),
+        }
+    )
+    files = pdfdoc.PDFDictionary({"Names": pdfdoc.PDFArray([name, doc.Reference(spec, f"{stem}-spec")])})
+    doc.Catalog.Names = pdfdoc.PDFDictionary({"EmbeddedFiles": files})

@@ -9,6 +9,7 @@ from secguard.compliance.services.measuring import (
     measure_due,
     measure_everything,
 )
+from secguard.compliance.services.reporting import make_report
 
 __all__ = [
     "ensure_shipped",
@@ -16,6 +17,7 @@ __all__ = [
     "follow_checklists",
     "keep_days",
     "make_framework",
+    "make_report",
     "measure",
     "measure_due",
     "measure_everything",

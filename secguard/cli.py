@@ -84,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     _advisory_commands(commands)
     _promotion_commands(commands)
     _workload_commands(commands)
+    _network_commands(commands)
     _admission_commands(commands)
     _key_commands(commands)
     _identity_commands(commands)
@@ -324,6 +325,43 @@ def _workload_commands(commands: Any) -> None:
     sync.add_argument("--cluster", required=True, metavar="NAME", help="whose pods they are")
     sync.add_argument("--namespace", default="", help="the list is of this namespace alone")
     _waiting(sync, 300)
+
+
+def _network_commands(commands: Any) -> None:
+    group = commands.add_parser("network", help="Network policies as files: list, export and simulate.")
+    verbs = group.add_subparsers(title="what to do", required=True, metavar="VERB")
+    listing = _add(verbs, "policies", client_commands.network_policies, "List policies that were asked for.")
+    listing.add_argument("--state", default="", help="open, approved, rejected or withdrawn")
+    listing.add_argument("--cluster", default="", metavar="NAME", help="of this cluster alone")
+    _listing(listing)
+    export = _add(
+        verbs,
+        "export",
+        client_commands.network_export,
+        "Write policies as kubectl apply -f takes them: one, a cluster's approved ones, or what the rules say.",
+    )
+    export.add_argument("number", nargs="?", default="", type=_digits, metavar="NUMBER", help="of one policy")
+    export.add_argument("--application", default="", metavar="SLUG", help="what the rules say of it, instead")
+    export.add_argument("--form", choices=("kubernetes", "cilium"), default="kubernetes", help="default kubernetes")
+    export.add_argument("--cluster", default="", metavar="NAME", help="every approved one of it")
+    export.add_argument("-o", "--output", default="", metavar="FILE", help="instead of the standard output")
+    _waiting(export, 60)
+    tried = _add(
+        verbs,
+        "simulate",
+        client_commands.network_simulate,
+        "What policies in a file would cut of what was recorded. Exit codes: 0 nothing, 1 something.",
+    )
+    tried.add_argument("file", metavar="FILE", help="YAML or JSON; - for the standard input")
+    tried.add_argument("--cluster", required=True, metavar="NAME", help="where they would be applied")
+    tried.add_argument("--json", action="store_true", help="the simulation's document")
+    _waiting(tried, 120)
+
+
+def _digits(text: str) -> str:
+    if text and not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a policy's number, as `secguard network policies` lists")
+    return text
 
 
 def _admission_commands(commands: Any) -> None:

@@ -262,6 +262,54 @@ def workloads_sync(args: argparse.Namespace) -> int:
     return 0
 
 
+NETWORK_COLUMNS = ("id", "state", "cluster", "namespace", "name", "form")
+
+
+def network_policies(args: argparse.Namespace) -> int:
+    """``secguard network policies``: lists those that were asked for."""
+    from secguard.client import network  # noqa: PLC0415 - a pipeline's gate loads no YAML
+
+    rows = network.listed(connect(), Deadline(args.wait), most=args.limit, state=args.state, cluster=args.cluster)
+    return _rows(rows, NETWORK_COLUMNS, args)
+
+
+def network_export(args: argparse.Namespace) -> int:
+    """``secguard network export``: writes policies as ``kubectl apply -f`` takes them."""
+    from secguard.client import network  # noqa: PLC0415
+
+    server, deadline = connect(), Deadline(args.wait)
+    if bool(args.number) + bool(args.application) > 1 or not (args.number or args.application or args.cluster):
+        raise CouldNotTell("Name a policy's number, an --application, or the --cluster whose approved ones are meant.")
+    if args.application:
+        text = network.from_rules(
+            server, deadline, application=args.application, form=args.form, cluster=args.cluster
+        )  # fmt: skip
+    else:
+        text = network.exported(server, deadline, number=args.number, cluster=args.cluster)
+    if not args.output:
+        sys.stdout.write(text)
+        return Exit.PASSED
+    try:
+        Path(args.output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CouldNotTell(f"{args.output} cannot be written: {error.strerror}.") from error
+    return Exit.PASSED
+
+
+def network_simulate(args: argparse.Namespace) -> int:
+    """``secguard network simulate``: exit codes 0 it would cut nothing, 1 it would, 2 could not tell."""
+    from secguard.client import network  # noqa: PLC0415
+
+    found = network.simulated(connect(), args.file, Deadline(args.wait), cluster=args.cluster)
+    if args.json:
+        sys.stdout.write(json.dumps(found) + "\n")
+    else:
+        sys.stdout.write(line(f"{found['policies']} read: {found['simulated']['words']}", 2000) + "\n")
+        for one in found["refused"]:
+            sys.stdout.write(line(f"not read: {one['where']}: {one['detail']}", 2000) + "\n")
+    return Exit.BLOCKED if found["simulated"]["cut"] else Exit.PASSED
+
+
 def admission_certificate(args: argparse.Namespace) -> int:
     """``secguard admission certificate``: prints the webhook configurations that are to be applied.
 

@@ -389,7 +389,9 @@ def attacked(judged: dict[str, Any], application: Application, reviewer: Person)
 
 
 @pytest.fixture
-def spoken(application: Application, other_application: Application, operator: Person) -> dict[str, Any]:
+def spoken(
+    application: Application, other_application: Application, operator: Person, developer: Person
+) -> dict[str, Any]:
     """Two workloads of the first team's that speak to each other, and a policy that was asked for one of them."""
     from secguard.network.policy import Form
     from secguard.network.services import proposing
@@ -399,7 +401,19 @@ def spoken(application: Application, other_application: Application, operator: P
     web, db = made.workload("spoken/web", application), made.workload("spoken/db", application)
     made.edge(web, db, 5432)
     asked = proposing.propose(proposing.About(Form.KUBERNETES, db.pk), "", actor=operator)
-    return {"network_end": web.pk, "network_policy": asked.pk}
+    return {"network_end": web.pk, "network_policy": asked.pk, **ruled(application, operator, developer)}
+
+
+def ruled(application: Application, operator: Person, developer: Person) -> dict[str, Any]:
+    """A segment of the first team's, and a rule that the developer asked for within its application."""
+    from secguard.network.segmentation import Effect
+    from secguard.network.services import ruling, segments
+
+    edit = segments.SegmentEdit("Spoken", [{"application": application.slug}])
+    segment = segments.create(edit, application.team_id, actor=operator)
+    end = f"application:{application.slug}"
+    rule = ruling.ask(ruling.RuleEdit(end, end, "tcp/5432", Effect.ALLOW, "It has to."), actor=developer)
+    return {"segment": segment.pk, "network_rule": rule.pk}
 
 
 @pytest.fixture

@@ -82,28 +82,41 @@ def test_a_checklist_asks_the_same_number_of_queries_whatever_was_said(
 @pytest.mark.parametrize(
     "path",
     ["/network/", "/network/?namespace=shop&cluster=prod", "/network/edges/", "/network/policies/",
-     "/api/v1/network/edges/", "/api/v1/network/policies/", "/api/v1/network/map/"],
+     "/api/v1/network/edges/", "/api/v1/network/policies/", "/api/v1/network/map/",
+     "/network/segments/", "/network/rules/", "/network/segments/{segment}/", "/api/v1/network/segments/",
+     "/api/v1/network/rules/", "/api/v1/network/matrix/"],
 )  # fmt: skip
 def test_the_network_asks_the_same_number_of_queries_at_any_size(
     path: str, application: Any, operator: Any, reviewer: Any
 ) -> None:
+    from django.utils import timezone
+
     from secguard.network.lifecycle import ProposalEvent
     from secguard.network.policy import Form
-    from secguard.network.services import proposing
+    from secguard.network.segmentation import Effect
+    from secguard.network.services import judging, proposing, ruling, segments
     from tests.network.conftest import Estate as Network
 
     made = Network()
+    first = segments.create(segments.SegmentEdit("All", [{"namespace": "*"}]), None, actor=operator)
+    end = f"application:{application.slug}"
 
     def speak() -> None:
         n = made.cluster.workloads.count()
+        edit = segments.SegmentEdit(f"Segment {n}", [{"namespace": f"other-{n}"}])
+        other = segments.create(edit, None, actor=operator)
+        for one in (other, first):
+            edit_rule = ruling.RuleEdit(end, f"segment:{one.pk}", f"tcp/{n + 1}", Effect.ALLOW, "It has to.")
+            ruling.ask(edit_rule, actor=operator)
         web, db = made.workload(f"shop/web-{n}", application), made.workload(f"other-{n}/db", application)
         made.edge(web, db)
         made.edge(web, made.outside(f"{n}.example.org"))
         asked = proposing.propose(proposing.About(Form.KUBERNETES, web.pk), "", actor=operator)
         proposing.decide(asked.pk, ProposalEvent.APPROVE, actor=reviewer)
+        judging.judge_all(timezone.now())
 
     client = reviewer.api if path.startswith("/api/") else reviewer.client
-    assert_constant_queries(speak, [path], client.get)
+    assert_constant_queries(speak, [path.format(segment=first.pk)], client.get)
 
 
 def test_reach_asks_the_same_number_of_queries_at_any_size(application: Any, reviewer: Any) -> None:

@@ -206,6 +206,8 @@ def filled(
         "controls": _control(developer, application),
         **_planned(developer, application),
         "network/policies": spoken["network_policy"],
+        "network/rules": spoken["network_rule"],
+        "network/segments": spoken["segment"],
         "reach": spoken["network_end"],
         **_proposed(developer),
         **_attacked(reviewer, application),

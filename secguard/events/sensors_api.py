@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from secguard.events import queries
 from secguard.events.models import Sensor
-from secguard.events.services import sensors
+from secguard.events.services import sensors, setaside
 from secguard.events.services.sensors import SensorEdit
 
 
@@ -61,6 +61,10 @@ class SensorTokenSerializer(serializers.Serializer[Any]):
     token = serializers.CharField(help_text="shown this once; the former one has ended")
 
 
+class SensorRetrySerializer(serializers.Serializer[Any]):
+    retried = serializers.IntegerField(help_text="documents that are worked on again")
+
+
 class SensorViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Sensor]):
     """Who may send events and flows. Needs sensor:edit in the whole organisation."""
 
@@ -105,3 +109,9 @@ class SensorViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.G
         """A new token, told this once; the former one ends at once."""
         _, token = sensors.renew_token(int(pk), actor=self.user)
         return Response({"token": token}, status=201)
+
+    @extend_schema(request=None, responses=SensorRetrySerializer)
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """Have the batches that were set aside worked on again. What fails again is set aside again."""
+        return Response({"retried": setaside.retry(int(pk), actor=self.user)})

@@ -15,6 +15,7 @@ sensor_patterns = [
     path("settings/sensors/<int:pk>/", sensors.sensor_detail, name="detail"),
     path("settings/sensors/<int:pk>/token/", sensors.sensor_token, name="token"),
     path("settings/sensors/<int:pk>/drop/", sensors.sensor_drop, name="drop"),
+    path("settings/sensors/<int:pk>/retry/", sensors.sensor_retry, name="retry"),
 ]
 retention_patterns = [path("settings/retention/", retention.retention, name="edit")]
 urlpatterns = [

@@ -10,6 +10,7 @@ class NetworkConfig(AppConfig):
     def ready(self) -> None:
         from secguard.accounts.services import APPLICATION_FOLLOWERS  # noqa: PLC0415 - models are loaded only now
         from secguard.events import sources  # noqa: PLC0415
+        from secguard.events.services import inbox  # noqa: PLC0415
         from secguard.jobs import registry  # noqa: PLC0415
         from secguard.network import planning, tasks  # noqa: PLC0415
         from secguard.network.services import intake, judging  # noqa: PLC0415
@@ -19,6 +20,7 @@ class NetworkConfig(AppConfig):
         APPLICATION_FOLLOWERS.append(lambda _application: judging.ask())
         sources.lead("network-edge", tasks.address)
         registry.register(judging.JUDGE, judging.judge)
+        inbox.register(intake.CHANNEL, intake.FOLD)
         registry.register(intake.FOLD, intake.fold)
         registry.every(timedelta(minutes=1), intake.FOLD)
         registry.register("network.keep", tasks.keep)

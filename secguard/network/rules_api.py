@@ -314,13 +314,17 @@ class ClusterPoliciesDocument(serializers.Serializer[Any]):
     simulated = TriedDocument()
 
 
+class RulePoliciesDocument(serializers.Serializer[Any]):
+    clusters = ClusterPoliciesDocument(many=True)
+
+
 class RulePoliciesView(APIView):
     @extend_schema(
         parameters=[
             OpenApiParameter("application", OpenApiTypes.STR, required=True, description="its slug"),
             OpenApiParameter("form", OpenApiTypes.STR, enum=[form.value for form in Form]),
         ],
-        responses=ClusterPoliciesDocument(many=True),
+        responses=RulePoliciesDocument,
     )
     def get(self, request: Request) -> Response:
         """What the rules in force say of one application, as policies for its clusters, and what they would do."""
@@ -337,7 +341,7 @@ class RulePoliciesView(APIView):
             }
             for one in found
         ]
-        return Response(ClusterPoliciesDocument(documents, many=True).data)
+        return Response(RulePoliciesDocument({"clusters": documents}).data)
 
 
 class UnreadPolicy(serializers.Serializer[Any]):

@@ -35,6 +35,14 @@ PAGES = {
     "network:policies": "/network/policies/",
     "network:policy-new": "/network/policies/new/?end={network_end}&form=cilium",
     "network:policy": "/network/policies/{network_policy}/",
+    "network:segments": "/network/segments/",
+    "the matrix by application": "/network/segments/?by=application",
+    "network:segment-new": "/network/segments/new/",
+    "network:segment": "/network/segments/{segment}/",
+    "network:rules": "/network/rules/",
+    "network:rule-new": "/network/rules/new/",
+    "network:rule": "/network/rules/{network_rule}/",
+    "network:rule-policies": "/network/rules/policies/?application=ledger",
     "home": "/",
     "begin": "/begin/",
     "images:list": "/images/",
@@ -193,7 +201,7 @@ PAGES = {
 }
 SIGNED_OUT = {"login": "/sign-in/"}
 NOT_PAGES = {
-    "flows-hook", "network:policy-decide",  # POST alone
+    "flows-hook", "network:policy-decide", "network:segment-end", "network:rule-decide",  # POST alone
     "baselines:ask", "baselines:reopen", "baselines:expect", "baselines:vote", "baselines:withdraw",  # POST alone
     "second-factor", "passkey",  # after the first step, and POST: looked at in test_passkeys
     "external-begin", "external-callback", "external-acs", "external-metadata",  # to a provider and back
@@ -217,7 +225,7 @@ NOT_PAGES = {
     "notifications:kinds", "channels:test", "channels:secret",
     "exports:test", "exports:pause", "exports:resume", "exports:secret",
     "trackers:test", "trackers:secret", "trackers:issue-new", "trackers:issue-act",
-    "sensors:token", "sensors:drop",
+    "sensors:token", "sensors:drop", "sensors:retry",
     "github-hook", "jira-hook", "jira-hook-secret",
     "images:rebuild",  # needs our own scans: looked at in test_own_eyes
     "notifications:detail",  # leads on to what the notice is about
@@ -329,7 +337,23 @@ def spoken(made: Installation) -> dict[str, Any]:
     end = next(e["source_id"] for e in edges if e["port"] == 5432)
     asked = made.api("POST", "network/policies/", json={"end": end, "reason": "Only what was seen."})
     assert asked.status_code == 201, asked.text
-    return {"network_end": end, "network_policy": asked.json()["id"]}
+    return {"network_end": end, "network_policy": asked.json()["id"], **ruled(made)}
+
+
+def ruled(made: Installation) -> dict[str, Any]:
+    """Segments of the organisation, one of them closed, and a rule between them that waits."""
+    ids = []
+    told: tuple[tuple[str, dict[str, Any], str], ...] = (
+        ("Shops of the whole company", {"namespace": "shop"}, "closed"), ("Outside", {"outside": True}, "observe"),
+    )  # fmt: skip
+    for name, member, stance in told:
+        segment = made.api("POST", "network/segments/", json={"name": name, "members": [member], "stance": stance})
+        assert segment.status_code == 201, segment.text
+        ids.append(segment.json()["id"])
+    rule = {"source": f"segment:{ids[0]}", "destination": f"segment:{ids[1]}", "ports": "tcp/443", "reason": "Mail."}
+    asked = made.api("POST", "network/rules/", json=rule)
+    assert asked.status_code == 201, asked.text
+    return {"segment": ids[0], "network_rule": asked.json()["id"]}
 
 
 def leaned_on(installation: Installation, token: str) -> dict[str, int]:

@@ -263,3 +263,33 @@ def test_a_batch_costs_the_same_number_of_statements_whatever_its_size(
             run_jobs()
         counts.append(len(found))
     assert abs(counts[0] - counts[1]) <= 2
+
+
+def test_what_was_set_aside_counts_once_when_it_is_tried_again(
+    sensor: Sensor, operator: Any, developer: Any, monkeypatch: Any, run_jobs: Callable[[], int]
+) -> None:
+    """A fault in the fold sets a batch aside; once it is mended, the page and the API have it worked on again."""
+    from secguard.audit.models import AuditEntry
+    from secguard.events.models import Batch
+    from secguard.network.services import intake
+
+    assert send(document(flow(), flow(1, port=80))).status_code == 200
+    mended = intake.save
+    monkeypatch.setattr(intake, "save", lambda *_: 1 / 0)
+    run_jobs()
+    assert Batch.objects.get().failure.startswith("ZeroDivisionError")
+    path = f"/api/v1/sensors/{sensor.pk}/retry/"
+    assert developer.api.post(path).status_code == 403
+    again = operator.api.post(path)
+    assert (again.status_code, again.json()) == (200, {"retried": 2})
+    run_jobs()
+    assert Batch.objects.get().failed_at is not None, "what fails again is set aside again"
+    monkeypatch.setattr(intake, "save", mended)
+    assert "Try it again" in operator.client.get(f"/settings/sensors/{sensor.pk}/").content.decode()
+    assert operator.client.post(f"/settings/sensors/{sensor.pk}/retry/").status_code == 302
+    run_jobs()
+    assert not Batch.objects.exists()
+    assert sorted(Edge.objects.values_list("count", flat=True)) == [1, 1]
+    assert operator.api.post(path).status_code == 409
+    told = AuditEntry.objects.filter(action="sensor:edit", subject_type="sensor").values_list("details", flat=True)
+    assert [d["retried"] for d in told if "retried" in d] == [2, 2]

@@ -61,6 +61,20 @@ class Delivered(NamedTuple):
 Fold = Callable[[Sequence[Delivered], datetime], None]
 
 
+_JOBS: Final[dict[str, str]] = {}
+
+
+def register(channel: str, job: str) -> None:
+    """Called once by the app that works on ``channel``, in its ``ready``: which job does."""
+    _JOBS[channel] = job
+
+
+def ask(channel: str) -> None:
+    """Have what waits on a channel worked on. In the caller's transaction."""
+    if channel in _JOBS:
+        _ask(channel, _JOBS[channel])
+
+
 def accept(channel: str, sensor: Sensor, documents: Sequence[Any], now: datetime, *, job: str) -> None:
     """Keep documents (structs) until ``job`` has worked on them; once this returns and is committed, they are taken.
 

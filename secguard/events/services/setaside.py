@@ -1,4 +1,4 @@
-"""Batches that could not be worked on: kept with the reason, until somebody lets them go."""
+"""Batches that could not be worked on: kept with the reason, until somebody has them tried again or lets them go."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from secguard.audit.actions import Action
 from secguard.audit.services import record
 from secguard.errors import Conflict, NotFound
 from secguard.events.models import Batch, Sensor
+from secguard.events.services import inbox
 
 
 @transaction.atomic
@@ -19,6 +20,29 @@ def drop(sensor_id: int, *, actor: User | None) -> int:
 
     Raises ``NotFound``, and ``Conflict`` where nothing is set aside.
     """
+    sensor, found = _aside(sensor_id, actor)
+    Batch.objects.filter(pk__in=found).delete()
+    return _record(sensor, "dropped", sum(found.values()), actor)
+
+
+@transaction.atomic
+def retry(sensor_id: int, *, actor: User | None) -> int:
+    """Have what was set aside of a sensor worked on again; returns how many documents that are. Needs sensor:edit.
+
+    Nothing of it was counted when it failed, so it counts once now. What fails again is set aside again. Raises
+    ``NotFound``, and ``Conflict`` where nothing is set aside.
+    """
+    sensor, found = _aside(sensor_id, actor)
+    rows = Batch.objects.filter(pk__in=found)
+    channels = set(rows.values_list("channel", flat=True))
+    rows.update(failed_at=None, failure="")
+    for channel in sorted(channels):
+        inbox.ask(channel)
+    return _record(sensor, "retried", sum(found.values()), actor)
+
+
+def _aside(sensor_id: int, actor: User | None) -> tuple[Sensor, dict[int, int]]:
+    """The sensor, and its batches (locked) with how many documents each has."""
     require(actor, Permission.SENSOR_EDIT)
     sensor = Sensor.objects.filter(pk=sensor_id).first()
     if sensor is None:
@@ -27,14 +51,16 @@ def drop(sensor_id: int, *, actor: User | None) -> int:
     found = dict(aside.values_list("pk", "count"))
     if not found:
         raise Conflict(f"Nothing of {sensor.name} is set aside.")
-    Batch.objects.filter(pk__in=found).delete()
-    documents = sum(found.values())
+    return sensor, found
+
+
+def _record(sensor: Sensor, what: str, documents: int, actor: User | None) -> int:
     record(
         Action.SENSOR_EDIT,
         actor=actor,
         subject_type="sensor",
         subject_id=sensor.pk,
         subject=sensor.name,
-        details={"dropped": documents},
+        details={what: documents},
     )
     return documents

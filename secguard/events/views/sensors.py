@@ -128,6 +128,15 @@ def sensor_drop(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("sensors:detail", pk=pk)
 
 
+@require_POST
+@login_required
+def sensor_retry(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have what was set aside worked on again."""
+    retried = setaside.retry(pk, actor=person_of(request))
+    messages.success(request, f"{retried:,} documents are worked on again. What fails again is set aside again.")
+    return redirect("sensors:detail", pk=pk)
+
+
 def _token_page(request: HttpRequest, sensor: Sensor, token: str) -> HttpResponse:
     context = {"sensor": sensor, "token": token, "hooks": _hooks(request, sensor)}
     return render(request, "events/sensor_token.html", context, status=201)

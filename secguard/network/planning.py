@@ -1,4 +1,5 @@
-"""Whether flows are heard of, and what network policies limit, for checklists (``planning.checks``)."""
+"""Whether flows are heard of, what network policies limit, and whether the rules between segments are kept, for
+checklists (``planning.checks``)."""
 
 from __future__ import annotations
 
@@ -7,13 +8,16 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.db.models import Q
+
 from secguard import bulk
 from secguard.accounts.queries import application_slugs
 from secguard.network import edges
 from secguard.network.edges import Sort
-from secguard.network.models import Applied, Heard, Peer
+from secguard.network.models import Applied, Edge, Heard, Peer
 from secguard.network.policy import Known, Policies, Policy, Rule, Side
 from secguard.network.policyreading import policies_of
+from secguard.network.segmentation import Stance
 from secguard.network.selectors import Truth, inverted
 from secguard.planning.counting import Counting, Measure, Rows, Shown, soonest
 from secguard.workloads.models import Workload
@@ -115,6 +119,61 @@ def _lets_all(rules: Sequence[Rule]) -> bool:
     return any(rule.peers is None and rule.ports is None and not rule.is_partial for rule in rules)
 
 
+# --- rules between segments ---
+
+
+def _segmented(application_ids: Sequence[int], _now: datetime) -> dict[int, Rows]:
+    """The workloads all of whose ends lie in a segment that takes nothing but what a rule allows. Three queries."""
+    running = workloads_running(application_ids)
+    ends, closed = _closed([w for several in running.values() for w in several])
+    return {
+        pk: Rows(
+            total=frozenset(w.pk for w in several),
+            lacking=frozenset(w.pk for w in several if w.pk in ends and not ends[w.pk] <= closed),
+            untold=frozenset(w.pk for w in several if w.pk not in ends),
+        )
+        for pk, several in running.items()
+    }
+
+
+def _rules_kept(application_ids: Sequence[int], now: datetime) -> dict[int, Rows]:
+    """The workloads in closed segments of which no connection was seen to break a rule of late. Four queries."""
+    running = workloads_running(application_ids)
+    ends, closed = _closed([w for several in running.values() for w in several])
+    theirs = sorted(set().union(*ends.values()))
+    rows = Edge.objects.filter(
+        Q(source__in=bulk.among(theirs)) | Q(destination__in=bulk.among(theirs)),
+        broke_at__isnull=False,
+        last_at__gt=now - OLD,
+    )
+    last: dict[int, datetime] = {}
+    for *both, at in rows.values_list("source_id", "destination_id", "last_at"):
+        last |= {end: max(at, last.get(end, at)) for end in both}
+    found = {}
+    for pk, several in running.items():
+        total = frozenset(w.pk for w in several)
+        own = {w.pk: ends.get(w.pk, set()) for w in several}
+        breaking = {w: max(last[end] for end in known) for w, of in own.items() if (known := of & last.keys())}
+        safe = {w for w, of in own.items() if of and of <= closed}
+        changes_at = soonest(*(at + OLD for at in breaking.values()))
+        lacking = frozenset(breaking)
+        found[pk] = Rows(total=total, lacking=lacking, untold=total - lacking - safe, changes_at=changes_at)
+    return found
+
+
+def _closed(workloads: Collection[Workload]) -> tuple[dict[int, set[int]], set[int]]:
+    """({workload: its ends, where flows told of any}, those that lie in a closed segment)."""
+    wanted = bulk.among(sorted(w.pk for w in workloads))
+    ends: dict[int, set[int]] = defaultdict(set)
+    for pk, workload in Peer.objects.filter(workload__in=wanted).order_by().values_list("pk", "workload_id"):
+        ends[workload or 0].add(pk)
+    theirs = bulk.among(sorted(set().union(*ends.values())))
+    closed = Peer.objects.filter(
+        pk__in=theirs, segments__stance=Stance.CLOSED.value, segments__ended_at=None
+    ).order_by()
+    return dict(ends), set(closed.values_list("pk", flat=True).distinct())
+
+
 _WORKLOADS: Final = Shown(
     slugs=application_slugs,
     page="/workloads/",
@@ -148,6 +207,24 @@ COUNTINGS: Final = (
         kept="with a network policy for what they may call",
         lacking="that may call everything",
         untold=_UNLISTED,
+        of=_WORKLOADS,
+    ),
+    Counting(
+        name="network-segmented",
+        about="Each of its workloads lies in a segment that takes nothing but what a rule allows.",
+        measure=_segmented,
+        kept="in a closed segment",
+        lacking="in no closed segment",
+        untold="of which no flow told yet",
+        of=_WORKLOADS,
+    ),
+    Counting(
+        name="network-rules-kept",
+        about="No connection of its workloads was seen within a week to break a rule between segments.",
+        measure=_rules_kept,
+        kept="in a closed segment whose rules were kept for a week",
+        lacking="with a connection that breaks a rule",
+        untold="in no closed segment, or of which no flow told yet",
         of=_WORKLOADS,
     ),
 )

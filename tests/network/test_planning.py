@@ -121,3 +121,50 @@ def test_policies_that_were_told_long_ago_tell_nothing(estate: Any, application:
     estate.workload("shop/web", application)
     apply(estate, ALL, days=7)
     assert states(estate, application) == [["unmeasured"], ["unmeasured"]]
+
+
+# --- rules between segments ---
+
+
+def test_workloads_lie_in_closed_segments_and_keep_their_rules(
+    shop: dict[str, Any], application: Any, other_application: Any, operator: Any, reviewer: Any, viewer: Any
+) -> None:
+    """web speaks to db and, outside of shop, to pay: what comes from web to db needs a rule once shop is closed."""
+    from secguard.approvals.quorum import Choice
+    from secguard.network.models import Edge
+    from secguard.network.segmentation import Effect, Stance
+    from secguard.network.services import judging, ruling, segments
+    from secguard.network.services.ruling import RuleEdit
+    from secguard.network.services.segments import SegmentEdit
+
+    names, both = ("network-segmented", "network-rules-kept"), [application, other_application]
+    now = shop["estate"].now + timedelta(minutes=1)
+
+    def found() -> list[list[str]]:
+        judging.judge_all(now)
+        return [[o.state for o in outcomes(name, both, now)] for name in names]
+
+    assert found() == [["missing", "missing"], ["unmeasured", "unmeasured"]]
+    edit = SegmentEdit("Shops", [{"namespace": "shop"}], stance=Stance.CLOSED)
+    segment = segments.create(edit, None, actor=operator)
+    assert found() == [["kept", "missing"], ["kept", "unmeasured"]]
+    Edge.objects.update(last_at=now)  # seen again, after the segment was closed
+    assert found()[1][0] == "missing"
+    (_, path) = outcome("network-rules-kept", application, now).links[0]
+    assert names_behind(viewer, path, "Workload") == ["db", "web"]
+    outside = segments.create(SegmentEdit("World", [{"outside": True}]), None, actor=operator)
+    for source in (segment, outside):
+        asked = ruling.ask(
+            RuleEdit(f"segment:{source.pk}", f"segment:{segment.pk}", "", Effect.ALLOW, "It has to."), actor=operator
+        )
+        ruling.vote(asked.pk, Choice.APPROVE, actor=reviewer)
+    assert found()[1][0] == "kept"
+
+
+def test_of_what_no_flow_told_no_segment_is_known(application: Any) -> None:
+    from tests.measuring import NOW, run
+
+    run(application)
+    assert {outcome(name, application, NOW).state for name in ("network-segmented", "network-rules-kept")} == {
+        "unmeasured"
+    }

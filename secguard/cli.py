@@ -81,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     _decision_commands(commands)
     _control_commands(commands)
     _policy_commands(commands)
+    _compliance_commands(commands)
     _advisory_commands(commands)
     _promotion_commands(commands)
     _workload_commands(commands)
@@ -435,6 +436,22 @@ def _policy_command(verbs: Any, verb: str, words: str) -> argparse.ArgumentParse
         return int(getattr(policy_commands, verb)(args))
 
     return _add(verbs, verb, run, words)
+
+
+def _compliance_commands(commands: Any) -> None:
+    group = commands.add_parser("compliance", help="Frameworks of controls as files: check them.")
+    verbs = group.add_subparsers(title="what to do", required=True, metavar="VERB")
+
+    def run(args: argparse.Namespace) -> int:
+        from secguard import compliance_commands  # noqa: PLC0415 - as with a policy's rules
+
+        return compliance_commands.check(args)
+
+    words = "Check a framework, without a server. Exit codes: 0 it can be used, 1 it has faults."
+    command = _add(verbs, "check", run, words)
+    command.add_argument("file", metavar="FILE", help="the framework, YAML")
+    command.add_argument("--server", action="store_true", help="look up on the server which checks there are")
+    _waiting(command, 60)
 
 
 def _advisory_commands(commands: Any) -> None:

@@ -27,6 +27,7 @@ from tests.test_permissions import (  # noqa: F401 - fixtures
     decided,
     estate,
     fill,
+    framed,
     happened,
     judged,
     kept,

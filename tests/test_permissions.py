@@ -324,6 +324,18 @@ def planned(developer: Person, application: Application) -> dict[str, Any]:
 
 
 @pytest.fixture
+def framed(application: Application) -> dict[str, Any]:
+    """A framework of our own, and how the first team's application stands with it."""
+    from secguard.compliance import services
+    from tests.compliance.texts import SMALL
+
+    made = services.make_framework(SMALL, actor=None)
+    services.measure_due()
+    services.keep_days()
+    return {"own_framework": made.name}
+
+
+@pytest.fixture
 def kept(developer: Person) -> dict[str, Any]:
     """A view of the developer's own that is written to them each week."""
     from secguard.dashboards import services
@@ -475,6 +487,8 @@ def world(
     # Everything that a checklist asks is measured: made only for the rows that speak of one.
     asks = not isinstance(row, Row) or re.search(r"planning|checklist|waiver", f"{row.path} {row.body}")
     planned = request.getfixturevalue("planned") if asks else {}
+    if not isinstance(row, Row) or "own_framework" in row.path:
+        planned |= request.getfixturevalue("framed")
     return (
         estate
         | decided

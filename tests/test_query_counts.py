@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from tests.dashboards.conftest import Organisation, organisation  # noqa: F401 - the fixture
 from tests.dashboards.test_queries import assert_constant_queries
@@ -38,6 +40,36 @@ def test_the_api_asks_the_same_number_of_queries_at_any_size(
 ) -> None:
     api = organisation.people["reviewer" if path == "notifications/" else "administrator"].api
     assert_constant_queries(lambda: organisation.grow(application), [f"/api/v1/{path}"], api.get)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/compliance/frameworks/", "/compliance/frameworks/own-rules/", "/compliance/frameworks/own-rules/?on={day}",
+     "/compliance/frameworks/own-rules/controls/1.1/", "/compliance/frameworks/own-rules/controls/1.1/?on={day}",
+     "/api/v1/compliance/frameworks/own-rules/report/"],
+)  # fmt: skip
+def test_frameworks_ask_the_same_number_of_queries_at_any_size(path: str, application: Any, reviewer: Any) -> None:
+    from secguard.compliance import services
+    from secguard.compliance.models import FrameworkVersion
+    from tests.compliance.texts import SMALL
+
+    def grow() -> None:
+        """Two more applications, measured now and on the day before."""
+        from secguard.accounts.models import Application
+
+        for _ in range(2):
+            n = Application.objects.count()
+            Application.objects.create(
+                name=f"{n}", slug=f"{n}", team=application.team, created_at=timezone.now() - timedelta(days=3)
+            )
+        for days in (1, 0):
+            services.measure_everything(timezone.now() - timedelta(days=days))
+            services.keep_days(timezone.now() - timedelta(days=days))
+
+    services.make_framework(SMALL, actor=reviewer)
+    FrameworkVersion.objects.update(valid_from=timezone.now() - timedelta(days=9))
+    day = f"{timezone.now() - timedelta(days=1):%Y-%m-%d}"
+    assert_constant_queries(grow, [path.format(day=day)], reviewer.client.get)
 
 
 @pytest.mark.parametrize("path", ["/planning/", "/planning/?waiting=true", "/planning/templates/"])

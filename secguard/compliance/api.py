@@ -72,6 +72,12 @@ class ControlCheckDocument(serializers.Serializer[Any]):
     about = serializers.CharField()
 
 
+class CheckListDocument(serializers.Serializer[Any]):
+    results = ControlCheckDocument(many=True)
+    next = serializers.CharField(allow_null=True, help_text="always null: all are on one page")
+    previous = serializers.CharField(allow_null=True)
+
+
 class FrameworkControlDocument(serializers.Serializer[Any]):
     id = serializers.CharField()
     title = serializers.CharField()
@@ -240,10 +246,11 @@ class FrameworkCheck(APIView):
 class FrameworkChecks(APIView):
     """What can be measured."""
 
-    @extend_schema(responses=ControlCheckDocument(many=True))
+    @extend_schema(responses=CheckListDocument)
     def get(self, request: Request) -> Response:
         """The names that `checks` of a control takes."""
-        return Response(ControlCheckDocument(sorted(CHECKS.values(), key=lambda c: c.name), many=True).data)
+        rows = sorted(CHECKS.values(), key=lambda check: check.name)
+        return Response(CheckListDocument({"results": rows, "next": None, "previous": None}).data)
 
 
 class FrameworkDetail(APIView):

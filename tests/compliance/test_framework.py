@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from secguard import cli
 from secguard.compliance.framework import FrameworkError, load
 from tests.compliance.texts import SMALL
 
@@ -52,3 +55,15 @@ def test_all_faults_are_told_at_once() -> None:
         load(text)
     assert len(caught.value.problems) == 3
     assert caught.value.extra["errors"][0]["line"] == 1
+
+
+def test_the_command_checks_a_file_without_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "rules.yaml"
+    for text, code, words in (
+        (SMALL, 0, "own-rules 2026-01: 3 controls, 1 of them not measured, by 2 checks."),
+        (SMALL.replace('id: "1.2"', 'id: "1.1"'), 1, "line 15, column 13"),
+    ):
+        file.write_text(text)
+        assert cli.main(["compliance", "check", str(file)]) == code
+        assert words in capsys.readouterr().out
+    assert cli.main(["compliance", "check", str(tmp_path / "none.yaml")]) == 2

@@ -1,6 +1,6 @@
 """Keep frameworks and what is measured for them: call these as ``compliance.services.<name>``."""
 
-from secguard.compliance.services.days import keep_days
+from secguard.compliance.services.days import forget_counts, keep_days
 from secguard.compliance.services.frameworks import ensure_shipped, make_framework, retire_framework
 from secguard.compliance.services.measuring import (
     follow_application,
@@ -15,6 +15,7 @@ __all__ = [
     "ensure_shipped",
     "follow_application",
     "follow_checklists",
+    "forget_counts",
     "keep_days",
     "make_framework",
     "make_report",

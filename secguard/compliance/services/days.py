@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Max, Min, Q
 from django.utils import timezone
 
+from secguard import bulk
 from secguard.compliance import queries
 from secguard.compliance.models import (
     ORGANISATION,
@@ -41,14 +42,25 @@ def keep_days(now: datetime | None = None, *, is_changed: bool = True) -> int:
 def _to_close(today: date) -> list[date]:
     """Days that are over and were not counted since: each of them, whether or not anything ran then."""
     rows = FrameworkDay.objects.aggregate(last=Max("day", filter=Q(is_closed=True)), first=Min("day"))
-    if rows["first"] is None:
-        return []
-    day = rows["first"] if rows["last"] is None else rows["last"] + ONE_DAY
+    if rows["first"] is None:  # nothing was counted yet, or it was all forgotten
+        since = MeasureStanding.objects.aggregate(first=Min("since"))["first"]
+        day = today if since is None else since.date()
+    else:
+        day = rows["first"] if rows["last"] is None else rows["last"] + ONE_DAY
     found: list[date] = []
     while day < today and len(found) < MOST_DAYS:
         found.append(day)
         day += ONE_DAY
     return found
+
+
+def forget_counts(application_ids: Sequence[int]) -> None:
+    """Have every day counted anew since the first on which one of these was measured: they are about to go, and were
+    never meant to count. Those that stay are counted again by the next runs."""
+    rows = MeasureStanding.objects.filter(application__in=bulk.among(application_ids))
+    first = rows.aggregate(first=Min("since"))["first"]
+    if first is not None:
+        FrameworkDay.objects.filter(day__gte=first.date()).delete()
 
 
 def _is_outdated(at: datetime) -> bool:

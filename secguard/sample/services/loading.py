@@ -14,6 +14,7 @@ from secguard.accounts.roles import Permission
 from secguard.accounts.services import require
 from secguard.audit import services as audit
 from secguard.audit.actions import Action
+from secguard.compliance import services as compliance
 from secguard.errors import Conflict
 from secguard.images.models import Image, Repository
 from secguard.notifications.services import silence
@@ -78,7 +79,16 @@ def _build(actor: User | None, progress: Progress, now: datetime | None) -> str:
     for image in Image.objects.filter(pk__in=Repository.objects.filter(pk__in=images).values("newest_image_id")):
         judge(image, list(Gate), at)
     DayKeeper(cast).keep_today(at)
+    progress("measuring for frameworks", len(pushes), len(pushes))
+    _measure(cast)
     return _finish(actor, at, len(pushes))
+
+
+def _measure(cast: Cast) -> None:
+    """How its applications stand with the frameworks that come along, as the job would find in its next minute."""
+    compliance.ensure_shipped()
+    compliance.measure(sorted(application.pk for application in cast.applications.values()), timezone.now())
+    compliance.keep_days()
 
 
 def _make_people(actor: User | None, since: datetime) -> Cast:

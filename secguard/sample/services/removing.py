@@ -22,6 +22,7 @@ from secguard.advisories.models import Vulnerability
 from secguard.approvals.models import ApprovalRequest, Vote
 from secguard.audit import services as audit
 from secguard.audit.actions import Action
+from secguard.compliance import services as compliance
 from secguard.dashboards.models import DailyFigure
 from secguard.decisions.models import Control, ControlEvidence, Decision, RiskAppetite
 from secguard.decisions.services import FOLLOWERS, refresh_coverage
@@ -147,6 +148,7 @@ def _remove_organisation() -> list[str]:
     teams = Team.objects.filter(is_sample=True)
     DailyFigure.objects.filter(team_id__in=bulk.among(sorted(teams.values_list("pk", flat=True)))).delete()
     DailyFigure.objects.filter(**{f"figures__{SAMPLE_FIGURE}": True}).delete()
+    compliance.forget_counts(list(Application.objects.filter(is_sample=True).values_list("pk", flat=True)))
     Application.objects.filter(is_sample=True).delete()
     owning = teams.filter(Exists(Application.objects.filter(team=OuterRef("pk"))))
     kept = [f"team {name}" for name in owning.values_list("name", flat=True)]

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import yaml
 
@@ -40,7 +41,8 @@ def exported(server: Server, deadline: Deadline, *, number: str, cluster: str) -
 
 def from_rules(server: Server, deadline: Deadline, *, application: str, form: str, cluster: str) -> str:
     """What the rules in force say of one application, as YAML; what has no words goes to the standard error."""
-    found = server.get("/api/v1/network/rule-policies/", deadline, application=application, form=form)["clusters"]
+    path = f"/api/v1/applications/{quote(application, safe='')}/network-policies/"
+    found = server.get(path, deadline, form=form)["clusters"]
     wanted = [one for one in found if not cluster or one["cluster"] == cluster]
     if len({one["cluster"] for one in wanted}) != 1:
         names = ", ".join(sorted(line(str(one["cluster"]), 100) for one in found))

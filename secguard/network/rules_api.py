@@ -320,17 +320,14 @@ class RulePoliciesDocument(serializers.Serializer[Any]):
 
 class RulePoliciesView(APIView):
     @extend_schema(
-        parameters=[
-            OpenApiParameter("application", OpenApiTypes.STR, required=True, description="its slug"),
-            OpenApiParameter("form", OpenApiTypes.STR, enum=[form.value for form in Form]),
-        ],
+        parameters=[OpenApiParameter("form", OpenApiTypes.STR, enum=[form.value for form in Form])],
         responses=RulePoliciesDocument,
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request, slug: str) -> Response:
         """What the rules in force say of one application, as policies for its clusters, and what they would do."""
         user: Any = request.user
         form = Form(choice_of(request, "form", tuple(Form), Form.KUBERNETES.value))
-        found = generating.from_rules(text_of(request, "application"), form, timezone.now(), actor=user)
+        found = generating.from_rules(slug, form, timezone.now(), actor=user)
         documents = [
             {
                 "cluster": one.cluster,

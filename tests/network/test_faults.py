@@ -83,9 +83,7 @@ def counted(at: Installation) -> tuple[int, int, int]:
 @pytest.mark.parametrize(
     ("table", "event", "when"),
     [
-        ("network_print", "INSERT", "NEW.id > 0"),
         ("network_edge", "INSERT", "NEW.count > 0"),
-        ("network_hour", "INSERT", "NEW.count > 0"),
         ("events_batch", "DELETE", "OLD.count > 0"),
     ],
 )

@@ -178,7 +178,7 @@ def test_over_rest(shop: dict[str, Any], operator: Any, reviewer: Any, developer
 
 @pytest.mark.parametrize("form", ["kubernetes", "cilium"])
 def test_policies_let_through_what_the_rules_allow(ruled: dict[str, Any], operator: Any, form: str) -> None:
-    path = f"/api/v1/network/rule-policies/?application=shop&form={form}"
+    path = f"/api/v1/applications/shop/network-policies/?form={form}"
     (found,) = operator.api.get(path).json()["clusters"]
     assert {d["metadata"]["name"] for d in found["documents"]} == {"web-allowed", "db-allowed"}
     assert list(yaml.safe_load_all(found["yaml"])) == found["documents"]
@@ -198,7 +198,7 @@ def test_outside_is_everywhere_and_ranges_stay_ranges(
     outside = f"segment:{ruled['outside'].pk}"
     approved(rule(outside, SHOP, ports="tcp/8000-8100"), operator, reviewer)
     approved(rule(SHOP, outside, ports="tcp/443"), operator, reviewer)
-    (found,) = operator.api.get("/api/v1/network/rule-policies/?application=shop").json()["clusters"]
+    (found,) = operator.api.get("/api/v1/applications/shop/network-policies/").json()["clusters"]
     web = next(d for d in found["documents"] if d["metadata"]["name"] == "web-allowed")
     world = [{"ipBlock": {"cidr": cidr}} for cidr in ("0.0.0.0/0", "::/0")]
     ports = [{"protocol": "TCP", "port": 8000, "endPort": 8100}]
@@ -210,14 +210,14 @@ def test_outside_is_everywhere_and_ranges_stay_ranges(
 def test_what_a_policy_has_no_words_for_is_said(ruled: dict[str, Any], operator: Any, reviewer: Any) -> None:
     approved(rule(SHOP, SHOP), operator, reviewer)
     approved(rule(SHOP, SHOP, Effect.DENY, "tcp/22"), operator, reviewer)
-    (found,) = operator.api.get("/api/v1/network/rule-policies/?application=shop").json()["clusters"]
+    (found,) = operator.api.get("/api/v1/applications/shop/network-policies/").json()["clusters"]
     assert any("a policy has no words for the rest" in out["why"] for out in found["left_out"])
 
 
 def test_who_may_not_know_the_others_cannot_make_them(
     ruled: dict[str, Any], viewer: Any, stranger: Any, operator: Any, reviewer: Any
 ) -> None:
-    path = "/api/v1/network/rule-policies/?application=shop"
+    path = "/api/v1/applications/shop/network-policies/"
     assert viewer.api.get(path).status_code == 200
     assert stranger.api.get(path).status_code == 404
     ruling.end(ruled["no"].pk, "x", actor=reviewer)

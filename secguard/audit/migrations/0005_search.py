@@ -22,7 +22,7 @@ FTS5 = (
 )
 PLAIN = "CREATE TABLE audit_words (rowid INTEGER PRIMARY KEY, words TEXT NOT NULL)"
 POSTGRESQL = (
-    "CREATE TABLE audit_words (sequence bigint PRIMARY KEY, words tsvector NOT NULL) WITH (toast_tuple_target = 128)",
+    "CREATE TABLE audit_words (sequence bigint PRIMARY KEY, words tsvector NOT NULL)",
     "ALTER TABLE audit_words ALTER COLUMN words SET STATISTICS 0",
     "CREATE INDEX audit_words_gin ON audit_words USING gin (words) WITH (fastupdate = off)",
 )

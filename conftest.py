@@ -22,7 +22,12 @@ from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.backends.postgresql.operations import DatabaseOperations
 from psycopg.sql import SQL, Identifier
 
-pytest_plugins = ["tests.fixtures_people", "tests.fixtures_registries", "tests.fixtures_reports"]
+pytest_plugins = [
+    "tests.fixtures_people",
+    "tests.fixtures_registries",
+    "tests.fixtures_installations",  # stands on the one before
+    "tests.fixtures_reports",
+]
 
 # pytest-django has read the settings before this file; what depends on the installation is set here.
 os.environ.setdefault("SECGUARD_SECRET_KEY", secrets.token_urlsafe(48))

@@ -6,6 +6,7 @@ they start from (an installation that is set up, with a scan asked for) is made 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -18,8 +19,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
@@ -344,6 +346,48 @@ def own_database(server: str, more: str = "") -> Iterator[tuple[str, str]]:
             yield urlunsplit(urlsplit(server)._replace(path=f"/{name}")), name
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+# --- databases that have their tables: migrations take longer than most of what is done with them ---
+
+_MIGRATE = "from django.core.management import call_command\ncall_command('migrate', verbosity=0)"
+Ready = Callable[[Path], AbstractContextManager[tuple[str, str]]]
+"""A folder to (URL, name on its server) of a new database with its tables, where it is SQLite in that folder."""
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database with its tables: made once, by whichever process of the suite asks first."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared
+    found = shared / "migrated.sqlite3"
+    with (shared / "migrated.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not found.exists():
+            folder = tmp_path_factory.mktemp("migrating")
+            made = Installation(folder, f"sqlite:///{folder / 'db.sqlite3'}")
+            made.run(_MIGRATE)
+            made.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            shutil.copy(folder / "db.sqlite3", found)
+    return found
+
+
+@pytest.fixture(scope="session")
+def ready(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ready]:
+    """Makes databases with their tables, of the kind that the suite runs on; each is gone after its context."""
+    server = os.environ.get("SECGUARD_DATABASE_URL", "")
+    if not server.startswith("postgres"):
+        yield partial(_copied, request.getfixturevalue("migrated_file"))
+        return
+    with own_database(server) as (url, name):
+        Installation(tmp_path_factory.mktemp("migrating"), url).run(_MIGRATE)
+        yield lambda folder: own_database(server, f"TEMPLATE {name}")
+
+
+@contextmanager
+def _copied(file: Path, folder: Path) -> Iterator[tuple[str, str]]:
+    shutil.copy(file, folder / "db.sqlite3")
+    yield f"sqlite:///{folder / 'db.sqlite3'}", ""
 
 
 # --- servers of the test's own, which it may stop ---

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -86,22 +85,6 @@ class Server:
         return found
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory):
-    """A data folder whose database has its tables: made once, by whichever process of the suite asks first."""
-    shared = tmp_path_factory.getbasetemp()
-    shared = shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared
-    folder = shared / "migrated"
-    with (shared / "migrated.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            made = Server(tmp_path_factory.mktemp("migrating"))
-            done = made.run("migrate")
-            assert done.returncode == 0, done.stderr
-            shutil.copytree(made.folder / "data", folder)
-    return folder
-
-
 @pytest.fixture
 def first(tmp_path):
     """On a data folder that has nothing in it."""
@@ -109,8 +92,9 @@ def first(tmp_path):
 
 
 @pytest.fixture
-def server(tmp_path, migrated):
-    shutil.copytree(migrated, tmp_path / "data")
+def server(tmp_path, migrated_file):
+    (tmp_path / "data").mkdir()
+    shutil.copy(migrated_file, tmp_path / "data" / "secguard.sqlite3")
     yield from running(tmp_path)
 
 

@@ -517,8 +517,12 @@ class Life(RuleBasedStateMachine):
             assert decision.requested_by_id not in people
             assert len(people) == len(votes) >= decision.approval.required_votes
             assert not decision.approval.votes.filter(choice="reject").exists()
+            late = [
+                v for v in votes if decision.approval.escalates_at and v.created_at >= decision.approval.escalates_at
+            ]
+            then = [decision.approval.escalates_to] if late and decision.approval.escalates_to else []
             for role in decision.approval.required:
-                assert Membership.objects.filter(user_id__in=people, role=role).exists()
+                assert Membership.objects.filter(user_id__in=people, role__in=[role, *then]).exists()
 
     @invariant()
     def cover_is_what_is_in_force(self):

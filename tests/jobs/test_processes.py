@@ -24,6 +24,7 @@ import pytest
 import redis
 
 from secguard import environment
+from tests.fixtures_installations import Ready
 
 pytestmark = [pytest.mark.processes, pytest.mark.enable_socket]
 
@@ -112,17 +113,10 @@ class Installation:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[str]:
+def database(tmp_path: Path, ready: Ready) -> Iterator[str]:
     """The URL of a database of the test's own, gone after it however it ends."""
-    url = os.environ.get("SECGUARD_DATABASE_URL", "")
-    if not url.startswith("postgres"):
-        yield f"sqlite:///{tmp_path / 'jobs.sqlite3'}"
-        return
-    name = f"secguard_processes_{secrets.token_hex(4)}"
-    with psycopg.connect(url, autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
-        yield urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with ready(tmp_path) as (url, _):
+        yield url
 
 
 @pytest.fixture

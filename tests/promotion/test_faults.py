@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures_installations import Cluster, Installation, Origin, OwnRedis, own_database
+from tests.fixtures_installations import Cluster, Installation, Origin, OwnRedis, Ready
 from tests.fixtures_registries import RunningRegistry
 from tests.imagebuilding import compressed, sha256
 from tests.images.pushed import is_whole
@@ -60,18 +60,14 @@ def registries(plain_registry: RunningRegistry) -> Iterator[Two]:
 
 
 @pytest.fixture(scope="module")
-def origin(registries: Two, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
+def origin(registries: Two, ready: Ready, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
     folder = tmp_path_factory.mktemp("origin")
-    server = os.environ.get("SECGUARD_DATABASE_URL", "")
     hosts = [registries.source.host, registries.destination.host]
     platforms = [(c.digest, f"linux/{c.platform['architecture']}") for c in FIRST.children]
-    with ExitStack() as stack:
-        url, name = f"sqlite:///{folder / 'db.sqlite3'}", ""
-        if server.startswith("postgres"):
-            url, name = stack.enter_context(own_database(server))
+    with ready(folder) as (url, name):
         first = Installation(folder, url)
         first.run(
-            f"from django.core.management import call_command\ncall_command('migrate', verbosity=0)\n{SET_UP}",
+            SET_UP,
             hosts=hosts,
             reports=reports(hosts[0]),
             index=FIRST.digest,

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tests.fixtures_installations import Installation, own_database
+from tests.fixtures_installations import Installation, Ready
 
 pytestmark = [pytest.mark.processes, pytest.mark.enable_socket]
 EVENTS = 40
@@ -44,15 +42,10 @@ def batch(number: int) -> list[dict[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def installed(ready: Ready, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     folder = tmp_path_factory.mktemp("events")
-    server = os.environ.get("SECGUARD_DATABASE_URL", "")
-    with ExitStack() as stack:
-        url = f"sqlite:///{folder / 'db.sqlite3'}"
-        if server.startswith("postgres"):
-            url, _ = stack.enter_context(own_database(server))
+    with ready(folder) as (url, _):
         made = Installation(folder, url)
-        made.run("from django.core.management import call_command\ncall_command('migrate', verbosity=0)")
         yield made
         made.close()
 

@@ -26,9 +26,9 @@ from tests.fixtures_installations import (
     Installation,
     Origin,
     OwnRedis,
+    Ready,
     SmallDisk,
     StallingRegistry,
-    own_database,
 )
 from tests.fixtures_registries import RunningRegistry
 from tests.imagebuilding import compressed, image_of, index_of, sha256, tar_of
@@ -71,15 +71,10 @@ def stalling(plain_registry: RunningRegistry) -> Iterator[StallingRegistry]:
 
 
 @pytest.fixture(scope="module")
-def origin(stalling: StallingRegistry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
+def origin(stalling: StallingRegistry, ready: Ready, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
     folder = tmp_path_factory.mktemp("origin")
-    server = os.environ.get("SECGUARD_DATABASE_URL", "")
-    with ExitStack() as stack:
-        url, name = f"sqlite:///{folder / 'db.sqlite3'}", ""
-        if server.startswith("postgres"):
-            url, name = stack.enter_context(own_database(server))
+    with ready(folder) as (url, name):
         first = Installation(folder, url, stalling)
-        first.run('from django.core.management import call_command\ncall_command("migrate", verbosity=0)')
         first.run(ASK, host=stalling.host, images=[TAG])
         if first.is_sqlite:
             first.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 import re
 import secrets
 import subprocess
@@ -26,7 +25,7 @@ import pytest
 import zstandard
 
 from secguard.images import manifest
-from tests.fixtures_installations import Installation, own_database
+from tests.fixtures_installations import Installation, Ready
 from tests.imagebuilding import BuiltImage, as_json, entry, image_of, sha256, tar_of
 from tests.scans import conftest as corpora
 
@@ -289,7 +288,7 @@ def _hostile_of_the_corpus() -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
+def ended(ready: Ready, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
     """All of them asked for at once, and the last a good one."""
     folder = tmp_path_factory.mktemp("hostile")
     raws = {_name(what): make() for what, (make, _) in REFUSED.items()} | _hostile_of_the_corpus()
@@ -302,13 +301,9 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
     with ExitStack() as stack:
         liar = Liar()
         stack.callback(liar.close)
-        url = f"sqlite:///{folder / 'db.sqlite3'}"
-        server = os.environ.get("SECGUARD_DATABASE_URL", "")
-        if server.startswith("postgres"):
-            url, _ = stack.enter_context(own_database(server))
+        url, _ = stack.enter_context(ready(folder))
         installation = Installation(folder, url)
         stack.callback(installation.close)
-        installation.run('from django.core.management import call_command\ncall_command("migrate", verbosity=0)')
         archives = {name: str(given / name) for name in raws}
         repositories = [*LIES, "moving"]
         installation.run(ASK, host=liar.host, repositories=repositories, archives=archives)

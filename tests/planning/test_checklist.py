@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from secguard.planning.checklist import UNKEPT, Answer, By, State, Waiver, holds_until, stand
 from secguard.planning.checks import Outcome
@@ -59,6 +60,16 @@ def test_a_measurement_that_the_clock_may_have_turned_is_none() -> None:
 def test_a_person_counts_where_nothing_could_be_measured() -> None:
     assert states(answer(MEASURED), outcome="unmeasured")[0] is State.KEPT
     assert states(answer(is_kept=False))[1] is State.MISSING
+
+
+def test_a_check_that_comes_later_keeps_what_was_answered() -> None:
+    """The question is the same; only from then on it may be measured."""
+    later = replace(ASKED, check="images-scanned")
+    template = replace(TEMPLATE, requirements=(later,))
+    for outcome, state, by in (("unmeasured", State.KEPT, By.ANSWERED), ("missing", State.MISSING, By.MEASURED)):
+        outcomes = {"images-scanned": Outcome(state=outcome, says="")}  # type: ignore[arg-type]
+        (item,) = stand(template, outcomes, [answer(ASKED)], [], NOW).items
+        assert (item.state, item.by, item.answer is not None) == (state, by, True)
 
 
 def test_the_last_answer_counts_and_an_ended_one_does_not_bring_back_the_one_before() -> None:

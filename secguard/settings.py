@@ -297,6 +297,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "PlanningStage": ["plan", "build", "register", "run", "network", "log"],
         "RequirementState": ["kept", "missing", "open", "not-applicable"],
         "MeasuredState": ["kept", "missing", "unmeasured"],
+        "StandingState": ["pass", "exception", "not-measured", "fail"],
+        "CoveredKind": ["decision", "waiver"],
         "PromotionStatus": "secguard.promotion.models.STATUS_CHOICES",
         "SimulationKind": "secguard.laboratory.models.KIND_CHOICES",
         "SimulationStatus": "secguard.laboratory.models.STATUS_CHOICES",

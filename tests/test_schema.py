@@ -206,6 +206,7 @@ def filled(
         "controls": _control(developer, application),
         **_planned(developer, application),
         "frameworks": _framework(),
+        "{name}/controls": "1.1",
         "network/policies": spoken["network_policy"],
         "network/rules": spoken["network_rule"],
         "network/segments": spoken["segment"],

@@ -101,7 +101,7 @@ class FrameworkStandingDocument(FrameworkRowDocument):
     sections = FrameworkSectionDocument(many=True)
 
 
-class EvidenceDocument(serializers.Serializer[Any]):
+class MeasureEvidenceDocument(serializers.Serializer[Any]):
     lacking = serializers.ListField(child=serializers.CharField(), help_text="digests or names; the first twenty")
     untold = serializers.ListField(child=serializers.CharField(), help_text="of these nobody knows")
     looked_at = serializers.ListField(child=serializers.CharField(), help_text="when it was measured so first")
@@ -132,7 +132,7 @@ class MeasureDocument(serializers.Serializer[Any]):
     total = serializers.IntegerField(allow_null=True, help_text="rows looked at; null where it counts none")
     lacking = serializers.IntegerField(allow_null=True)
     untold = serializers.IntegerField(allow_null=True)
-    evidence = EvidenceDocument()
+    evidence = MeasureEvidenceDocument()
     links = FrameworkLinkDocument(many=True, help_text="the pages that show the rows, as they are today")
     exceptions = CoveredDocument(many=True, help_text="the first twenty")
     exceptions_total = serializers.IntegerField()
@@ -210,7 +210,7 @@ def _sent(request: Request) -> str:
 class FrameworkList(APIView):
     """Frameworks in force, and own ones."""
 
-    @extend_schema(parameters=SCOPE, responses=FrameworkListDocument)
+    @extend_schema(operation_id="compliance_frameworks_list", parameters=SCOPE, responses=FrameworkListDocument)
     def get(self, request: Request) -> Response:
         """Every framework in force, with how many of its controls stand how."""
         services.ensure_shipped()

@@ -285,6 +285,7 @@ class ControlListing(Listing):
     )  # fmt: skip
     default_sort = "-state"
     filterset = ControlFilter
+    page_size = 25  # a row is several measurements, each with its evidence
     search_fields = ("name__icontains", "team__name__icontains")
     search_hint = "Application or team"
 

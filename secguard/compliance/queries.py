@@ -107,18 +107,18 @@ def in_force(at: datetime) -> list[FrameworkVersion]:
 
 
 def find_version(name: str, at: datetime) -> FrameworkVersion:
-    """The version of that name that was in force; raises ``NotFound`` naming what there is."""
+    """The version of that name that was in force, or the first where that came later: nothing was measured for it
+    then, and that is what is shown. Raises ``NotFound`` naming what there is."""
     rows = FrameworkVersion.objects.filter(name=name).select_related("added_by")
-    found = rows.in_force(at).first() if rows else None
+    found = rows.in_force(at).first() or rows.filter(valid_from__gt=at).order_by("number").first()
     if found is not None:
         return found
-    first = rows.aggregate(first=Min("valid_from"))["first"]
-    if first is None:
+    ended = rows.aggregate(last=Max("valid_until"))["last"]
+    if ended is None:
         known = ", ".join(row.name for row in in_force(at)) or "none"
         raise NotFound(f"There is no framework {name[:60]!r}; in force are: {known}.", code="framework")
     raise NotFound(
-        f"No version of the framework {name!r} was in force on {at:%Y-%m-%d}; its first is of {first:%Y-%m-%d}.",
-        code="framework-day",
+        f"The framework {name!r} is out of force since {ended:%Y-%m-%d}; ask for a day before.", code="framework-ended"
     )
 
 

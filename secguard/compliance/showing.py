@@ -12,6 +12,7 @@ WORDS: Final = {
     State.UNMEASURED: "Not measured",
     State.FAIL: "Fail",
 }
+SEVERAL: Final = {State.EXCEPTION: "Exceptions"}
 TONES: Final = {State.PASS: "good", State.EXCEPTION: "warn", State.UNMEASURED: "muted", State.FAIL: "bad"}
 WORST_FIRST: Final = tuple(reversed(State))
 STATES: Final = [(state.word, WORDS[state]) for state in WORST_FIRST]
@@ -28,7 +29,8 @@ def parts(counts: Counts) -> list[dict[str, Any]]:
     total, found, x = sum(counts), [], 0.0
     for state in State:
         width = _WIDTH * counts[state] / total if total else 0.0
-        found.append({**of(state), "n": counts[state], "x": f"{x:.2f}", "width": f"{width:.2f}"})
+        said = SEVERAL.get(state, WORDS[state]) if counts[state] != 1 else WORDS[state]
+        found.append({**of(state), "said": said.lower(), "n": counts[state], "x": f"{x:.2f}", "width": f"{width:.2f}"})
         x += width
     return found
 

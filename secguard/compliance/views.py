@@ -131,7 +131,11 @@ def _known(several: list[Counts], when: Moment) -> str:
     if any(sum(counts) > counts[State.UNMEASURED] for counts in several):
         return ""
     if not any(sum(counts) for counts in several):
-        return "There was no application on that day." if when.is_past else "There is no application yet."
+        return (
+            "There was no application on that day, so nothing was measured."
+            if when.is_past
+            else "There is no application yet."
+        )
     first = queries.first_day()
     if when.is_past and (first is None or when.day < first):
         since = f" The first day with measurements is {first}." if first else ""
@@ -182,13 +186,13 @@ def _row(version: FrameworkVersion, tally: Counts, days: dict[date, Counts], ask
 
 def _chart(versions: list[FrameworkVersion], trend: dict[str, dict[date, Counts]]) -> Chart | None:
     days = sorted({day for several in trend.values() for day in several})
-    if len(days) < 2:
-        return None
     series = [
         Series(v.title, [showing.share(n) if (n := trend.get(v.name, {}).get(day)) else None for day in days])
         for v in versions
         if v.name in trend
     ]
+    if len(days) < 2 or not any(value for one in series for value in one.values):
+        return None
     labels = [f"{day.day} {day:%b}" for day in days]
     title = "Controls that pass, in per cent"
     return Chart("frameworks", title, "line", labels, series, unit="%", label_heading="Day")
@@ -273,7 +277,7 @@ class ControlListing(Listing):
     name, noun = "control", "application"
     caption = "Applications, and how each stands with the control"
     columns = (
-        Column("application", "Application", sort="name", value="name"),
+        Column("application", "Application", sort="name", value="name", css="fit-application"),
         Column(
             "state", "State", sort=("state", "-name"), first="-", nullable=False, value="shown.word", css="fit-word"
         ),

@@ -17,7 +17,7 @@ from secguard.compliance.models import FrameworkVersion, MeasuredApplication, Me
 from secguard.planning import services as planning
 from tests.compliance.texts import SMALL
 from tests.fixtures_people import Person
-from tests.measuring import image_in, repository_of, scan_of
+from tests.measuring import find_in, image_in, repository_of, scan_of
 
 pytestmark = pytest.mark.django_db
 LIST, ONE = "/compliance/frameworks/", "/compliance/frameworks/own-rules/"
@@ -180,3 +180,31 @@ def test_a_release_s_framework_is_the_next_version_and_nobody_takes_its_name(
     rows = FrameworkVersion.objects.filter(name="own-rules").order_by("number")
     assert [(row.number, row.valid_until is None) for row in rows] == [(1, False), (2, False)]
     assert rows[0].valid_until == rows[1].valid_from
+
+
+def test_what_passes_only_by_a_decision_is_an_exception_that_names_it(
+    estate: Any, application: Any, developer: Person, reviewer: Person, business_approver: Person
+) -> None:
+    services.make_framework(SMALL.replace("[images-scanned, sbom-known]", "[no-secrets]"), actor=reviewer)
+    scan_of(estate, "secret", finished_at=timezone.now())
+    risk = find_in(estate, "secret", severity=1)
+    keep()
+    assert MeasureStanding.objects.current().get(application=application, measure="no-secrets").state == 3
+    asked = {
+        "kind": "accept",
+        "risk": risk.pk,
+        "scope": {"application": application.slug},
+        "reason": "It opens nothing.",
+        "expires_at": (timezone.now() + timedelta(days=5)).isoformat(),
+    }
+    decision = developer.api.post("/api/v1/decisions/", asked).json()["id"]
+    for person in (reviewer, business_approver):
+        person.api.post(f"/api/v1/decisions/{decision}/approve/", {"comment": "Seen."})
+    MeasuredApplication.objects.update(is_due=True)
+    keep()
+    row = MeasureStanding.objects.current().get(application=application, measure="no-secrets")
+    assert (row.state, [one["id"] for one in row.exceptions], row.lacking) == (1, [decision], 0)
+    seen = text_of(reviewer.client.get(f"{CONTROL}?state=exception"))
+    assert f"Decision {decision}" in seen
+    assert f"asked by {developer.username}, approved by {reviewer.username}" in seen
+    assert "1 exception" in text_of(reviewer.client.get(ONE))

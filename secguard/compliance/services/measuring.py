@@ -160,17 +160,19 @@ def _found(
 ) -> Found:
     outcome = asked.outcomes.get(pk, _UNTOLD)
     state = _STATES[outcome.state]
-    covering = [decisions[d] for d in sorted(asked.covering.get(pk, ()), reverse=True) if d in decisions]
+    covering = sorted(asked.covering.get(pk, ()), reverse=True)
     exceptions: list[dict[str, Any]] = []
+    number = 0
     if state is State.PASS and covering:
-        state, exceptions = State.EXCEPTION, covering
+        state, number = State.EXCEPTION, len(covering)
+        exceptions = [decisions[d] for d in covering if d in decisions]
     elif state is not State.PASS and waivers and not asked.is_broken:
-        state, exceptions = State.EXCEPTION, list(waivers)
+        state, number, exceptions = State.EXCEPTION, len(waivers), list(waivers)
     rows = (asked.rows.get(pk, Rows()) if not asked.is_broken else None) if name in COUNTED else None
     kept = evidence.of_rows(COUNTED[name], rows, labels) if rows is not None else {}
     kept["links"] = [list(link) for link in outcome.links[:MOST_LINKS]]
-    if exceptions:
-        kept["exceptions"] = len(exceptions)
+    if number:
+        kept["exceptions"] = number
     ends = [datetime.fromisoformat(one["until"]) for one in exceptions]
     turns = [at for at in (outcome.changes_at, *ends) if at is not None and at > now]
     return Found(

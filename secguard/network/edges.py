@@ -1,32 +1,27 @@
 """Flows folded into edges: who asked whom, at which port, and what became of it. Pure.
 
-An edge names workloads, not pods, and networks, not addresses, so that an estate has as many as it has relations. A
-reply is no edge: it belongs to the one that asked.
+An edge names workloads, not pods, and networks, not addresses, so that an estate has as many as it has relations.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from secguard.events.record import moment
 from secguard.network import selectors
-from secguard.network.flow import End, Flow, Verdict
+from secguard.network.flow import End, Verdict
+from secguard.network.grouping import MAX_COUNT, Group, hour_at
 
 MAX_PORTS: Final = 128
 """Of one pair and protocol: what knocks at more is one edge without a port, and a scan of ports."""
-MAX_COUNT: Final = 2**62
-"""Of flows or bytes; more is counted as this, so that no source can fill a counter until it breaks."""
 MAX_NETWORKS: Final = 32
 """So many networks are remembered of a name in the DNS."""
-EPHEMERAL: Final = 32_768
-"""Where Linux begins to choose ports of its own accord (ip-sysctl, ``ip_local_port_range``)."""
 
 
 class Sort(StrEnum):
@@ -99,8 +94,6 @@ class Folded:
     scanned: set[tuple[Peer, Peer]] = field(default_factory=set)
     """Pairs whose ports were more than ``MAX_PORTS``."""
     clusters: set[str] = field(default_factory=set)
-    replies: int = 0
-    mistimed: Counter[str] = field(default_factory=Counter)
 
 
 class Pair(NamedTuple):
@@ -119,53 +112,35 @@ Resolve = Callable[[End, str], Peer | None]
 """The workload that an end is, by its pod or its address; ``None`` where that is not known. Second: the cluster."""
 
 
-def fold(
-    flows: Iterable[Flow], *, cluster: str, received: datetime, resolve: Resolve, into: Folded | None = None
-) -> Folded:
+def fold(groups: Iterable[Group], *, cluster: str, resolve: Resolve, into: Folded | None = None) -> Folded:
     """Edges of a batch. ``cluster``: of whoever sent it, where it is bound to one; else each flow tells its own."""
     folded = Folded() if into is None else into
     met: _Met = {}
-    for flow in flows:
-        if is_reply(flow):
-            folded.replies += flow.count
-            continue
-        _take(flow, cluster, received, resolve, folded, met)
+    for group in groups:
+        _take(group, cluster, resolve, folded, met)
     return folded
-
-
-def is_reply(flow: Flow) -> bool:
-    """As told; else an answer is what goes from a service's port to one that systems choose for those who ask."""
-    if flow.is_reply is not None:
-        return flow.is_reply
-    if flow.port is None or flow.source_port is None:
-        return False
-    return flow.port >= EPHEMERAL > flow.source_port
 
 
 _Met = dict[tuple[End, str], Peer]
 """Ends that a batch has told of already: few, in very many flows."""
 
 
-def _take(flow: Flow, bound: str, received: datetime, resolve: Resolve, folded: Folded, met: _Met) -> None:
-    node, has_cluster, _ = (flow.node or "").partition("/")
-    home = (node if has_cluster else "") or flow.cluster or ""
-    cluster = bound or home
-    if (source := met.get((flow.source, home))) is None:
-        source = met[flow.source, home] = _noted(flow.source, bound, home, resolve, folded)
-    if (destination := met.get((flow.destination, home))) is None:
-        destination = met[flow.destination, home] = _noted(flow.destination, bound, home, resolve, folded)
-    folded.clusters.add(cluster)
-    begins, wrong = moment(flow.observed, received)
-    ends = begins if flow.ended is None else moment(flow.ended, received)[0]
-    if wrong:
-        folded.mistimed[wrong] += 1
-    edge = Edge(source, destination, _bounded(flow.protocol or "", 16), flow.port or None, flow.verdict)
+def _take(group: Group, bound: str, resolve: Resolve, folded: Folded, met: _Met) -> None:
+    home = group.home
+    if (source := met.get((group.source, home))) is None:
+        source = met[group.source, home] = _noted(group.source, bound, home, resolve, folded)
+    if (destination := met.get((group.destination, home))) is None:
+        destination = met[group.destination, home] = _noted(group.destination, bound, home, resolve, folded)
+    folded.clusters.add(bound or home)
+    sums = group.sums()
+    edge = Edge(source, destination, _bounded(group.protocol, 16), group.port or None, group.verdict)
     seen = folded.edges.get(edge)
     if seen is None:
-        seen = folded.edges[edge] = Seen(begins, begins)
-    seen.add(begins, max(begins, ends), flow.count, flow.bytes or 0)
-    hour = edge, begins.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    folded.hours[hour] = min(folded.hours.get(hour, 0) + flow.count, MAX_COUNT)
+        seen = folded.edges[edge] = Seen(sums.first_at, sums.last_at)
+    seen.add(sums.first_at, sums.last_at, sums.count, sums.bytes)
+    for number, count in sums.hours.items():
+        hour = edge, hour_at(number)
+        folded.hours[hour] = min(folded.hours.get(hour, 0) + count, MAX_COUNT)
 
 
 def _noted(end: End, bound: str, home: str, resolve: Resolve, folded: Folded) -> Peer:

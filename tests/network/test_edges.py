@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from secguard.network import edges
 from secguard.network.edges import Edge, Folded, Peer, Sort
 from secguard.network.flow import End, Flow, Verdict
+from secguard.network.grouping import MAX_COUNT, Group, fresh, grouped
 
 NOW = datetime(2026, 5, 28, 20, 30, tzinfo=UTC)
 WEB = End(namespace="shop", workload="web", workload_kind="Deployment", labels=("app=web",), ip="10.0.1.10")
@@ -27,7 +29,7 @@ def flow(source: End = WEB, destination: End = DB, **more: Any) -> Flow:
 
 
 def fold(*flows: Flow, cluster: str = "prod", resolve: edges.Resolve = nobody) -> Folded:
-    return edges.fold(flows, cluster=cluster, received=NOW, resolve=resolve)
+    return edges.fold(grouped(flows, NOW).groups, cluster=cluster, resolve=resolve)
 
 
 def peer(end: End, resolve: edges.Resolve = nobody) -> Peer:
@@ -46,8 +48,9 @@ def test_flows_of_one_relation_are_one_edge():
 
 
 def test_a_reply_is_no_edge_whether_told_or_told_by_its_ports():
-    folded = fold(flow(is_reply=True), flow(DB, WEB, source_port=443, port=51_000), flow(source_port=51_000, port=443))
-    assert folded.replies == 2
+    told = [flow(is_reply=True), flow(DB, WEB, source_port=443, port=51_000), flow(source_port=51_000, port=443)]
+    folded = fold(*told)
+    assert grouped(told, NOW).replies == 2
     assert [e.port for e in folded.edges] == [443]
     assert fold(flow(is_reply=False, source_port=443, port=51_000)).edges  # what is told counts
 
@@ -80,10 +83,10 @@ def test_a_bound_sensor_speaks_of_its_own_cluster_alone():
 
 
 def test_a_wrong_clock_is_not_believed():
-    folded = fold(flow(observed=NOW + timedelta(days=40)))
-    (seen,) = folded.edges.values()
+    told = [flow(observed=NOW + timedelta(days=40))]
+    (seen,) = fold(*told).edges.values()
     assert seen.last_at == NOW
-    assert sum(folded.mistimed.values()) == 1
+    assert grouped(told, NOW).mistimed == 1
 
 
 def test_who_knocks_at_very_many_ports_is_one_edge_more():
@@ -124,3 +127,50 @@ def test_no_flow_is_lost_or_counted_twice_in_folding(told):
     assert sum(seen.count for seen in folded.edges.values()) == sum(n for *_, n in told)
     assert sum(folded.hours.values()) == sum(n for *_, n in told)
     assert len(folded.edges) == len({(s, d, p) for s, d, p, _ in told})
+
+
+ENDS = [WEB, DB, End(identity="world", ip="203.0.113.7"), End(namespace="pay", workload="api")]
+told_flows = st.lists(
+    st.builds(
+        lambda source, destination, port, minutes, lasts, count, size, print_, verdict: Flow(
+            tool="t", fingerprint=f"{print_:016x}", source=source, destination=destination, protocol="tcp", port=port,
+            observed=NOW - timedelta(minutes=minutes), ended=NOW - timedelta(minutes=minutes - lasts), count=count,
+            bytes=size, verdict=verdict,
+        ),
+        st.sampled_from(ENDS), st.sampled_from(ENDS), st.sampled_from([80, 443]), st.integers(0, 300),
+        st.integers(-5, 5), st.integers(1, 2**63), st.integers(0, 2**64), st.integers(0, 30), st.sampled_from(Verdict),
+    ),
+    max_size=40,
+)  # fmt: skip
+
+
+@given(told_flows, st.integers(0, 40), st.sets(st.integers(0, 30)))
+def test_grouped_or_not_each_flow_counts_once(told: list[Flow], cut: int, known: set[int]) -> None:
+    """Two requests, of which the second tells some again, and some that were known: as if each were looked at alone."""
+    first, again = grouped(told[:cut], NOW).groups, grouped(told, NOW).groups
+    packed = msgspec.msgpack.decode(msgspec.msgpack.encode(first), type=list[Group])
+    assert packed == first
+    left, prints = fresh(packed, [known])
+    rest, _ = fresh(again, [known, prints])
+    folded = edges.fold(left, cluster="prod", resolve=nobody)
+    folded = edges.fold(rest, cluster="prod", resolve=nobody, into=folded)
+    naive: dict[Edge, list[Flow]] = {}
+    heard = set(known)
+    for one in told:
+        number = int(one.fingerprint, 16)
+        if number not in heard:
+            heard.add(number)
+            edge = Edge(peer(one.source), peer(one.destination), "tcp", one.port, one.verdict)
+            naive.setdefault(edge, []).append(one)
+    assert folded.edges.keys() == naive.keys()
+    for edge, flows in naive.items():
+        seen = folded.edges[edge]
+        begins = [min(f.observed or NOW, NOW) for f in flows]
+        assert seen.first_at == min(begins)
+        assert seen.last_at == max(*begins, *(min(f.ended or NOW, NOW) for f in flows))
+        assert seen.count == min(sum(min(f.count, MAX_COUNT) for f in flows), MAX_COUNT)
+        assert seen.bytes == min(sum(min(f.bytes or 0, MAX_COUNT) for f in flows), MAX_COUNT)
+        hours = {at: n for (e, at), n in folded.hours.items() if e == edge}
+        assert hours.keys() == {at.replace(minute=0) for at in begins}
+        if seen.count < MAX_COUNT:
+            assert sum(hours.values()) == seen.count

@@ -75,14 +75,18 @@ def ask(channel: str) -> None:
         _ask(channel, _JOBS[channel])
 
 
-def accept(channel: str, sensor: Sensor, documents: Sequence[Any], now: datetime, *, job: str) -> None:
+def accept(
+    channel: str, sensor: Sensor, documents: Sequence[Any], now: datetime, *, job: str, count: int | None = None
+) -> None:
     """Keep documents (structs) until ``job`` has worked on them; once this returns and is committed, they are taken.
 
+    ``count``: how many they stand for, where that is more than they are.
     Raises ``Unavailable`` where as much of this sensor waits as may wait: it sends them again later.
     """
     with transaction.atomic():
         waiting = Batch.objects.filter(channel=channel, sensor=sensor, failed_at=None).aggregate(n=Sum("count"))["n"]
-        if (waiting or 0) + len(documents) > MOST_WAITING:
+        told = len(documents) if count is None else count
+        if (waiting or 0) + told > MOST_WAITING:
             raise Unavailable(
                 f"{waiting:,} documents of {sensor.name} wait to be worked on; at most {MOST_WAITING:,} may. Send "
                 "these again later: nothing of them was taken.",
@@ -90,7 +94,7 @@ def accept(channel: str, sensor: Sensor, documents: Sequence[Any], now: datetime
                 retry_after=30,
             )
         body = zlib.compress(_ENCODER.encode(documents), 1)
-        Batch.objects.create(channel=channel, sensor=sensor, received_at=now, count=len(documents), body=body)
+        Batch.objects.create(channel=channel, sensor=sensor, received_at=now, count=told, body=body)
         _ask(channel, job)
 
 

@@ -103,8 +103,8 @@ class _Flow(Struct):
     drop_reason_desc: str | None = None
     ip: _Ip | None = field(default=None, name="IP")
     l4: _L4 | None = None
-    source: _Endpoint | None = None
-    destination: _Endpoint | None = None
+    source: Raw = field(default_factory=Raw)
+    destination: Raw = field(default_factory=Raw)
     type: str | None = field(default=None, name="Type")
     node_name: str | None = None
     source_names: list[str] | None = None
@@ -151,6 +151,7 @@ class _Line(Struct):
 _LINE: Final = msgspec.json.Decoder(_Line)
 _FLOW: Final = msgspec.json.Decoder(_Flow, strict=False)
 _LOSS: Final = msgspec.json.Decoder(_Lost, strict=False)
+_ENDPOINT: Final = msgspec.json.Decoder(_Endpoint | None, strict=False)
 _TEXT: Final = msgspec.json.Decoder(str | None)
 _OTHER: Final = ("node_status", "agent_event", "debug_event")
 _VERDICTS: Final = {
@@ -240,8 +241,10 @@ def _flow(flow: _Flow, node: str | None, time: str | None, raw: Raw) -> Flow:
     protocol, source_port, port = _l4(flow.l4, unread)
     ip = flow.ip or _NO_IP
     source_ip, destination_ip = _address(ip.source, unread), _address(ip.destination, unread)
-    source = _end(flow.source or _NOBODY, source_ip, flow.source_names, flow.source_service)
-    destination = _end(flow.destination or _NOBODY, destination_ip, flow.destination_names, flow.destination_service)
+    source = _end("source", flow.source, source_ip, flow.source_names, flow.source_service)
+    destination = _end(
+        "destination", flow.destination, destination_ip, flow.destination_names, flow.destination_service
+    )
     if source == _NO_END and destination == _NO_END:
         raise Invalid("Hubble's flow names neither end.", code="bad-flow", where="$.flow")
     l7 = flow.l7
@@ -301,7 +304,18 @@ _NOBODY: Final = _Endpoint()
 _NO_END: Final = End()
 
 
-def _end(told: _Endpoint, ip: str | None, names: list[str] | None, service: _Service | None) -> End:
+def _end(side: str, raw: Raw, ip: str | None, names: list[str] | None, service: _Service | None) -> End:
+    try:
+        return _made(bytes(raw), ip, tuple(names[:MAX_NAMES]) if names else (), _service(service))
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `")
+        raise msgspec.ValidationError(f"{message} - at `$.{side}{place.rstrip('`').removeprefix('$')}`") from None
+
+
+@lru_cache(maxsize=16_384)
+def _made(raw: bytes, ip: str | None, names: tuple[str, ...], service: str | None) -> End:
+    """Few ends stand in very many flows, in the same words: the same words give the same object."""
+    told = (_ENDPOINT.decode(raw) if raw else None) or _NOBODY
     namespace, labels, identity = _labelled(tuple(told.labels[: 2 * MAX_LABELS]) if told.labels else ())
     workload = told.workloads[0] if told.workloads else None
     return End(
@@ -312,8 +326,8 @@ def _end(told: _Endpoint, ip: str | None, names: list[str] | None, service: _Ser
         labels=labels,
         ip=ip,
         identity=identity or _IDENTITIES.get(told.identity or 0),
-        names=tuple(name[:_MAX_NAME] for name in names[:MAX_NAMES]) if names else (),
-        service=_service(service),
+        names=tuple(name[:_MAX_NAME] for name in names),
+        service=service,
         cluster=_short(told.cluster_name),
     )
 

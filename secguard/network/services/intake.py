@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -16,8 +16,9 @@ from secguard.events.models import Sensor
 from secguard.events.record import fitted, moment
 from secguard.events.services import inbox, sensors
 from secguard.jobs.registry import Run
-from secguard.network import edges, readers
+from secguard.network import edges, grouping, readers
 from secguard.network.flow import Flow, Lost
+from secguard.network.grouping import Group
 from secguard.network.models import Loss, Print
 from secguard.network.readers import Delivery
 from secguard.network.services.keeping import save
@@ -29,7 +30,9 @@ REMEMBERED: Final = timedelta(minutes=30)
 """So long a flow that is sent again is known: who gets no answer sends again within minutes."""
 MOST_REMEMBERED: Final = 1_000_000
 """Flows of one sensor."""
-_DECODER: Final = msgspec.msgpack.Decoder(list[Flow])
+_ROWS: Final = 16
+_DECODER: Final = msgspec.msgpack.Decoder(list[Group])
+_FLOWS: Final = msgspec.msgpack.Decoder(list[Flow])
 
 FOLLOWERS: Final[list[Callable[[Iterable[int], datetime], None]]] = []
 """Called inside the transaction that records a batch, with the ids of its edges."""
@@ -48,7 +51,9 @@ def take(raw: bytes, sensor: Sensor, now: datetime) -> Delivery:
         raise
     with transaction.atomic():
         if delivery.flows:
-            inbox.accept(CHANNEL, sensor, inbox.storable(delivery.flows, raw), now, job=FOLD)
+            flows = inbox.storable(delivery.flows, raw)
+            groups = grouping.grouped(flows, now).groups
+            inbox.accept(CHANNEL, sensor, groups, now, job=FOLD, count=len(flows))
         if delivery.lost:
             _keep_losses(delivery.lost, sensor, now)
     first = next(iter(delivery.refused), None)
@@ -88,39 +93,41 @@ def fold(_run: Run) -> Mapping[str, Any]:
 
 
 def _fold(batches: Sequence[inbox.Delivered], now: datetime) -> None:
-    told = [(batch, batch.documents(_DECODER)) for batch in batches]
-    fresh = [(batch, _unheard(batch.sensor, flows, now)) for batch, flows in told]
-    resolve = resolver([(flow, batch.sensor.cluster) for batch, flows in fresh for flow in flows])
+    fresh = [(batch, _unheard(batch.sensor, _groups(batch), now)) for batch in batches]
+    resolve = resolver(end for _, groups in fresh for group in groups for end in (group.source, group.destination))
     folded = edges.Folded()
-    for batch, flows in fresh:
-        edges.fold(flows, cluster=batch.sensor.cluster, received=batch.received_at, resolve=resolve, into=folded)
+    for batch, groups in fresh:
+        edges.fold(groups, cluster=batch.sensor.cluster, resolve=resolve, into=folded)
     ids = save(folded, now)
     if ids:
         for follow in FOLLOWERS:
             follow(ids, now)
 
 
-def _unheard(sensor: Sensor, flows: Sequence[Flow], now: datetime) -> list[Flow]:
+def _groups(batch: inbox.Delivered) -> list[Group]:
+    """What a batch holds; one that was taken before flows were grouped holds each of them."""
+    try:
+        return batch.documents(_DECODER)  # type: ignore[no-any-return]
+    except msgspec.ValidationError:
+        return grouping.grouped(batch.documents(_FLOWS), batch.received_at).groups
+
+
+def _unheard(sensor: Sensor, groups: Sequence[Group], now: datetime) -> list[Group]:
     """The flows that this sensor has not told of a short while ago; what a batch says twice counts once."""
-    known: set[int] = set()
+    left, prints = grouping.fresh(groups, _recent(sensor, now))
+    if prints:
+        Print.objects.create(sensor=sensor, received_at=now, prints=prints.tobytes())
+    return left
+
+
+def _recent(sensor: Sensor, now: datetime) -> Iterator[array[int]]:
+    """Fingerprints that the sensor told lately, the last first: some bytes each, and one row at a time."""
     recent = Print.objects.filter(sensor=sensor, received_at__gte=now - REMEMBERED).order_by("-received_at", "-pk")
-    for prints in recent.values_list("prints", flat=True).iterator(chunk_size=1):
-        known.update(_numbers(bytes(prints)))
-        if len(known) >= MOST_REMEMBERED:
-            break
-    fresh, new = [], array("Q")
-    for flow in flows:
-        number = int(flow.fingerprint[:16], 16)
-        if number not in known:
-            known.add(number)
-            new.append(number)
-            fresh.append(flow)
-    if new:
-        Print.objects.create(sensor=sensor, received_at=now, prints=new.tobytes())
-    return fresh
-
-
-def _numbers(prints: bytes) -> array[int]:
-    found = array("Q")
-    found.frombytes(prints)
-    return found
+    told = 0
+    for prints in recent.values_list("prints", flat=True).iterator(chunk_size=_ROWS):
+        found = array("Q")
+        found.frombytes(bytes(prints))
+        yield found
+        told += len(found)
+        if told >= MOST_REMEMBERED:
+            return

@@ -16,6 +16,7 @@ from secguard.events.keeping import hour_of
 from secguard.events.record import fitted
 from secguard.network import edges, selectors
 from secguard.network.edges import Folded, Pair
+from secguard.network.grouping import MAX_COUNT
 from secguard.network.models import Edge, Heard, Hour, Loss, Peer, Print
 from secguard.network.services import tying
 
@@ -28,7 +29,7 @@ TIMES_UNUSUAL: Final = 5
 _MANY: Final = edges.MAX_PORTS // 2
 _LATER: Final = "CASE WHEN excluded.{0} > {1}.{0} THEN excluded.{0} ELSE {1}.{0} END"
 _EARLIER: Final = _LATER.replace(">", "<")
-_ADDED: Final = f"CASE WHEN {{1}}.{{0}} >= {edges.MAX_COUNT} THEN {{1}}.{{0}} ELSE {{1}}.{{0}} + excluded.{{0}} END"
+_ADDED: Final = f"CASE WHEN {{1}}.{{0}} >= {MAX_COUNT} THEN {{1}}.{{0}} ELSE {{1}}.{{0}} + excluded.{{0}} END"
 _PEER_KEY: Final = ("cluster", "namespace", "name", "kind", "sort")
 _EDGE_KEY: Final = ("source_id", "destination_id", "protocol", "port", "verdict")
 
@@ -42,7 +43,7 @@ def save(folded: Folded, now: datetime) -> list[int]:
     edges.collapse(folded, _known_ports(folded, peers))
     ids = _edges(folded, peers, since, now)
     table = Hour._meta.db_table
-    rows = sorted((ids[edge], hour, min(n, edges.MAX_COUNT)) for (edge, hour), n in folded.hours.items())
+    rows = sorted((ids[edge], hour, min(n, MAX_COUNT)) for (edge, hour), n in folded.hours.items())
     bulk.merge(
         Hour,
         ("edge_id", "hour", "count"),

@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from secguard import bulk
 from secguard.network import edges
 from secguard.network.edges import Peer, Resolve, Sort
-from secguard.network.flow import End, Flow
+from secguard.network.flow import End
 from secguard.network.models import Peer as PeerRow
 from secguard.workloads.models import Container, Workload
 
@@ -20,22 +20,20 @@ _COLUMNS: Final = (
 _Keyed = dict[tuple[str, ...], Peer | None]
 
 
-def resolver(told: Iterable[tuple[Flow, str]]) -> Resolve:
-    """Looks ends up by what is known of these flows (each with the cluster its sensor is bound to, or ""): in three
-    statements, whatever their number. What could be two workloads is neither."""
+def resolver(told: Iterable[End]) -> Resolve:
+    """Looks these ends up: in three statements, whatever their number. What could be two workloads is neither."""
     pods: set[str] = set()
     ips: set[str] = set()
     names: set[str] = set()
-    for flow, _ in told:
-        for end in (flow.source, flow.destination):
-            if end.workload and end.namespace is not None:
-                if not end.workload_kind:
-                    names.add(end.workload)
-            elif end.identity is None or end.identity == edges.WORLD:
-                if end.pod:
-                    pods.add(end.pod)
-                if end.ip:
-                    ips.add(end.ip)
+    for end in told:
+        if end.workload and end.namespace is not None:
+            if not end.workload_kind:
+                names.add(end.workload)
+        elif end.identity is None or end.identity == edges.WORLD:
+            if end.pod:
+                pods.add(end.pod)
+            if end.ip:
+                ips.add(end.ip)
     by_pod, by_ip = _containers(pods, ips)
     by_name = _named(names)
 

@@ -108,6 +108,8 @@ class Incident(models.Model):
             models.Index(fields=["line", "-score", "-last_at", "-id"], name="incident_of_line"),
             models.Index(fields=["key", "-id"], name="incident_before"),
             models.Index(fields=["assigned_to"], condition=Q(assigned_to__isnull=False), name="incident_assigned"),
+            # What was decided lately.
+            models.Index(fields=["-decided_at"], condition=Q(decided_at__isnull=False), name="incident_decided"),
             models.Index(fields=["before"], condition=Q(before__isnull=False), name="incident_goes_on"),
         ]
 

@@ -76,7 +76,7 @@ def test_pages_of_lines_have_each_line_once(web: Workload, sees: Sees, developer
      ("?application=shop", 6), ("?application=none", 0), ("?namespace=shop&cluster=prod", 6), ("?workload=x", 0),
      ("?severity=9", 0), ("?line=%00", 0), ("?assigned=nobody", 6), ("?assigned=developer", 0), ("?severe=high", 1),
      ("?severe=low", 6), ("?severe=x", 0), ("?team=payments", 6), ("?team=others", 0), ("?environment=x", 0),
-     ("?application=sho", 6)],
+     ("?application=sho", 6), ("?status=all&decided=7", 0), ("?decided=x", 0)],
 )  # fmt: skip
 def test_filters(several: list[Incident], developer: Person, query: str, count: int) -> None:
     assert developer.client.get(f"/incidents/all/{query}").context["listing"].count == count

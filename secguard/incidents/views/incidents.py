@@ -27,10 +27,11 @@ from secguard.incidents.models import Containment, Incident
 from secguard.incidents.services.acting import may
 from secguard.incidents.services.containing import WORDS as MEANS
 from secguard.incidents.services.handling import DEFAULT_DAYS, MOST_DAYS
+from secguard.network.queries import workload_standing
 from secguard.planning.measured import MeasuredFilter
 from secguard.web import keyset
 from secguard.web.charts import Chart, Series
-from secguard.web.filters import ChipFilter, YesNoFilter
+from secguard.web.filters import ChipFilter, YesNoFilter, days_ago
 from secguard.web.listing import Column, Listing
 from secguard.web.pagination import flipped
 
@@ -92,6 +93,7 @@ class IncidentFilter(MeasuredFilter):
     severe = ChipFilter(label="Severity at least", method="by_weight")
     team = ChipFilter(label="Team", field_name="application__team__slug")
     environment = ChipFilter(label="Environment", method="by_environment")
+    decided = ChipFilter(label="Decided within days", method="by_days")
     line = ChipFilter(label="Group", method="by_line")
     technique = ChipFilter(label="Technique")
     workload = ChipFilter(label="Workload", method="by_workload")
@@ -123,6 +125,10 @@ class IncidentFilter(MeasuredFilter):
 
     def by_environment(self, rows: QuerySet[Incident], name: str, value: str) -> QuerySet[Incident]:
         return rows.filter(queries.in_environment(value))
+
+    def by_days(self, rows: QuerySet[Incident], name: str, value: str) -> QuerySet[Incident]:
+        since = days_ago(value, timezone.now())
+        return rows.none() if since is None else rows.filter(decided_at__gte=since)
 
     def by_line(self, rows: QuerySet[Incident], name: str, value: str) -> QuerySet[Incident]:
         return rows.filter(line=value[:32])
@@ -202,7 +208,7 @@ class LineListing(_Incidents):
 
 OF_LINES: Final = (
     "status", "severity", "severe", "application", "team", "environment", "cluster", "namespace", "mine", "assigned",
-    "q", "workload", "digest",
+    "decided", "q", "workload", "digest",
 )  # fmt: skip
 """What a line leads on with."""
 
@@ -289,10 +295,13 @@ def page(request: HttpRequest, pk: int, fault: dict[str, Any] | None = None) -> 
         story.url = _events_url(story.story)  # type: ignore[attr-defined]
     acts = acts_of(incident.status) if may(incident, Permission.INCIDENT_HANDLE, user) else frozenset()
     may_contain = may(incident, Permission.INCIDENT_CONTAIN, user)
+    workload = queries.workload_of(incident, user)
+    standing = workload_standing(workload.pk) if workload else None
     context = {
         "incident": incident,
+        "end": standing.ends[0] if standing else None,
         "rank": [f"{words} ({points})" for points, words in incident.reasons],
-        "workload": queries.workload_of(incident, user),
+        "workload": workload,
         "image": queries.image_facts(incident, user, now),
         "stories": stories,
         "chart": _chart(incident, [s.story for s in stories], user),

@@ -86,7 +86,14 @@ class Narrowed:
 
     def incidents(self) -> IncidentQuerySet:
         """With which somebody has to do something, whenever they began."""
-        rows = Incident.objects.live().visible_to(self.user).filter(self.of_application("application"))
+        return self._incidents().live()
+
+    def decided_incidents(self) -> IncidentQuerySet:
+        """What people decided within the period to be an attack, or expected."""
+        return self._incidents().filter(decided_at__gte=self.since)
+
+    def _incidents(self) -> IncidentQuerySet:
+        rows = Incident.objects.visible_to(self.user).filter(self.of_application("application"))
         return rows.filter(incidents_in(self.slice.environment)) if self.slice.environment else rows
 
     def decisions(self) -> DecisionQuerySet:

@@ -14,6 +14,7 @@ from secguard.dashboards.homes import Audience, Cell, Home, Number, Panel
 from secguard.dashboards.queries.drift import WORDS, Drift, drifting
 from secguard.dashboards.queries.homes.narrowing import Narrowed
 from secguard.findings.severity import Severity
+from secguard.incidents.lifecycle import Decision as IncidentDecision
 from secguard.incidents.lifecycle import Status
 from secguard.policies.facts import Gate
 from secguard.policies.models import Verdict
@@ -26,8 +27,8 @@ REFUSED = (Outcome.DENIED.value, Outcome.WOULD_DENY.value)
 
 
 def operations(of: Narrowed) -> Home:
-    """Fourteen queries or so, whatever the number of rows."""
-    panels = (_incidents(of), _by_severity(of), _where(of), _refused(of), *_drifts(of))
+    """Fifteen queries or so, whatever the number of rows."""
+    panels = (_incidents(of), _by_severity(of), _decided(of), _where(of), _refused(of), *_drifts(of))
     return Home(Audience.OPERATIONS, of.slice, of.now, _numbers(of), panels)
 
 
@@ -114,6 +115,28 @@ def _by_severity(of: Narrowed) -> Panel:
     return Panel(
         "incidents-severity", "Open incidents by severity", ("Severity", "Open", "Unassigned", "Oldest"), tuple(cells),
         "No incident is open.", of.url("incidents:all"),
+    )  # fmt: skip
+
+
+def _decided(of: Narrowed) -> Panel:
+    """What became of those that people decided on, the latest first."""
+    rows = of.decided_incidents().select_related("decided_by").order_by("-decided_at", "-pk")
+    cells = [
+        (
+            Cell(row.title, reverse("incidents:detail", args=[row.pk])),
+            Cell(row.where),
+            Cell(row.decision, tone="bad" if row.decision == IncidentDecision.ATTACK else ""),
+            Cell(Status(row.status).value),
+            Cell(str(row.decided_by)),
+            Cell(f"{row.decided_at:%Y-%m-%d %H:%M}"),
+        )
+        for row in rows[:ROWS]
+    ]
+    return Panel(
+        "incidents-decided", "What was decided of incidents",
+        ("Incident", "Where", "Decision", "Status", "Decided by", "Decided"), tuple(cells),
+        f"Nothing was decided: {of.slice.words}.",
+        of.url("incidents:all", status="all", decided=str(of.slice.days)),
     )  # fmt: skip
 
 

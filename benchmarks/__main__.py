@@ -82,9 +82,9 @@ def main() -> int:
             measures += _shown(matching.run())
         if "admission" in parts:
             measures += _shown(admission.run(Path(name), args.findings))
-        if "audit" in parts:
-            measures += _shown(audit.run(args.entries))
-    if "homes" in parts:  # at last: it begins with databases of its own
+    if "audit" in parts:  # at last: these begin with databases of their own
+        measures += _shown(audit.run(args.entries))
+    if "homes" in parts:
         measures += _shown(homes.run(args.findings, args.events))
     if not args.print_only:
         table.write(

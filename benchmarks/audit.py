@@ -16,7 +16,9 @@ import re
 import secrets
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from itertools import accumulate
@@ -28,6 +30,7 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.server import broker, fresh_database
 from benchmarks.table import Measure
 
 PART = "The audit log"
@@ -84,16 +87,37 @@ SEARCHES = (
 
 
 def run(entries: int) -> list[Measure]:
-    os.environ.setdefault("SECGUARD_SECRET_KEY", secrets.token_urlsafe(48))
+    """Measure over a log of a database of its own, which a process of its own fills and asks."""
+    url, _ = fresh_database(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix="secguard-audit-") as folder:
+        env = {
+            **os.environ,
+            "SECGUARD_DATA_DIR": folder,
+            "SECGUARD_DATABASE_URL": url,
+            "SECGUARD_BROKER_URL": broker(url),
+            "SECGUARD_SECRET_KEY": secrets.token_urlsafe(48),
+            "SECGUARD_LOG_LEVEL": "warning",
+            "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
+        }
+        command = [sys.executable, "-m", "benchmarks.audit", str(entries)]
+        done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
+    return [Measure(**measure) for measure in json.loads(done.stdout.splitlines()[-1])]
+
+
+def main(entries: int) -> None:
+    """Fill the database that the settings name, ask it, and print what was measured as JSON."""
     import django  # noqa: PLC0415 - the settings are known only now
 
     django.setup()
+    from django.core.management import call_command  # noqa: PLC0415
+
+    call_command("migrate", verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0)
     readers, teams = _people()
     log = Log(entries, teams, datetime.now(UTC))
     _generate(log)
-    measures = _prepared(log)
-    measures += _searched(readers)
-    return [*measures, *_proved(readers[0][1], entries), *_appended()]
+    measures = _prepared(log) + _searched(readers) + _proved(readers[0][1], entries) + _appended()
+    print(json.dumps([asdict(measure) for measure in measures]))  # noqa: T201 - a command's output
 
 
 def _told(what: str, begin: float, entries: int) -> Measure:
@@ -459,7 +483,7 @@ def _rate() -> float:
     return APPENDED / (perf_counter() - begin)
 
 
-def _keep_indexing() -> None:
+def keep_indexing() -> None:
     """The job in a process of its own, without a pause."""
     import django  # noqa: PLC0415
 
@@ -471,4 +495,4 @@ def _keep_indexing() -> None:
 
 
 if __name__ == "__main__":
-    _keep_indexing()
+    main(int(sys.argv[1])) if len(sys.argv) > 1 else keep_indexing()

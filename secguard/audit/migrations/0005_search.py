@@ -2,8 +2,7 @@
 database searches best. The log's own rows and the way they are written stay as they are.
 
 PostgreSQL: ``fastupdate`` is off since each look-up would read the list of what is not yet in the index, once for each
-epoch; the job that writes here has time. Words are kept outside of the row (``toast_tuple_target``): what is found is read
-from the index alone, and of many rows then only a narrow table is read. No statistics: no plan depends on them.
+epoch; the job that writes here has time. No statistics: no plan depends on them.
 
 SQLite: FTS5 where it is compiled in, as in nearly every build; it keeps no text (``content=''``) and no positions
 (``detail=none``), and takes every character but white space as part of a word. Elsewhere a plain table, read from its

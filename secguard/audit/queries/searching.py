@@ -20,6 +20,11 @@ from secguard.web import keyset
 
 TAIL = 2_000
 """Newest entries that are compared here where the words do not reach so far: some 50 ms."""
+WALK = 2_048
+"""Entries that are read one by one before an index is asked, where that pays: some 5 ms. A page of frequent words needs
+no more, and they tell which of the words are frequent."""
+FREQUENT = 0.02
+"""Of the entries read."""
 SECONDS = 0.1
 """After this long no further part of the index is begun."""
 MAX_EPOCHS = 64
@@ -161,14 +166,23 @@ def _compared(wanted: Wanted, span: tuple[int, int], limit: int, newest_first: b
 
 
 def _looked_up(wanted: Wanted, span: tuple[int, int], limit: int, newest_first: bool, until: float) -> Found:
-    """Of the others, by few epochs and then by more at a time, as long as there is time."""
-    epochs = _epochs(span, newest_first)
+    """Of the others: the first by reading them, then by few epochs and by more at a time, as long as there is time."""
+    if span[0] > span[1] or limit < 1 or not all(wanted):
+        return Found([])
     found: list[int] = []
+    checked: Wanted = ()
+    if wordtable.walks():
+        read, span = _parted(span, newest_first)
+        found, counts = wordtable.walked(wanted, read, newest_first=newest_first)
+        wanted, checked = _driving(wanted, counts)
+    epochs = _epochs(span, newest_first)
     at, size = 0, 1
-    while at < len(epochs) and len(found) < limit and all(wanted):
+    while at < len(epochs) and len(found) < limit:
         begin = monotonic()
         asked = epochs[at : at + size]
-        found += wordtable.matching(wanted, asked, span, limit=limit - len(found), newest_first=newest_first)
+        found += wordtable.matching(
+            wanted, asked, span, limit=limit - len(found), newest_first=newest_first, checked=checked
+        )
         at += len(asked)
         now = monotonic()
         if now >= until and at < len(epochs) and len(found) < limit:
@@ -176,7 +190,29 @@ def _looked_up(wanted: Wanted, span: tuple[int, int], limit: int, newest_first: 
             return Found(found, first if newest_first else last)
         each = (now - begin) / len(asked)
         size = max(1, min(4 * size, MAX_EPOCHS, int((until - now) / each)))
-    return Found(found)
+    return Found(found[:limit])
+
+
+def _parted(span: tuple[int, int], newest_first: bool) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The entries of a span that come first, and those after them."""
+    first, last = span
+    if newest_first:
+        edge = max(first, last - WALK + 1)
+        return (edge, last), (first, edge - 1)
+    edge = min(last, first + WALK - 1)
+    return (first, edge), (edge + 1, last)
+
+
+def _driving(wanted: Wanted, counts: Sequence[int]) -> tuple[Wanted, Wanted]:
+    """What the index is asked for, and what is left to be checked on the rows it gives: the beginnings of frequent
+    words, whose entries it would collect in every epoch before it looks at anything else. Not if that is all."""
+    frequent = tuple(
+        group
+        for group, count in zip(wanted, counts, strict=True)
+        if count > WALK * FREQUENT and any(token.is_prefix for token in group)
+    )
+    others = tuple(group for group in wanted if group not in frequent)
+    return (others, frequent) if others else (wanted, ())
 
 
 def _epochs(span: tuple[int, int], newest_first: bool) -> Sequence[int]:

@@ -201,12 +201,22 @@ def _answers(image_ids: Collection[int], clusters: Sequence[int]) -> dict[tuple[
 
 
 def _preferred(application_ids: Sequence[int], _now: datetime) -> dict[int, Rows]:
-    """The images that run, and lie in a registry from which images may run. Two queries."""
+    """The images that run, and lie in a registry of which somebody said that images from there may run; one that only
+    a report named is preferred by nobody's word. Two queries."""
     running = images_running(application_ids)
     wanted = sorted(set().union(*running.values()))
     places = ImageRepository.objects.filter(image__in=bulk.among(wanted), repository__registry__is_preferred=True)
-    liked = set(places.order_by().values_list("image_id", flat=True).distinct())
-    return {pk: Rows(total=frozenset(images), lacking=frozenset(images - liked)) for pk, images in running.items()}
+    said: dict[int, set[bool]] = defaultdict(set)
+    for image, at in places.order_by().values_list("image_id", "repository__registry__configured_at"):
+        said[image].add(at is not None)
+    return {
+        pk: Rows(
+            total=frozenset(images),
+            lacking=frozenset(i for i in images if not said[i]),
+            untold=frozenset(i for i in images if said[i] == {False}),
+        )
+        for pk, images in running.items()
+    }
 
 
 _RUNNING: Final = Shown(
@@ -331,6 +341,7 @@ COUNTINGS: Final = (
         measure=_preferred,
         kept="in a preferred registry",
         lacking="in no preferred registry",
+        untold="in a registry that nobody set up here",
         of=_RUNNING,
     ),
     Counting(

@@ -284,11 +284,15 @@ def test_what_runs_lies_in_a_registry_from_which_images_may_run(
 
     bad = image_in(repository_of(application, host="bad.example", is_preferred=False))
     run(application, bad)
-    run(other_application, image_in(repository_of(other_application)))
+    good = repository_of(other_application, host="good.example", configured_at=NOW)
+    run(other_application, image_in(good))
     ours, theirs = outcomes("running-preferred", [application, other_application])
     assert (ours.state, theirs.state) == ("missing", "kept")
     assert names_behind(viewer, ours.links[0][1], "Digest") == [bad.digest]
+    # A registry that only a report named is preferred by nobody's word.
     ImageRepository.objects.create(image=bad, repository=repository_of(application))
+    assert outcome("running-preferred", application).state == "unmeasured"
+    ImageRepository.objects.create(image=bad, repository=good)
     assert outcome("running-preferred", application).state == "kept"
 
 

@@ -107,7 +107,7 @@ def _of_newest(
             found[pk] = Outcome(state="unmeasured", says=says, links=(), changes_at=changes_at)
         elif never:
             says = f"{never:,} of {images:,} newest images: never scanned, so what is in them is not known."
-            unscanned = f"/images/?lacks={slugs.get(pk, '')}:images-scanned"
+            unscanned = f"/images/?lacking={slugs.get(pk, '')}:images-scanned"
             links = (("Images that were not scanned", unscanned),)
             found[pk] = Outcome(state="unmeasured", says=says, links=links, changes_at=changes_at)
         else:

@@ -304,6 +304,9 @@ class ControlListing(Listing):
             for measure in row.measures:
                 measure["shown"] = showing.of(BY_WORD[measure["state"]])
                 measure["named"] = _named(measure)
+            ranked = sorted(row.measures, key=lambda m: BY_WORD[m["state"]], reverse=True)
+            row.worse = [m for m in ranked if BY_WORD[m["state"]] is not State.PASS]
+            row.fine = [m for m in ranked if BY_WORD[m["state"]] is State.PASS]
 
 
 def _named(measure: dict[str, Any]) -> list[tuple[str, list[str], int]]:

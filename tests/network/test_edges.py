@@ -130,7 +130,7 @@ def test_no_flow_is_lost_or_counted_twice_in_folding(told):
 
 
 ENDS = [WEB, DB, End(identity="world", ip="203.0.113.7"), End(namespace="pay", workload="api")]
-told_flows = st.lists(
+pools = st.lists(
     st.builds(
         lambda source, destination, port, minutes, lasts, count, size, print_, verdict: Flow(
             tool="t", fingerprint=f"{print_:016x}", source=source, destination=destination, protocol="tcp", port=port,
@@ -140,8 +140,10 @@ told_flows = st.lists(
         st.sampled_from(ENDS), st.sampled_from(ENDS), st.sampled_from([80, 443]), st.integers(0, 300),
         st.integers(-5, 5), st.integers(1, 2**63), st.integers(0, 2**64), st.integers(0, 30), st.sampled_from(Verdict),
     ),
-    max_size=40,
+    min_size=1, max_size=20, unique_by=lambda f: f.fingerprint,
 )  # fmt: skip
+told_flows = pools.flatmap(lambda pool: st.lists(st.sampled_from(pool), max_size=40))
+"""Some are told more than once: what has the same fingerprint is the same flow."""
 
 
 @given(told_flows, st.integers(0, 40), st.sets(st.integers(0, 30)))

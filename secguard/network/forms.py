@@ -12,7 +12,7 @@ from secguard.accounts.roles import Permission
 from secguard.approvals.quorum import Choice
 from secguard.approvals.services import MAX_COMMENT
 from secguard.errors import Invalid
-from secguard.network.models import Edge, Segment
+from secguard.network.models import Edge, Peer, Segment
 from secguard.network.segmentation import Effect, Member, Stance
 from secguard.network.services.ruling import MAX_TEXT, RuleEdit
 from secguard.network.services.segments import SegmentEdit
@@ -111,11 +111,12 @@ class RuleForm(UseCaseForm):
     )
 
     def __init__(self, user: User, data: Any = None, *, edge: Edge | None = None, given: Any = None) -> None:
-        super().__init__(data, initial={"effect": Effect.ALLOW.value, **_given(edge, given or {})})
+        ends = {side: _end_of(user, edge, side) if edge else "" for side in ("source", "destination")}
+        super().__init__(data, initial={"effect": Effect.ALLOW.value, **_given(edge, ends, given or {})})
         choices = _choices(user)
-        named = [(f"edge:{edge.pk}", "The application at that end of the edge")] if edge is not None else []
-        for side in ("source", "destination"):
-            self.fields[side].choices = [("", "Choose"), *named, *choices]  # type: ignore[attr-defined]
+        for side, end in ends.items():
+            other = [(end, "Another team's application, at that end of the edge")] if end.startswith("edge:") else []
+            self.fields[side].choices = [("", "Choose"), *other, *choices]  # type: ignore[attr-defined]
 
     def edit(self) -> RuleEdit:
         """What was entered; the form is valid."""
@@ -125,12 +126,23 @@ class RuleForm(UseCaseForm):
         )
 
 
-def _given(edge: Edge | None, given: Any) -> dict[str, Any]:
+def _end_of(user: User, edge: Edge, side: str) -> str:
+    """What a rule can name that end by: its application (that of another team by the edge), else a segment it is in."""
+    peer: Peer = getattr(edge, side)
+    application = peer.workload.application if peer.workload else None
+    if application is None:
+        segment = Segment.objects.visible_to(user).live().filter(peers=peer).first()
+        return f"segment:{segment.pk}" if segment else ""
+    is_seen = Application.objects.visible_to(user).filter(pk=application.pk).exists()
+    return f"application:{application.slug}" if is_seen else f"edge:{edge.pk}"
+
+
+def _given(edge: Edge | None, ends: dict[str, str], given: Any) -> dict[str, Any]:
     found = {name: given[name] for name in ("source", "destination", "ports", "effect") if given.get(name)}
     if edge is None:
         return found
     port = f"{edge.protocol}/{edge.port}" if edge.port and edge.protocol else edge.protocol
-    return {"source": f"edge:{edge.pk}", "destination": f"edge:{edge.pk}", "ports": port, **found}
+    return {**ends, "ports": port, **found}
 
 
 def _choices(user: User) -> list[Any]:

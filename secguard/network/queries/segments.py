@@ -96,7 +96,7 @@ def matrix(user: User, by: str = "segment") -> Matrix:
             weights[head.key] += row["observed"]
     kept = sorted(heads.values(), key=lambda h: (-weights[h.key], h.label))[:MAX_HEADS]
     made.heads = sorted((h for h in kept if weights[h.key]), key=lambda h: (h.key in _LAST, h.label))
-    made.is_cut = len(weights) > len(made.heads)
+    made.is_cut = sum(n > 0 for n in weights.values()) > len(made.heads)
     return made
 
 

@@ -31,7 +31,7 @@ from secguard.network.views.policies import FORMS, MAX_SHOWN, named_edges
 from secguard.web.filters import ChipFilter
 from secguard.web.listing import Column, Listing
 
-TONES: Final = {"in force": "good", "waiting": "info", "rejected": "bad"}
+TONES: Final = {"in force": "good", "waiting": "warn", "rejected": "bad"}
 STATES: Final = [(word, word.capitalize()) for word in ("waiting", "in force", "ended", "rejected", "withdrawn")]
 
 
@@ -72,10 +72,10 @@ class RuleListing(Listing):
     columns = (
         Column("source_name", "From"),
         Column("destination_name", "To"),
-        Column("ports", "At", value="ports_words"),
+        Column("ports", "At", value="ports_words", css="fit-word"),
         Column("effect", "Says", sort="effect", css="fit-word"),
         Column("state", "State", value="state", css="fit-word"),
-        Column("usage", "Used", value="usage_words", css="wide-only"),
+        Column("usage", "Used", value="usage_words", css="fit-date"),
         Column("asked", "Asked", sort="asked_at", first="-", value="asked_at", css="fit-date"),
         Column("reason", "Why", hidden=True),
         Column("asked_by", "Asked by", value="asked_by.username", hidden=True),

@@ -140,6 +140,8 @@ def test_the_chart_counts_every_event(several: list[Incident], sees: Sees, devel
     found = Incident.objects.get(workload_name="w1")
     chart = developer.client.get(f"/incidents/{found.pk}/").context["chart"]
     assert sum(chart.series[0].values) == found.count == 34
+    bar = next(at for at, value in enumerate(chart.series[0].values) if value == 34)
+    assert [row.told.count for row in developer.client.get(chart.url(0, bar)).context["listing"].rows] == [34]
 
 
 def test_the_api_says_the_same(several: list[Incident], reviewer: Person) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -343,5 +344,13 @@ def _chart(incident: Incident, stories: list[str], user: User) -> Chart:
     by_hour = series.step.total_seconds() < 86_400
     labels = [f"{b:%d %b %H:%M}" if by_hour else f"{b:%d %b}" for b in series.begins]
     title = f"Events by {'hour' if by_hour else 'day'}, UTC"
-    return Chart("events", title, "bar", labels, [Series("Events", series.counts, "accent")], height="sm",
+    # The events' own list knows of one story, not of several: then the stories above lead to their events.
+    urls = [_step_url(stories[0], begin, series.step) for begin in series.begins] if len(stories) == 1 else ()
+    return Chart("events", title, "bar", labels, [Series("Events", series.counts, "accent")], urls=urls, height="sm",
                  label_heading="Hour" if by_hour else "Day")  # fmt: skip
+
+
+def _step_url(story: str, begin: datetime, step: timedelta) -> str:
+    """What came of a story within one bar of the chart."""
+    period = {"from": begin.isoformat(), "to": (begin + step).isoformat()}
+    return f"{reverse('events:list')}?{urlencode({'story': story} | period)}"

@@ -17,6 +17,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -67,7 +68,7 @@ SEARCHES = (
     ("a beginning", "q=cve-2024-1"),
     ("a digest", "q=sha256:{digest}"),
     ("its first 12 digits", "q={short}"),
-    ("an image's name with its tag", "q=app7:1.7.3"),
+    ("an image's name with its tag", "q=app7:1.7.7"),
     ("a rare and a frequent word", f"q={RARE}+decision"),
     ("two frequent words that never meet", "q=scan:request+decision"),
     ("an action", "action=decision:approve"),
@@ -484,7 +485,7 @@ def _rate() -> float:
 
 
 def keep_indexing() -> None:
-    """The job in a process of its own, without a pause."""
+    """The job in a process of its own, once a second: thirty times as often as workers do it."""
     import django  # noqa: PLC0415
 
     django.setup()
@@ -492,6 +493,7 @@ def keep_indexing() -> None:
 
     while True:
         services.index()
+        time.sleep(1)
 
 
 if __name__ == "__main__":

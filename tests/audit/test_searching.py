@@ -220,7 +220,8 @@ def test_a_search_that_took_its_time_says_so_and_goes_on(reviewer: Person, monke
     assert "Nothing so far" in page
     assert "Search further" in page
     document = reviewer.api.get(URL, {"search": "old"}).json()
-    assert (document["results"], document["search"]["reached"]) == ([], 33)
+    assert document["results"] == []
+    assert document["search"]["reached"] in (17, 33)  # where PostgreSQL ends, which reads a few first, and SQLite
     while document["next"]:
         document = reviewer.api.get(document["next"]).json()
     assert [row["sequence"] for row in document["results"]] == [3, 2, 1]
@@ -237,6 +238,13 @@ def test_words_of_the_subject_are_looked_up_there_alone(reviewer: Person) -> Non
     for text in ("logi", "LTD logistics"):
         document = reviewer.api.get(URL, {"subject": text}).json()
         assert [row["sequence"] for row in document["results"]] == [2]
+
+
+def test_a_time_at_which_there_was_nothing_leaves_nothing(reviewer: Person) -> None:
+    write(3)
+    services.index()
+    document = reviewer.api.get(URL, {"search": "payments", "to": "2001-01-01T00:00:00Z"}).json()
+    assert (document["results"], document["count"]) == ([], 0)
 
 
 def test_a_search_is_bounded(reviewer: Person) -> None:

@@ -79,6 +79,8 @@ class Search:
     @property
     def is_looked_up(self) -> bool:
         """Whether words are asked, and not the rows: they have every entry, or only they can tell."""
+        if self.entries.query.is_empty():
+            return False
         return bool(self.text) or (not self.entries.narrowing.is_indexed and self.coverage.is_whole)
 
     @cached_property

@@ -13,12 +13,14 @@ from secguard.audit.words import Wanted
 
 # Each epoch is looked up by itself: a beginning of words then reads the part of the index that holds that epoch.
 # OFFSET 0 keeps what stands outside of it out of the index: the range, lest it be read instead, and what is checked on
-# the rows.
+# the rows. The outer query has no order of its own: it takes the epochs as they are asked for, each in its order, and
+# begins none once it has enough.
 POSTGRESQL = (
     "SELECT hit.sequence FROM unnest(%s::text[], %s::text[]) AS asked (question, checked) CROSS JOIN LATERAL"
-    " (SELECT sequence, words FROM audit_words WHERE words @@ asked.question::tsquery OFFSET 0) AS hit"
-    " WHERE hit.sequence BETWEEN %s AND %s AND (asked.checked = '' OR hit.words @@ asked.checked::tsquery)"
-    " ORDER BY hit.sequence {order} LIMIT %s"
+    " (SELECT found.sequence FROM"
+    " (SELECT sequence, words FROM audit_words WHERE words @@ asked.question::tsquery OFFSET 0) AS found"
+    " WHERE found.sequence BETWEEN %s AND %s AND (asked.checked = '' OR found.words @@ asked.checked::tsquery)"
+    " ORDER BY found.sequence {order} LIMIT %s) AS hit LIMIT %s"
 )
 WALKED = (
     "SELECT array_agg(sequence ORDER BY sequence {order}) FILTER (WHERE {all}), {each} FROM"
@@ -72,7 +74,7 @@ def matching(
         # PostgreSQL cannot tell how little is found, and would compile the plan, which takes longer than running it.
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL jit = off")
-            return _numbers(POSTGRESQL.format(order=order), [*asked, *span, limit])
+            return _numbers(POSTGRESQL.format(order=order), [*asked, *span, limit, limit])
     ask = _in_fts5 if is_fts5() else _in_plain_table
     found: list[int] = []
     for epoch in epochs:

@@ -565,6 +565,7 @@ def answer(row: Row, actor: Person | None, world: dict[str, Any]) -> int:
     return int(response.status_code)
 
 
+@pytest.mark.once
 @pytest.mark.django_db
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_each_role_gets_its_answer(row: Row, world: dict[str, Any], request: pytest.FixtureRequest) -> None:

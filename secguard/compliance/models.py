@@ -87,9 +87,9 @@ class MeasureStandingQuerySet(models.QuerySet["MeasureStanding"]):
     def current(self) -> MeasureStandingQuerySet:
         return self.filter(until=None)
 
-    def at(self, at: datetime) -> MeasureStandingQuerySet:
-        """What was measured last before ``at``, of each application and check."""
-        return self.filter(Q(until=None) | Q(until__gt=at), since__lte=at)
+    def told(self, at: datetime, *, is_past: bool) -> MeasureStandingQuerySet:
+        """What was measured last before ``at``, of each application and check; now, that is what is open."""
+        return self.filter(Q(until=None) | Q(until__gt=at), since__lte=at) if is_past else self.current()
 
 
 class MeasureStanding(models.Model):

@@ -11,17 +11,17 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from django.db.models import (
+    BigIntegerField,
     Case,
     Count,
     DateTimeField,
     F,
+    FilteredRelation,
     IntegerField,
     Max,
     Min,
-    OuterRef,
     Q,
     QuerySet,
-    Subquery,
     Value,
     When,
 )
@@ -187,7 +187,7 @@ def measured_by_team(scope: Scope | None, when: Moment, checks: Sequence[str]) -
     nothing is known is an empty one. Three queries."""
     everything = Application.objects.all() if scope is None else scope.applications()
     teams = dict(everything.filter(created_at__lte=when.at).order_by().values_list("pk", "team_id"))
-    rows = MeasureStanding.objects.at(when.at).filter(measure__in=bulk.among(checks)).order_by()
+    rows = MeasureStanding.objects.told(when.at, is_past=when.is_past).filter(measure__in=bulk.among(checks)).order_by()
     if scope is not None and not scope.user.sees_everything:
         rows = rows.visible_to(scope.user)
     if scope is not None and scope.application is not None:
@@ -241,49 +241,46 @@ _WORST: Final = int(State.UNMEASURED)
 
 
 def at_control(control: Control, scope: Scope, when: Moment) -> QuerySet[Any]:
-    """The scope's applications with ``state`` (of the control), ``fails`` and ``since`` (when the newest measurement
-    that counts began), as they stood at that moment."""
-    # The trust of a measurement that nothing followed has ended where the application was not looked at for so long.
-    rows = MeasureStanding.objects.at(when.at).filter(application=OuterRef("pk"), measure__in=list(control.checks))
-    fresh = rows.filter(Q(until__isnull=False) | Q(application__measured__measured_at__gt=when.at - TRUST))
-    worth = Case(
-        When(~Q(state=int(State.FAIL)) & Q(turns_at__lte=when.at), then=Value(_WORST)),
-        default=F("state"),
-        output_field=IntegerField(),
-    )
-    grouped = fresh.order_by().values("application").annotate(worst=Max(worth), n=Count("pk"), last=Max("since"))
-    whole = Case(
-        When(Q(n__lt=len(control.checks)) & Q(worst__lt=_WORST), then=Value(_WORST)),
-        default=F("worst"),
-        output_field=IntegerField(),
-    )
-    grouped = grouped.annotate(whole=whole)
-    found = scope.applications().filter(created_at__lte=when.at).select_related("team")
+    """The scope's applications with ``state`` (of the control) and ``since`` (when the newest measurement that counts
+    began), as they stood at that moment. One pass over the measurements, however many applications there are."""
+    found: Any = scope.applications().filter(created_at__lte=when.at).select_related("team")
     if not control.checks:
-        return _of_team(found, scope, when).annotate(
-            state=Value(_WORST), since=Value(None, output_field=DateTimeField())
-        )
-    found = found.annotate(
-        state=Coalesce(Subquery(grouped.values("whole")[:1]), Value(_WORST), output_field=IntegerField()),
-        since=Subquery(grouped.values("last")[:1]),
+        nothing = Value(None, output_field=DateTimeField())
+        found = _of_team(found, scope, when, None)
+        unknown: QuerySet[Any] = found.annotate(state=Value(_WORST), since=nothing)
+        return unknown
+    alive = Q(standings__until=None)
+    if when.is_past:
+        alive = (alive | Q(standings__until__gt=when.at)) & Q(standings__since__lte=when.at)
+    told = FilteredRelation("standings", condition=alive & Q(standings__measure__in=list(control.checks)))
+    # The trust in a measurement that nothing followed has ended where the application was not looked at for so long.
+    is_lost = Q(told__until=None, measured__measured_at__lte=when.at - TRUST)
+    is_turned = ~Q(told__state=int(State.FAIL)) & Q(told__turns_at__lte=when.at)
+    worth = Case(
+        When(Q(told__state__isnull=False) & (is_lost | is_turned), then=Value(_WORST)),
+        default=F("told__state"),
+        output_field=IntegerField(),
     )
-    return _of_team(found, scope, when)
+    found = found.annotate(told=told).annotate(worst=Max(worth), number=Count("told"), since=Max("told__since"))
+    is_part = Q(number__lt=len(control.checks)) & Q(worst__lt=_WORST)
+    state = Case(When(is_part | Q(worst=None), then=Value(_WORST)), default=F("worst"), output_field=IntegerField())
+    rows: QuerySet[Any] = _of_team(found.annotate(state=state), scope, when, Max("told__team_id"))
+    return rows
 
 
-def _of_team(rows: QuerySet[Application], scope: Scope, when: Moment) -> QuerySet[Application]:
-    """A team's are those that were its own at that moment."""
+def _of_team(rows: Any, scope: Scope, when: Moment, then: Max | None) -> Any:
+    """A team's are those that were its own at that moment, as the measurements of then say (``then``)."""
     if scope.team is None:
         return rows
-    if not when.is_past:
+    if not when.is_past or then is None:
         return rows.filter(team=scope.team)
-    whose = MeasureStanding.objects.at(when.at).filter(application=OuterRef("pk")).values("team_id")[:1]
-    return rows.annotate(owner_then=Coalesce(Subquery(whose), F("team_id"))).filter(owner_then=scope.team.pk)
+    return rows.annotate(owner=Coalesce(then, F("team_id"), output_field=BigIntegerField())).filter(owner=scope.team.pk)
 
 
 def measures(application_ids: Iterable[int], checks: Sequence[str], when: Moment) -> dict[int, dict[str, Any]]:
     """{application: {check: its ``MeasureStanding``, with ``worth`` (its state at that moment)}}. Two queries."""
     ids = list(application_ids)
-    rows = MeasureStanding.objects.at(when.at).filter(
+    rows = MeasureStanding.objects.told(when.at, is_past=when.is_past).filter(
         application__in=bulk.among(ids), measure__in=bulk.among(list(checks))
     )
     seen = seen_at(ids)

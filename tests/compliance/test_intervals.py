@@ -113,6 +113,12 @@ def test_any_past_day_is_what_a_replay_of_every_measurement_says(
             for state in rows.values_list("state", flat=True):
                 listed[state] += 1
             assert tuple(listed) == expected["1.1"], day
+            theirs = Scope(user=User.who_sees_everything(), team=teams[0])
+            of_team = queries.standings([version], theirs, when)[version.pk].counts
+            rows = queries.at_control(control, theirs, when)
+            assert sorted(rows.values_list("state", flat=True)) == [
+                state for state in State for _ in range(of_team["1.1"][state])
+            ]
             kept = FrameworkDay.objects.filter(day=day, is_closed=True)
             assert kept.count() == 3
             day += timedelta(days=1)

@@ -65,7 +65,7 @@ def _content(version: FrameworkVersion, scope: Scope, when: Moment) -> dict[str,
 def _measures(version: FrameworkVersion, scope: Scope, when: Moment) -> tuple[list[dict[str, Any]], int]:
     """The measurements that the controls stand on, the worst first, and how many there are."""
     applications = scope.applications().filter(created_at__lte=when.at)
-    rows: Any = MeasureStanding.objects.at(when.at).filter(
+    rows: Any = MeasureStanding.objects.told(when.at, is_past=when.is_past).filter(
         measure__in=bulk.among(sorted(version.parsed.checks)), application__in=applications.values("pk")
     )
     if scope.team is not None:
@@ -74,7 +74,10 @@ def _measures(version: FrameworkVersion, scope: Scope, when: Moment) -> tuple[li
     worth = Case(When(turned, then=Value(int(State.UNMEASURED))), default=F("state"), output_field=IntegerField())
     total = rows.count()
     ordered = rows.annotate(rank=worth).order_by("-rank", "measure", "application__slug")
-    found = list(ordered.select_related("application")[:MAX_MEASURES])
+    # First which: to sort them with all that they hold takes a disk.
+    ids = list(ordered.values_list("pk", flat=True)[:MAX_MEASURES])
+    by_id = MeasureStanding.objects.select_related("application").filter(pk__in=bulk.among(ids)).in_bulk()
+    found = [by_id[pk] for pk in ids if pk in by_id]
     seen = queries.seen_at([row.application_id for row in found])
     return [_measure(queries.valued(row, seen.get(row.application_id), when)) for row in found], total
 

@@ -79,7 +79,10 @@ def test_it_comes_whole_and_goes_whole_beside_real_data(
 
 @pytest.fixture
 def real(developer: Any, application: Any, run_jobs: Callable[[], int]) -> Any:
-    """A real image with a finding, posted as ever."""
+    """A real image with a finding, posted as ever; frameworks are those that come along."""
+    from secguard.compliance import services as compliance
+
+    compliance.ensure_shipped()
     image = {"reference": "reg.example/shop/web:1", "digest": digest(1)}
     raw = report(flaw("CVE-2026-0001", severity="critical", fixed_versions=["2"]), image=image)
     answer = developer.api.post("/api/v1/reports/", data=raw, content_type="application/json")

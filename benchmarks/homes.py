@@ -75,41 +75,57 @@ def _measured(findings: int, events: int) -> dict[str, Any]:
     url, _ = fresh_database(Path())
     if not url.startswith("postgres"):
         return {}
-    folder = tempfile.TemporaryDirectory(prefix="secguard-homes-")
-    env = {
-        **os.environ,
-        "SECGUARD_DATA_DIR": folder.name,
-        "SECGUARD_DATABASE_URL": url,
-        "SECGUARD_BROKER_URL": broker(url),
-        "SECGUARD_SECRET_KEY": secrets.token_urlsafe(48),
-        "SECGUARD_LOG_LEVEL": "warning",
-        "PGOPTIONS": "-c synchronous_commit=off",  # nothing that is measured here writes
-        "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
-    }
-    command = [sys.executable, "-m", "benchmarks.homes", str(findings), str(events)]
-    with folder:
-        done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
+    with tempfile.TemporaryDirectory(prefix="secguard-homes-") as folder:
+        env = {
+            **os.environ,
+            "SECGUARD_DATA_DIR": folder,
+            "SECGUARD_DATABASE_URL": url,
+            "SECGUARD_BROKER_URL": broker(url),
+            "SECGUARD_SECRET_KEY": secrets.token_urlsafe(48),
+            "SECGUARD_LOG_LEVEL": "warning",
+            "PGOPTIONS": "-c synchronous_commit=off",  # nothing that is measured here writes
+            "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
+        }
+        command = [sys.executable, "-m", "benchmarks.homes"]
+        subprocess.run([*command, "fill", str(findings), str(events)], env=env, check=True)
+        done = subprocess.run([*command, "ask"], env=env, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def main(findings: int, events: int) -> None:
-    """Fill the database that the settings name, ask for each page, and print what was measured as JSON."""
+def main(step: str, *sizes: str) -> None:
+    """``fill FINDINGS EVENTS``: the database that the settings name; ``ask``: for each page of it, and print what was
+    measured as JSON."""
     import django  # noqa: PLC0415 - the settings are known only now
 
     django.setup()
-    from django.core.management import call_command  # noqa: PLC0415
+    if step == "fill":
+        fill(*map(int, sizes))
+    else:
+        ask()
+
+
+def fill(findings: int, events: int) -> None:
+    from django.core.management import call_command  # noqa: PLC0415 - the settings are known only now
 
     call_command("migrate", verbosity=0)
-    call_command("collectstatic", interactive=False, verbosity=0)
     from benchmarks import estate, production  # noqa: PLC0415
 
     begin = perf_counter()
-    people = estate.seed(findings, OF_IMAGE)
+    estate.seed(findings, OF_IMAGE)
     production.seed(events)
     _comply()
     print(f"seeded in {perf_counter() - begin:.0f} s", file=sys.stderr)  # noqa: T201 - a command's output
-    pages = {path: _page(path, people["administrator"]) for path in PAGES}
+
+
+def ask() -> None:
+    from django.core.management import call_command  # noqa: PLC0415 - the settings are known only now
+
+    from secguard.accounts.models import User  # noqa: PLC0415
+
+    call_command("collectstatic", interactive=False, verbosity=0)
+    user = User.objects.filter(username__startswith="bench-administrator").get()
+    pages = {path: _page(path, user) for path in PAGES}
     print(json.dumps({"pages": pages, "sizes": _sizes()}))  # noqa: T201 - a command's output
 
 
@@ -161,4 +177,4 @@ def _page(path: str, user: object) -> tuple[float, str]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*sys.argv[1:])

@@ -30,7 +30,8 @@ def written(members: list[Any]) -> str:
     lines = []
     for told in members:
         said = []
-        for name, value in told.items():
+        for name in (name for name in Member.__struct_fields__ if name in told):
+            value = told[name]
             word = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
             said.append("outside" if name == "outside" else f"{name}={word}")
         lines.append(" ".join(said))

@@ -91,10 +91,15 @@ def first(tmp_path):
     yield from running(tmp_path)
 
 
+def have_tables(folder: Path, migrated_file: Path) -> None:
+    """Give a ``Server`` in ``folder`` a database that needs no migration any more."""
+    (folder / "data").mkdir()
+    shutil.copy(migrated_file, folder / "data" / "secguard.sqlite3")
+
+
 @pytest.fixture
 def server(tmp_path, migrated_file):
-    (tmp_path / "data").mkdir()
-    shutil.copy(migrated_file, tmp_path / "data" / "secguard.sqlite3")
+    have_tables(tmp_path, migrated_file)
     yield from running(tmp_path)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import ssl
 import subprocess
@@ -28,7 +27,7 @@ from tests.test_up import (
     SECGUARD,
     Server,
     free_port,
-    migrated,  # noqa: F401 - a fixture
+    have_tables,
 )
 
 pytestmark = [pytest.mark.processes, pytest.mark.once]
@@ -158,8 +157,8 @@ class Estate:
 
 
 @pytest.fixture
-def estate(tmp_path: Path, migrated: Path) -> Iterator[Estate]:  # noqa: F811
-    shutil.copytree(migrated, tmp_path / "data")
+def estate(tmp_path: Path, migrated_file: Path) -> Iterator[Estate]:
+    have_tables(tmp_path, migrated_file)
     server = Server(tmp_path)
     try:
         made = Estate(server)
@@ -219,11 +218,8 @@ def test_a_cluster_is_answered_whether_the_server_is_there_or_not(estate: Estate
     assert asking.stop() == 0
 
 
-def test_a_change_counts_in_every_web_process_within_five_seconds(
-    tmp_path: Path,
-    migrated: Path,  # noqa: F811
-) -> None:
-    shutil.copytree(migrated, tmp_path / "data")
+def test_a_change_counts_in_every_web_process_within_five_seconds(tmp_path: Path, migrated_file: Path) -> None:
+    have_tables(tmp_path, migrated_file)
     server = Server(tmp_path, SECGUARD_WEB_PROCESSES="2", SECGUARD_WEB_THREADS="2")
     try:
         estate = Estate(server)

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.scans.conftest import corpus  # noqa: F401 - the fixture: real reports from ../shared/corpora
-from tests.test_up import Server, migrated  # noqa: F401 - a fixture
+from tests.test_up import Server, have_tables
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -67,10 +67,10 @@ class Installation:
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Installation]:  # noqa: F811
+def installation(tmp_path_factory: pytest.TempPathFactory, migrated_file: Path) -> Iterator[Installation]:
     """Each story has one of its own: what waits for whom in one is nothing to another."""
     folder = tmp_path_factory.mktemp("browser")
-    shutil.copytree(migrated, folder / "data")
+    have_tables(folder, migrated_file)
     server = Server(folder)
     server.start()
     try:

@@ -88,8 +88,11 @@ SEARCHES = (
 
 
 def run(entries: int) -> list[Measure]:
-    """Measure over a log of a database of its own, which a process of its own fills and asks."""
-    url, _ = fresh_database(Path(tempfile.gettempdir()))
+    """Measure over a log of a database of its own, which a process of its own fills and asks. PostgreSQL alone: the log
+    is written by its own means."""
+    url, _ = fresh_database(Path())
+    if not url.startswith("postgres"):
+        return []
     with tempfile.TemporaryDirectory(prefix="secguard-audit-") as folder:
         env = {
             **os.environ,
@@ -214,19 +217,18 @@ def _generate(log: Log) -> None:
     if AuditEntry.objects.exists():
         raise RuntimeError("The audit log is not empty; this part needs a database of its own.")
     head = AuditHead.objects.create(id=1, digest=chain.START)
-    write = _copied if connection.vendor == "postgresql" else _inserted
     with connection.schema_editor() as editor:
         for index in AuditEntry._meta.indexes:
             editor.remove_index(AuditEntry, index)
     for drafts in log.batches():
         with transaction.atomic():
-            write("audit_auditentry", [*log_columns(), "previous_digest", "digest"], _chained(head, drafts))
+            _copied("audit_auditentry", [*log_columns(), "previous_digest", "digest"], _chained(head, drafts))
             head.save(update_fields=["sequence", "digest", "at"])
     with connection.schema_editor() as editor:
         for index in AuditEntry._meta.indexes:
             editor.add_index(AuditEntry, index)
     with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE audit_auditentry" if connection.vendor == "postgresql" else "ANALYZE")
+        cursor.execute("VACUUM ANALYZE audit_auditentry")
 
 
 def log_columns() -> list[str]:
@@ -261,14 +263,6 @@ def _copied(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -
     text = "".join("\t".join(["\\N" if value is None else str(value) for value in row]) + "\n" for row in rows)
     with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
         copy.write(text)
-
-
-def _inserted(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    from django.db import connection  # noqa: PLC0415
-
-    marks = ", ".join(["%s"] * len(columns))
-    with connection.cursor() as cursor:
-        cursor.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", list(rows))  # noqa: S608
 
 
 def _index_in_bulk(log: Log, entries: int) -> None:
@@ -342,9 +336,8 @@ def _prepared(log: Log) -> list[Measure]:
 
     from secguard.audit import services  # noqa: PLC0415
 
-    at_once = max(0, log.entries - TAKEN_IN) if connection.vendor == "postgresql" else 0
-    if at_once:
-        _index_in_bulk(log, at_once)
+    at_once = max(0, log.entries - TAKEN_IN)
+    _index_in_bulk(log, at_once)
     begin = perf_counter()
     services.index()
     measures = [_told("taken in by the search's job, behind all others", begin, log.entries - at_once)]
@@ -354,10 +347,9 @@ def _prepared(log: Log) -> list[Measure]:
     begin = perf_counter()
     services.make_checkpoint(timezone.now(), is_asked=True)
     measures.append(Measure(PART, "a checkpoint signed", (perf_counter() - begin) * 1000, "ms", LIMIT))
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("VACUUM audit_words")
-            measures += [_size(cursor, *what) for what in SIZES]
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM audit_words")
+        measures += [_size(cursor, *what) for what in SIZES]
     return measures
 
 

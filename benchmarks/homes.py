@@ -41,7 +41,6 @@ PAGES = (
     "/compliance/frameworks/nist-800-190/controls/4.1.1/?state=fail&team=team-1",
     "/incidents/",
     "/events/",
-    "/events/stories/",
     "/events/series/",
     "/workloads/",
     "/network/",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import django_filters
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponseBase
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from secguard.accounts.authentication import person_of
@@ -21,7 +22,7 @@ from secguard.dashboards.stages import RANK, WORDS, Stage, State
 from secguard.web.filters import ChipFilter, YesNoFilter
 from secguard.web.listing import Column, Listing
 
-TILES: Final = 48
+TILES: Final = 24
 """Applications of one place that the picture shows one by one, what is worst first; the table has all of them."""
 STATES = [(state.value, words.capitalize()) for state, words in WORDS.items()]
 PLACES: Final = (
@@ -96,10 +97,13 @@ def stage_url(stage: Stage, slug: str, behind: str) -> str:
         return reverse("planning:checklist", args=[slug])
     name, words = COUNT_PAGES.get(behind, STAGE_PAGES[stage])
     asked = "&".join(f"{key}={value}" for key, value in {"application": slug, **words}.items())
-    try:
-        return f"{reverse(name)}?{asked}"
-    except NoReverseMatch:
-        return reverse("applications:detail", args=[slug])
+    return f"{_path(name)}?{asked}"
+
+
+@cache
+def _path(name: str) -> str:
+    """The pictures of a large estate ask for a thousand of some ten."""
+    return reverse(name)
 
 
 class LandscapeFilter(django_filters.FilterSet):

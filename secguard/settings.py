@@ -291,6 +291,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "DecisionStatus": "secguard.decisions.models.STATUS_CHOICES",
         "EventKind": "secguard.events.models.KIND_CHOICES",
         "EvidenceKind": "secguard.decisions.models.EVIDENCE_CHOICES",
+        "NetworkRuleEffect": ["allow", "deny"],
         "EvidenceSent": ["heartbeat", "check"],
         "FindingKind": "secguard.findings.models.KIND_CHOICES",
         "NotApplicableStatus": ["waiting", "approved", "rejected", "ended"],

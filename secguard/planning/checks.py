@@ -22,6 +22,9 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """In words, with counts."""
     links: tuple[tuple[str, str], ...] = ()
     """(label, path) of the pages that show the rows."""
+    same: str = ""
+    """What it comes to, where the words hold numbers that grow by themselves: nothing has changed while this stays the
+    same. Empty: the words themselves."""
     changes_at: datetime | None = None
     """The first instant at which the state may change by the clock alone."""
 

@@ -145,7 +145,7 @@ def _tail() -> Outcome:
         says = f"The audit log does not fit its chain: {found.fault.message}."
         return Outcome(state="missing", says=says, links=link, changes_at=None)
     says = f"The newest {found.entries:,} entries of the audit log fit their chain."
-    return Outcome(state="kept", says=says, links=link, changes_at=None)
+    return Outcome(state="kept", says=says, same="they fit", links=link, changes_at=None)
 
 
 def _signed(application_ids: Sequence[int], now: datetime) -> dict[int, Outcome]:
@@ -162,11 +162,13 @@ def _checkpointed(now: datetime) -> Outcome:
         return Outcome(state="missing", says="No checkpoint of the audit log was ever signed.", links=link)
     says = f"The newest signed checkpoint holds {min(last.size, written):,} of {written:,} entries"
     if last.size >= written:
-        return Outcome(state="kept", says=f"{says}.", links=link, changes_at=None)
+        return Outcome(state="kept", says=f"{says}.", same="signed", links=link, changes_at=None)
     ends = last.made_at + SIGNED_WITHIN
     if ends <= now:
-        return Outcome(state="missing", says=f"{says}, and is more than a day old.", links=link, changes_at=None)
-    return Outcome(state="kept", says=f"{says}, and is not a day old.", links=link, changes_at=ends)
+        said = f"{says}, and is more than a day old."
+        return Outcome(state="missing", says=said, same="old", links=link, changes_at=None)
+    said = f"{says}, and is not a day old."
+    return Outcome(state="kept", says=said, same="signed", links=link, changes_at=ends)
 
 
 # --- registries and images ---

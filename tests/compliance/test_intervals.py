@@ -4,6 +4,7 @@ what nobody knew is never a pass."""
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import count as count_up
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ class Script:
     """What the checks are going to say."""
 
     now: dict[tuple[str, int], Said]
+    asked = count_up()
 
     def check(self, name: str) -> Check:
         return Check(name=name, about="It says what it is told to.", ask=lambda ids, at: self._say(name, ids, at))
@@ -44,7 +46,8 @@ class Script:
         for pk in ids:
             state, hours = self.now[name, pk]
             turn = None if hours is None else at + hours * HOUR
-            found[pk] = Outcome(state=state, says=f"It is {state}.", changes_at=turn)  # type: ignore[arg-type]
+            says = f"It is {state} for the {next(self.asked)}. time."
+            found[pk] = Outcome(state=state, says=says, same=state, changes_at=turn)  # type: ignore[arg-type]
         return found
 
 

@@ -48,6 +48,8 @@ class Found(Struct):
 
     state: State
     says: str
+    same: str
+    """What stays the same while nothing has changed: the words, but for numbers that grow by themselves."""
     rows: Rows | None
     evidence: dict[str, Any]
     exceptions: list[dict[str, Any]]
@@ -60,7 +62,7 @@ class Found(Struct):
             None if self.rows is None else [len(self.rows.total), sorted(self.rows.lacking), sorted(self.rows.untold)]
         )
         links = self.evidence.get("links", [])
-        whole = [team_id, int(self.state), self.says, rows, links, self.exceptions, self.evidence.get("exceptions", 0)]
+        whole = [team_id, int(self.state), self.same, rows, links, self.exceptions, self.evidence.get("exceptions", 0)]
         return hashlib.sha256(msgspec.json.encode(whole)).hexdigest()[:32]
 
 
@@ -178,6 +180,7 @@ def _found(
     return Found(
         state=state,
         says=_bounded(outcome.says),
+        same=outcome.same or outcome.says,
         rows=rows,
         evidence=kept,
         exceptions=exceptions[: evidence.NAMED],

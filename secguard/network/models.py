@@ -260,6 +260,8 @@ class Edge(models.Model):
         indexes = [
             # What breaks the rules: few of very many.
             models.Index(fields=["-broke_at"], condition=Q(broke_at__isnull=False), name="networkedge_breaking"),
+            # The list, newest first: when one was first seen stays.
+            models.Index(fields=["-first_at", "-id"], name="networkedge_first"),
         ]
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ class WebConfig(AppConfig):
     label = "web"
 
     def ready(self) -> None:
-        from secguard import moments  # noqa: PLC0415 - the database's driver is known only now
+        from secguard import compiling, moments  # noqa: PLC0415 - the database's driver is known only now
 
+        compiling.compile_nothing()
         moments.read_fast()

@@ -111,4 +111,8 @@ class Migration(migrations.Migration):
             model_name='segmentrule',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('destination_application__isnull', False), ('destination_segment', None)), models.Q(('destination_application', None), ('destination_segment__isnull', False)), _connector='OR'), name='networkrule_one_destination'),
         ),
+        migrations.AddIndex(
+            model_name='edge',
+            index=models.Index(fields=['-first_at', '-id'], name='networkedge_first'),
+        ),
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -175,9 +174,8 @@ HERE = Path(__file__).parent
 
 
 class Installation:
-    def __init__(self, folder: Path, migrated: Path, server: SmtpServer) -> None:
+    def __init__(self, folder: Path, server: SmtpServer) -> None:
         self.folder = folder
-        shutil.copy(migrated, folder / "secguard.sqlite3")
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("SECGUARD_")},
             "PYTHONPATH": f"{HERE / 'processes'}:{HERE.parent.parent}",
@@ -205,10 +203,10 @@ class Installation:
 @pytest.mark.processes
 @pytest.mark.parametrize("verb", ["EHLO", "RCPT", "DATA"])
 def test_a_killed_worker_has_told_nobody_and_the_next_one_tells_once(
-    make_smtp: Callable[[], SmtpServer], tmp_path: Path, migrated_file: Path, verb: str
+    make_smtp: Callable[[], SmtpServer], tmp_path: Path, verb: str
 ) -> None:
     server = make_smtp()
-    here = Installation(tmp_path, migrated_file, server)
+    here = Installation(tmp_path, server)
     server.stalls_at = verb
     worker = here.start("mailing", "deliver", "0")
     assert server.stalled.wait(30)
@@ -225,10 +223,10 @@ def test_a_killed_worker_has_told_nobody_and_the_next_one_tells_once(
 
 @pytest.mark.processes
 def test_killed_between_the_servers_yes_and_our_note_the_copy_is_the_same_message(
-    make_smtp: Callable[[], SmtpServer], tmp_path: Path, migrated_file: Path
+    make_smtp: Callable[[], SmtpServer], tmp_path: Path
 ) -> None:
     server = make_smtp()
-    here = Installation(tmp_path, migrated_file, server)
+    here = Installation(tmp_path, server)
     server.stalls_at = "BODY"  # it has taken the letter and its answer does not arrive
     worker = here.start("mailing", "deliver", "0")
     assert server.stalled.wait(30)

@@ -8,19 +8,24 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import monotonic, perf_counter, sleep
 from typing import Any
 
 from benchmarks.server import broker, fresh_database
 from benchmarks.table import Measure
 
 PART = "Homes, compliance and what runs"
-LIMIT, MOST_GROWTH = 150, 1.5
+LIMIT, MOST_GROWTH, PAINT_MS = 150, 1.5, 1_500
+PAINTS = 5
 ROUNDS = 9
 OF_IMAGE = 100
 PAGES = (
@@ -66,6 +71,7 @@ def run(findings: int, events: int) -> list[Measure]:
     measures.append(
         Measure(PART, "the most that a page slows down, of a tenth", growth[worst], "×", MOST_GROWTH, note=f"`{worst}`")
     )
+    measures += _painted(whole)
     sizes = "; ".join(f"{number:,} {what}" for what, number in whole["sizes"].items())
     return [*measures, Measure(PART, "events of the estate", whole["sizes"]["events"], "", note=sizes)]
 
@@ -88,18 +94,31 @@ def _measured(findings: int, events: int) -> dict[str, Any]:
         command = [sys.executable, "-m", "benchmarks.homes"]
         subprocess.run([*command, "fill", str(findings), str(events)], env=env, check=True)
         done = subprocess.run([*command, "ask"], env=env, check=True, stdout=subprocess.PIPE, text=True)
+        painted = subprocess.run([*command, "paint"], env=env, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return {**found, "paint": json.loads(painted.stdout.splitlines()[-1])}
+
+
+def _painted(whole: dict[str, Any]) -> list[Measure]:
+    """None where there is no Chromium."""
+    times = whole["paint"]
+    if not times:
+        return []
+    what = f"the network's map of {whole['sizes']['workloads']:,} workloads, first painted in headless Chromium"
+    note = f"median of {len(times)}, from the click to the frame that shows it; the first {times[0]:.0f} ms"
+    return [Measure(PART, what, median(times), "ms", PAINT_MS, note=note)]
 
 
 def main(step: str, *sizes: str) -> None:
-    """``fill FINDINGS EVENTS``: the database that the settings name; ``ask``: for each page of it, and print what was
-    measured as JSON."""
+    """``fill FINDINGS EVENTS``: the database that the settings name; ``ask``: for each page of it; ``paint``: for
+    the map, in a browser. The last two print what was measured as JSON."""
     import django  # noqa: PLC0415 - the settings are known only now
 
     django.setup()
     if step == "fill":
         fill(*map(int, sizes))
+    elif step == "paint":
+        paint()
     else:
         ask()
 
@@ -120,12 +139,82 @@ def fill(findings: int, events: int) -> None:
 def ask() -> None:
     from django.core.management import call_command  # noqa: PLC0415 - the settings are known only now
 
-    from secguard.accounts.models import User  # noqa: PLC0415
-
     call_command("collectstatic", interactive=False, verbosity=0)
-    user = User.objects.filter(username__startswith="bench-administrator").get()
-    pages = {path: _page(path, user) for path in PAGES}
+    pages = {path: _page(path, _administrator()) for path in PAGES}
     print(json.dumps({"pages": pages, "sizes": _sizes()}))  # noqa: T201 - a command's output
+
+
+PAINTED = """() => new Promise(done => {
+    const shown = () => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now())));
+    const look = () => document.querySelector("[data-drawn]") ? shown() : requestAnimationFrame(look);
+    look();
+})"""
+"""The milliseconds since the page was asked for, once the map is drawn and a frame has shown it."""
+
+
+def paint() -> None:
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - for this step alone
+
+    chromium, times = shutil.which("chromium"), []
+    if chromium is not None:
+        name, value = _session()  # before the driver's event loop, in which Django asks no database
+        with _served() as url, sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            for _ in range(PAINTS):
+                context = browser.new_context(viewport={"width": 1280, "height": 900})
+                context.add_cookies([{"name": name, "value": value, "url": url}])
+                page = context.new_page()
+                page.goto(f"{url}/network/", wait_until="commit")
+                times.append(page.evaluate(PAINTED))
+                context.close()
+            browser.close()
+    print(json.dumps(times))  # noqa: T201 - a command's output
+
+
+@contextmanager
+def _served() -> Iterator[str]:
+    """The address of one web process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://localhost:{port}"
+    env = {**os.environ, "SECGUARD_PUBLIC_URL": url}
+    command = [sys.executable, "-m", "gunicorn", "--log-level", "warning", "--threads", "4", "-b", f"127.0.0.1:{port}"]
+    process = subprocess.Popen([*command, "secguard.wsgi:application"], env=env)
+    try:
+        until = monotonic() + 60
+        while not _answers(port):
+            if process.poll() is not None or monotonic() > until:
+                raise RuntimeError("the web process did not start")
+            sleep(0.2)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _session() -> tuple[str, str]:
+    """The cookie of a browser in which the administrator is signed in."""
+    from django.conf import settings  # noqa: PLC0415 - the settings are known only now
+    from django.test import Client  # noqa: PLC0415
+
+    client = Client()
+    client.force_login(_administrator())
+    return settings.SESSION_COOKIE_NAME, str(client.cookies[settings.SESSION_COOKIE_NAME].value)
+
+
+def _administrator() -> Any:
+    from secguard.accounts.models import User  # noqa: PLC0415 - the settings are known only now
+
+    return User.objects.filter(username__startswith="bench-administrator").get()
 
 
 def _comply() -> None:

@@ -161,7 +161,7 @@ class Installation:
             env=self.env,
             cwd=self.folder,
             capture_output=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         assert not done.returncode, done.stderr.decode()

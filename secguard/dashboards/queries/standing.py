@@ -35,6 +35,15 @@ def image_rows(user: User, gate: Gate = Gate.PROMOTE) -> QuerySet[Image]:
     return with_places(rows, user)
 
 
+def blocked_rows(user: User, ids: Any, gate: Gate = Gate.PROMOTE) -> QuerySet[Image]:
+    """``image_rows`` of those of the images ``ids`` (a query of them) that block at ``gate``, the worst first.
+
+    By the verdicts: asked for each image, the database goes through all there are in the order of the list.
+    """
+    blocks = Verdict.objects.filter(stage=gate, verdict="block", image__in=ids).values("image")
+    return image_rows(user, gate).filter(pk__in=blocks).order_by("-worst_severity", "-open_findings", "-id")
+
+
 def verdicts_of(image: Image) -> dict[str, Verdict]:
     """{gate: the stored verdict}."""
     return {v.stage: v for v in Verdict.objects.filter(image=image).select_related("evaluation")}

@@ -190,15 +190,13 @@ def _controls(user: User, now: datetime) -> list[Control] | None:
 
 def _blocked(user: User, now: datetime) -> list[Image]:
     newest = queries.newest_images(user).values("newest_image_id")
-    rows = queries.image_rows(user).filter(pk__in=newest, verdict_word="block")
-    return queries.with_upgrades(queries.named(rows.order_by("-worst_severity", "-open_findings", "-id")[:ROWS]))
+    return queries.with_upgrades(queries.named(queries.blocked_rows(user, newest)[:ROWS]))
 
 
 def _refused(user: User, now: datetime) -> list[Image]:
     """Images that run now and that would not be let start again."""
     running = Workload.objects.running().visible_to(user).values("images")
-    rows = queries.image_rows(user, Gate.ADMIT).filter(pk__in=running, verdict_word="block")
-    return queries.named(rows.order_by("-worst_severity", "-open_findings", "-id")[:ROWS])
+    return queries.named(queries.blocked_rows(user, running, Gate.ADMIT)[:ROWS])
 
 
 def _glass(user: User, now: datetime) -> list[BreakGlass] | None:

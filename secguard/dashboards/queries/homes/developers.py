@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from secguard.dashboards.homes import Audience, Cell, Home, Number, Panel
 from secguard.dashboards.queries.homes.narrowing import Narrowed
-from secguard.dashboards.queries.standing import WEEK, by_deadline, image_rows, named, with_upgrades
+from secguard.dashboards.queries.standing import WEEK, blocked_rows, by_deadline, named, with_upgrades
 from secguard.findings.models import Exposure
 from secguard.findings.severity import Severity
 from secguard.forecast.services.computing import DAYS
@@ -102,9 +102,7 @@ def _repositories(of: Narrowed) -> Panel:
 def _upgrades(of: Narrowed) -> Panel:
     """The upgrades that the stored verdicts name as the way out of what blocks."""
     newest = of.repositories().values("newest_image_id")
-    rows = image_rows(of.user).filter(pk__in=newest, verdict_word="block")
-    blocked = named(rows.order_by("-worst_severity", "-open_findings", "-id")[:ROWS])
-    found: list[Any] = with_upgrades(blocked)
+    found: list[Any] = with_upgrades(named(blocked_rows(of.user, newest)[:ROWS]))
     cells = [
         (
             Cell(image.name, reverse("images:detail", args=[image.digest])),

@@ -43,6 +43,7 @@ def run(server: Server) -> list[Measure]:
         return []
     token = _sensor(server)
     measures = _channel(server, token, "events", "/hooks/falco/", EVENTS_A_SECOND, _events())
+    print(*(measure.row for measure in measures), sep="\n", flush=True)  # noqa: T201 - should the next part fail
     return measures + _channel(server, token, "flows", "/hooks/flows/", FLOWS_A_SECOND, _flows())
 
 
@@ -66,6 +67,8 @@ def _channel(server: Server, token: str, what: str, path: str, rate: int, bodies
     waiting = _waiting(server)
     drained = _until(lambda: not _waiting(server))
     after = server.peak_memory()
+    if not sent.times:
+        raise RuntimeError(f"no {what} were taken: {sent.errors[0]}")
     times = sorted(sent.times)
     note = f"{sent.taken:,} in {seconds:.0f} s, {A_BATCH[what]:,} a request; {len(sent.errors)} refused"
     note += f"; answered in {statistics.median(times) * 1000:.0f} ms (median), {times[-1] * 1000:.0f} ms at most"

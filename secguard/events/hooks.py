@@ -33,7 +33,8 @@ def body_of(request: HttpRequest, most: int, *, what: str) -> bytes:
     Raises ``TooLarge`` past ``most`` bytes, packed or unpacked (before it is unpacked further), and ``Invalid`` for
     what is no gzip, for a stream cut short, and for another encoding.
     """
-    raw, encoding = request.body, request.headers.get("Content-Encoding", "").strip().lower()
+    # Not ``request.body``: that holds what is sent here to the bound of a form.
+    raw, encoding = request.read(most + 1), request.headers.get("Content-Encoding", "").strip().lower()
     if encoding in ("gzip", "x-gzip"):  # RFC 9110, 8.4.1.3
         raw = _unpacked(raw, most, what)
     elif encoding not in ("", "identity"):

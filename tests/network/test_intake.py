@@ -159,6 +159,14 @@ def test_a_broken_document_is_refused_by_itself() -> None:
 
 
 @pytest.mark.usefixtures("sensor")
+def test_the_bound_of_a_body_is_the_one_that_is_told() -> None:
+    """More than a form may have, and not more than is read at once."""
+    one = json.dumps(document(flow(1))).encode()
+    assert send(one + b" " * (3 * 2**20)).status_code == 200
+    assert send(one + b" " * readers.MAX_BYTES).status_code == 413
+
+
+@pytest.mark.usefixtures("sensor")
 def test_a_packed_body_is_bounded() -> None:
     assert (
         send(gzip.compress(json.dumps(document(flow(1))).encode()), **{"Content-Encoding": "gzip"}).status_code == 200

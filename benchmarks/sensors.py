@@ -91,25 +91,24 @@ def _channel(server: Server, token: str, what: str, path: str, rate: int, bodies
 def _send(server: Server, token: str, path: str, rate: float, bodies: Sequence[bytes]) -> Sent:
     """``rate`` requests a second, each begun at its own time whether or not the ones before were answered."""
     sent, numbers, lock = Sent(), itertools.count(1), threading.Lock()
-    lines = threading.local()
     begin = time.monotonic()
 
     def one(number: int) -> None:
         due = begin + number / rate
         time.sleep(max(0.0, due - time.monotonic()))
         body = bodies[number % len(bodies)].replace(MARK, b"%010d" % next(numbers))
-        if not hasattr(lines, "line"):
-            lines.line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)  # an idle one the server would close
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         try:
-            lines.line.request("POST", path, body, headers)
-            answer = lines.line.getresponse()
+            line.request("POST", path, body, headers)
+            answer = line.getresponse()
             raw = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            lines.line.close()
             with lock:
                 sent.errors.append(repr(error))
             return
+        finally:
+            line.close()
         with lock:
             if answer.status == 200:
                 sent.taken += json.loads(raw)["taken"]

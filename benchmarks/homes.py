@@ -20,6 +20,7 @@ from statistics import median
 from time import monotonic, perf_counter, sleep
 from typing import Any
 
+from benchmarks.pages import asked
 from benchmarks.server import broker, fresh_database
 from benchmarks.table import Measure
 
@@ -140,7 +141,7 @@ def ask() -> None:
     from django.core.management import call_command  # noqa: PLC0415 - the settings are known only now
 
     call_command("collectstatic", interactive=False, verbosity=0)
-    pages = {path: _page(path, _administrator()) for path in PAGES}
+    pages = {path: asked(path, _administrator(), ROUNDS) for path in PAGES}
     print(json.dumps({"pages": pages, "sizes": _sizes()}))  # noqa: T201 - a command's output
 
 
@@ -239,29 +240,6 @@ def _sizes() -> dict[str, int]:
 
     tables = {"findings": Finding, "images": Image, "events": Event, "workloads": Workload, "ways": Edge}
     return {what: table.objects.count() for what, table in tables.items()}
-
-
-def _page(path: str, user: object) -> tuple[float, str]:
-    from django.conf import settings  # noqa: PLC0415
-    from django.db import connection  # noqa: PLC0415
-    from django.test import Client  # noqa: PLC0415
-    from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
-
-    settings.ALLOWED_HOSTS = ["*"]
-    client = Client(raise_request_exception=False)
-    client.force_login(user)  # type: ignore[arg-type]
-    first = client.get(path)
-    if first.status_code != 200:
-        raise RuntimeError(f"{path} answered {first.status_code}: {first.content[-2000:]!r}")
-    times = []
-    for _ in range(ROUNDS):
-        begin = perf_counter()
-        client.get(path)
-        times.append((perf_counter() - begin) * 1000)
-    with CaptureQueriesContext(connection) as queries:
-        client.get(path)
-    slowest = max((float(q["time"]) for q in queries.captured_queries), default=0) * 1000
-    return median(times), f"{len(queries)} statements, the slowest {slowest:.0f} ms"
 
 
 if __name__ == "__main__":

@@ -87,7 +87,16 @@ def _places() -> dict[str, object]:
 
 
 def _page(name: str, path: str, user: object) -> Measure:
-    from django.conf import settings  # noqa: PLC0415
+    milliseconds, words = asked(path, user)
+    return Measure(PART, f"`{name}`", milliseconds, "ms", LIMIT, note=words)
+
+
+def asked(path: str, user: object, rounds: int = ROUNDS) -> tuple[float, str]:
+    """The milliseconds (median) that a page takes in this process once it was asked for, and how many statements.
+
+    Raises ``RuntimeError`` where it is not shown.
+    """
+    from django.conf import settings  # noqa: PLC0415 - the settings are known only now
     from django.db import connection  # noqa: PLC0415
     from django.test import Client  # noqa: PLC0415
     from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
@@ -97,14 +106,13 @@ def _page(name: str, path: str, user: object) -> Measure:
     client.force_login(user)  # type: ignore[arg-type]
     first = client.get(path)
     if first.status_code != 200:
-        raise RuntimeError(f"{path} answered {first.status_code}")
+        raise RuntimeError(f"{path} answered {first.status_code}: {first.content[-2000:]!r}")
     times = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         begin = perf_counter()
         client.get(path)
         times.append((perf_counter() - begin) * 1000)
     with CaptureQueriesContext(connection) as queries:
         client.get(path)
     slowest = max((float(q["time"]) for q in queries.captured_queries), default=0) * 1000
-    words = f"{len(queries)} statements, the slowest {slowest:.0f} ms"
-    return Measure(PART, f"`{name}`", median(times), "ms", LIMIT, note=words)
+    return median(times), f"{len(queries)} statements, the slowest {slowest:.0f} ms"

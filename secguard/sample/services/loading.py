@@ -15,6 +15,7 @@ from secguard.accounts.services import require
 from secguard.audit import services as audit
 from secguard.audit.actions import Action
 from secguard.compliance import services as compliance
+from secguard.dashboards import services as dashboards
 from secguard.errors import Conflict
 from secguard.images.models import Image, Repository
 from secguard.notifications.services import silence
@@ -85,10 +86,12 @@ def _build(actor: User | None, progress: Progress, now: datetime | None) -> str:
 
 
 def _measure(cast: Cast) -> None:
-    """How its applications stand with the frameworks that come along, as the job would find in its next minute."""
+    """How its applications stand with the frameworks that come along and at each stage, as the jobs would find soon."""
+    ids, now = sorted(application.pk for application in cast.applications.values()), timezone.now()
     compliance.ensure_shipped()
-    compliance.measure(sorted(application.pk for application in cast.applications.values()), timezone.now())
+    compliance.measure(ids, now)
     compliance.keep_days()
+    dashboards.count_all(now, among=ids)
 
 
 def _make_people(actor: User | None, since: datetime) -> Cast:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from reportlab.lib.pagesizes import A4
@@ -14,7 +15,7 @@ from reportlab.lib.units import mm
 from reportlab.platypus import Flowable, HRFlowable, KeepTogether, SimpleDocTemplate, Spacer, Table, TableStyle
 
 from secguard.compliance.report import canonical, evidence, exception
-from secguard.compliance.showing import TONES, WORDS
+from secguard.compliance.showing import TONES, WORDS, came_later
 from secguard.compliance.standing import BY_WORD, State
 from secguard.web.paper import BAD, BOLD, GOOD, QUIET, RULE, TINT, WARN, WIDTH, Numbered, attach, register, style, text
 
@@ -62,6 +63,8 @@ def _story(report: Mapping[str, Any]) -> Iterator[Flowable]:
     framework = content["framework"]
     yield text(framework["title"], style(18, BOLD, after=2))
     yield text(f"How it stood on {content['day']}", style(10, color=QUIET, after=8))
+    if later := came_later(*map(datetime.fromisoformat, (framework["valid_from"], content["at"]))):
+        yield text(later, style(9, after=6))
     yield _tiles(content["standing"])
     yield Spacer(1, 4 * mm)
     yield _facts(report)

@@ -107,8 +107,8 @@ def in_force(at: datetime) -> list[FrameworkVersion]:
 
 
 def find_version(name: str, at: datetime) -> FrameworkVersion:
-    """The version of that name that was in force, or the first where that came later: nothing was measured for it
-    then, and that is what is shown. Raises ``NotFound`` naming what there is."""
+    """The version of that name that was in force, or the first where that came later: its checks may have been
+    measured before, and whoever shows it says so (``showing.came_later``). Raises ``NotFound`` naming what there is."""
     rows = FrameworkVersion.objects.filter(name=name).select_related("added_by")
     found = rows.in_force(at).first() or rows.filter(valid_from__gt=at).order_by("number").first()
     if found is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 
 from secguard.compliance.standing import Counts, State
@@ -45,3 +46,13 @@ def in_words(counts: Counts) -> str:
     """``12 pass, 3 fail``; what is none is left out."""
     said = [f"{counts[state]:,} {WORDS[state].lower()}" for state in State if counts[state]]
     return ", ".join(said) or "nothing"
+
+
+def came_later(in_force_since: datetime, at: datetime) -> str:
+    """That the framework was not in force at the moment that is shown, in words; empty where it was."""
+    if in_force_since <= at:
+        return ""
+    return (
+        f"This framework is in force since {in_force_since:%Y-%m-%d}. Shown is what its checks, as far as they were "
+        "measured on that day, came to."
+    )

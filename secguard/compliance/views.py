@@ -223,6 +223,7 @@ def framework_detail(request: HttpRequest, name: str) -> HttpResponse:
         "parts": [{**p, "url": asked.url("detail", name, state=p["word"])} for p in showing.parts(standing.tally)],
         "state": showing.of(state) if state is not None else None,
         "nothing": _known(list(standing.counts.values()), asked.when),
+        "later": showing.came_later(version.valid_from, asked.when.at),
         "page": asked.url("detail", name),
         "report": f"{reverse('api:framework-report', args=[name])}?{urlencode({**asked.query, 'format': ''})}",
         "all_applications": _without(asked, "application").url("detail", name),
@@ -338,6 +339,7 @@ def control_detail(request: HttpRequest, name: str, control: str) -> HttpRespons
         "control": document,
         "section": section,
         "nothing": _known([counts], asked.when),
+        "later": showing.came_later(version.valid_from, asked.when.at),
         "up": asked.url("detail", name),
     }
     return listing.respond("frameworks/control.html", "frameworks/_applications.html", context)

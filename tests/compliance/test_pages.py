@@ -112,6 +112,10 @@ def test_a_past_day_stays_as_it_was_whatever_happens_later(
     nothing = text_of(reviewer.client.get(f"{ONE}?on={before:%Y-%m-%d}"))
     assert "Nothing was measured on that day, so nothing passes." in nothing
     assert "pass," not in nothing
+    assert "This framework is in force since" not in was[0]
+    FrameworkVersion.objects.filter(number=1).update(valid_from=timezone.now() - timedelta(days=9))
+    for path in (ONE, CONTROL):
+        assert "This framework is in force since" in text_of(reviewer.client.get(f"{path}?on={then:%Y-%m-%d}"))
     assert "is yet to come" in text_of(viewer.client.get(f"{ONE}?on=2999-01-01"))
     assert "is no day" in text_of(viewer.client.get(f"{ONE}?on=yesterday"))
 

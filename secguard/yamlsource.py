@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
 import yaml
 from msgspec import Struct
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from secguard.errors import Invalid
 
 MAX_DEPTH: Final = 20
 MAX_NODES: Final = 20_000
@@ -331,6 +333,28 @@ def _characters(text: str, node: ScalarNode) -> Iterable[tuple[int, bool]]:
 def _place(text: str, index: int) -> tuple[int, int]:
     before = text[:index]
     return before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1
+
+
+class SourceError(Invalid):
+    """A text that cannot be used. ``problems`` lists every fault with its place, one at least; ``extra["errors"]`` is
+    the same as an RFC 9457 problem's ``errors`` member."""
+
+    says = "The text cannot be used"
+    kind = "source"
+    """The problem's code."""
+    part = ""
+    """Before the place of the first fault, where the text is one of several."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = list(problems)
+        first = self.problems[0]
+        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+        super().__init__(
+            f"{self.says}: {first}{more}.",
+            code=self.kind,
+            where=f"{self.part}line {first.line}, column {first.column}",
+            errors=problem_list(self.problems),
+        )
 
 
 def problem_list(problems: Iterable[Problem]) -> list[dict[str, Any]]:

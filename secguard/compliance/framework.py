@@ -32,8 +32,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from yaml.nodes import ScalarNode, SequenceNode
 
-from secguard.errors import Invalid
-from secguard.yamlsource import Problem, Section, Source, describe, did_you_mean, parse, problem_list
+from secguard.yamlsource import Section, Source, SourceError, describe, did_you_mean, parse
 
 MAX_BYTES: Final = 256 * 1024
 MAX_SECTIONS: Final = 40
@@ -92,18 +91,11 @@ class Framework(Struct, frozen=True, kw_only=True):
         return frozenset(name for control in self.controls for name in control.checks)
 
 
-class FrameworkError(Invalid):
-    """``problems`` lists every fault with its place; ``extra["errors"]`` is the same for a problem document."""
+class FrameworkError(SourceError):
+    """A framework that cannot be used."""
 
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = problems
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        super().__init__(
-            f"The framework cannot be used: {problems[0]}{more}.",
-            code="framework",
-            where=f"line {problems[0].line}, column {problems[0].column}",
-            errors=problem_list(problems),
-        )
+    says = "The framework cannot be used"
+    kind = "framework"
 
 
 def load(text: str, checks: Collection[str] | None = None) -> Framework:

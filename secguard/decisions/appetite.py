@@ -26,7 +26,7 @@ from secguard.decisions.ssvc import Held
 from secguard.errors import Invalid
 from secguard.findings.identity import FindingKind
 from secguard.findings.severity import LABELS, Severity
-from secguard.yamlsource import Problem, Section, Source, count_of, did_you_mean, parse, problem_list
+from secguard.yamlsource import Problem, Section, Source, SourceError, count_of, did_you_mean, parse
 
 MAX_BYTES: Final = 64 * 1024
 MAX_ROWS: Final = 100
@@ -38,18 +38,11 @@ MAX_APPROVALS: Final = 5_000
 NOTHING_HELD: Final = Held()
 
 
-class AppetiteError(Invalid):
-    """``problems`` lists every fault with its place; ``extra["errors"]`` is the same for a problem document."""
+class AppetiteError(SourceError):
+    """A risk appetite that cannot be used."""
 
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = problems
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        super().__init__(
-            f"The risk appetite cannot be used: {problems[0]}{more}.",
-            code="appetite",
-            where=f"line {problems[0].line}, column {problems[0].column}",
-            errors=problem_list(problems),
-        )
+    says = "The risk appetite cannot be used"
+    kind = "appetite"
 
 
 class Case(Struct, frozen=True, kw_only=True):

@@ -25,8 +25,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from secguard.errors import Invalid
-from secguard.yamlsource import Problem, Section, Source, did_you_mean, parse, problem_list
+from secguard.yamlsource import Section, Source, SourceError, did_you_mean, parse
 
 MAX_BYTES: Final = 256 * 1024
 MAX_REQUIREMENTS: Final = 200
@@ -77,18 +76,11 @@ class Template(Struct, frozen=True, kw_only=True):
         return next((r for r in self.requirements if r.id == id_), None)
 
 
-class TemplateError(Invalid):
-    """``problems`` lists every fault with its place; ``extra["errors"]`` is the same for a problem document."""
+class TemplateError(SourceError):
+    """A template that cannot be used."""
 
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = problems
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        super().__init__(
-            f"The template cannot be used: {problems[0]}{more}.",
-            code="template",
-            where=f"line {problems[0].line}, column {problems[0].column}",
-            errors=problem_list(problems),
-        )
+    says = "The template cannot be used"
+    kind = "template"
 
 
 def parse_template(text: str, checks: Collection[str] | None = None) -> Template:

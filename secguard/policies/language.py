@@ -28,14 +28,13 @@ import cel
 from msgspec import Struct
 from yaml.nodes import MappingNode
 
-from secguard.errors import Invalid
 from secguard.policies.checking import MAX_LOOPS, check
 from secguard.policies.costs import MAX_STEPS_OF_ALL, TooMuch, steps_of
 from secguard.policies.expressions import ExpressionError, canonical, parse
 from secguard.policies.facts import Gate
 from secguard.policies.reachability import why_never
 from secguard.policies.vocabulary import IMAGE
-from secguard.yamlsource import Problem, Section, Source, did_you_mean, problem_list
+from secguard.yamlsource import Section, Source, SourceError, did_you_mean
 from secguard.yamlsource import parse as parse_yaml
 
 MAX_BYTES: Final = 256 * 1024
@@ -44,18 +43,11 @@ MAX_GRACE_DAYS: Final = 3650
 ALL_GATES: Final = tuple(Gate)
 
 
-class PolicyError(Invalid):
-    """``problems`` lists every fault with its place; ``extra["errors"]`` is the same for a problem document."""
+class PolicyError(SourceError):
+    """A policy that cannot be used."""
 
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = problems
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        super().__init__(
-            f"The policy cannot be used: {problems[0]}{more}.",
-            code="policy",
-            where=f"line {problems[0].line}, column {problems[0].column}",
-            errors=problem_list(problems),
-        )
+    says = "The policy cannot be used"
+    kind = "policy"
 
 
 class Each(StrEnum):

@@ -33,7 +33,7 @@ from secguard.policies.evaluation import PolicyRef, Verdict, evaluate
 from secguard.policies.facts import DecisionFact, Facts, FindingFact, Gate, ImageFact, PlanningFact, ScanFact
 from secguard.policies.language import Policy
 from secguard.policies.vocabulary import DAY, FINDING, IMAGE, Type
-from secguard.yamlsource import Problem, Section, Source, did_you_mean, parse, problem_list
+from secguard.yamlsource import Section, Source, SourceError, did_you_mean, parse
 
 MAX_BYTES: Final = 256 * 1024
 MAX_TESTS: Final = 200
@@ -49,20 +49,13 @@ IMAGE_WORDS: Final = tuple(name for name in IMAGE if name not in _DERIVED_IMAGE)
 """What a test may say of an image; the rest follows from it."""
 
 
-class TestsError(Invalid):
-    """The tests themselves cannot be read; ``problems`` lists every fault with its place."""
+class TestsError(SourceError):
+    """The tests themselves cannot be read."""
 
     __test__ = False  # no test class for pytest
-
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = problems
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        super().__init__(
-            f"The tests of the policy cannot be read: {problems[0]}{more}.",
-            code="policy-tests-unreadable",
-            where=f"tests, line {problems[0].line}, column {problems[0].column}",
-            errors=problem_list(problems),
-        )
+    says = "The tests of the policy cannot be read"
+    kind = "policy-tests-unreadable"
+    part = "tests, "
 
 
 class PolicyTest(Struct, frozen=True, kw_only=True):
